@@ -1,0 +1,1 @@
+"""Where pods run: configuration, backends and the agent process."""

@@ -1,0 +1,1 @@
+"""A compute Kubernetes cluster as a place to run tenant pods."""

@@ -1,0 +1,1 @@
+"""Tenant pod to compute pod, purely: no I/O, no clock."""

@@ -1,0 +1,393 @@
+"""The seam: what `vnode` needs from a place where pods run.
+
+Data goes down as `PodRequest` (everything that one pod needs, already fetched from the tenant) and
+comes up as `ObservedPod` (what exists below now). All lifecycle and safety rules live in
+`vnode.pods`; a backend only knows how to create, change, delete, observe and stream. What it cannot
+do is a `Capabilities` field that is False, and a pod that needs it is refused with the reason.
+
+Contract of every backend:
+
+* A copy carries the tenant pod's UID. `apply` never changes, adopts or deletes what it did not
+  create for this tenant cluster; such an object raises `NameConflict`.
+* Every change and deletion is conditional on the copy's own UID (`ObservedPod.handle`).
+* `observed` reads memory only. A copy that went away stays visible with `gone=True` and its last
+  status until `forget`, so that final states are not lost between two events.
+* Texts that reach tenants (`Waiting`, `Rejected`, statuses, stream errors) hold no compute names.
+"""
+
+import enum
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from vnode.kube.types import UID, ConfigMap, NodeName, ObjectKey, Pod, Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a backend can do. A pod that needs a missing one is refused with its name."""
+
+    live_config: bool
+    """Changes of ConfigMaps and Secrets reach running pods."""
+    token_refresh: bool
+    """ServiceAccount tokens of running pods can be renewed."""
+    secret_objects: bool
+    """Secrets stay Secrets; otherwise their values would be inlined."""
+    cluster_dns: bool
+    """Pods of one namespace find each other by DNS name."""
+    upgrade_streams: bool
+    """exec, attach and port-forward as an opaque HTTP upgrade (`PodBackend.upgrade`)."""
+    session_streams: bool
+    """exec and attach as stdin/stdout/stderr/resize/exit objects (`PodBackend.session`)."""
+
+
+class ReferenceKind(enum.StrEnum):
+    """Kinds of objects that pods refer to by name."""
+
+    CONFIG_MAP = "ConfigMap"
+    SECRET = "Secret"  # noqa: S105 - a kind, not a password
+
+
+class Reference(NamedTuple):
+    """A ConfigMap or Secret in the pod's own namespace."""
+
+    kind: ReferenceKind
+    name: str
+
+
+class ObjectRef(NamedTuple):
+    """A referenced ConfigMap or Secret together with its tenant namespace."""
+
+    namespace: str
+    kind: ReferenceKind
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}"
+
+
+class TokenKey(NamedTuple):
+    """One ServiceAccount token that a pod mounts: equal keys share a token."""
+
+    audience: str
+    """Empty: the tenant API server's own audience."""
+    expiration_seconds: int
+
+    @property
+    def data_key(self) -> str:
+        """Key under which the token is kept in the pod's token object."""
+        return f"{self.expiration_seconds}-{self.audience.encode().hex() or 'default'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A ServiceAccount token; its value never appears in a repr."""
+
+    value: str = field(repr=False)
+    expires_at: float
+    """Unix seconds."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class PodRequest:
+    """Everything a backend needs to create one pod's copy, or to bring it up to date."""
+
+    pod: Pod
+    """The tenant pod; `spec` is the tenant API server's JSON."""
+    node: NodeName
+    digest: str
+    """Fingerprint of what `pod` asks for; comes back as `ObservedPod.digest`."""
+    objects: Mapping[Reference, ConfigMap | Secret]
+    """Referenced ConfigMaps and Secrets that exist in the tenant."""
+    service_env: Mapping[str, str]
+    """Service environment variables of the tenant namespace (KUBERNETES_* included)."""
+    host_ip: str
+    """The virtual node's address, which the pod sees as status.hostIP."""
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingReason:
+    """Why a copy does not run yet, in the compute side's own words without its names."""
+
+    reason: str
+    """CamelCase, e.g. `Unschedulable`, `ErrImagePull`, `QuotaExceeded`."""
+    message: str
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ObservedPod:
+    """One copy as it is below now."""
+
+    key: ObjectKey
+    """Namespace and name of the *tenant* pod."""
+    uid: UID
+    """UID of the tenant pod that this copy was made for."""
+    handle: str
+    """The copy's own identity below (for Kubernetes its UID)."""
+    node: NodeName
+    """The virtual node it was made for."""
+    digest: str
+    """`PodRequest.digest` of what was last applied."""
+    generation: int
+    """metadata.generation of the tenant pod that was last applied; 0 if unknown."""
+    status: bytes
+    """PodStatus JSON as below, compute names and injected containers removed."""
+    deleting: bool = False
+    grace_seconds: int | None = None
+    """Grace period of a deletion that is under way."""
+    gone: bool = False
+    """True: it no longer exists; `status` is the last that was seen."""
+    scheduled: bool = False
+    """The compute side has given it a place."""
+    waiting: WaitingReason | None = None
+    tokens_expire_at: float | None = None
+    """Unix seconds at which its first token ends; None: it has no tokens below."""
+
+
+class BackendError(Exception):
+    """A backend could not do what was asked; the text may be shown to the tenant's users."""
+
+
+class Rejected(BackendError):
+    """Permanent until the pod or our policy changes. Names the field."""
+
+    def __init__(self, message: str, *, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class Waiting(BackendError):
+    """Not now: shown as the pod's waiting reason and tried again with backoff.
+
+    Raised for every 403, 404, 409, 429 and 5xx, for missing namespaces and for quota.
+    """
+
+    def __init__(self, message: str, *, reason: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.retry_after = retry_after
+
+
+class NameConflict(Waiting):
+    """An object of that name below belongs to somebody else. It is never touched."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, reason="NameConflict")
+
+
+@dataclass(frozen=True, slots=True)
+class LogOptions:
+    """v1.PodLogOptions; None: not asked for."""
+
+    container: str
+    follow: bool = False
+    previous: bool = False
+    timestamps: bool = False
+    since_seconds: int | None = None
+    since_time: str | None = None
+    tail_lines: int | None = None
+    limit_bytes: int | None = None
+
+
+class StreamVerb(enum.StrEnum):
+    """Streaming subresources of a pod."""
+
+    EXEC = "exec"
+    ATTACH = "attach"
+    PORT_FORWARD = "portforward"
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRequest:
+    """An exec, attach or port-forward that a client of the tenant asked for."""
+
+    verb: StreamVerb
+    method: str
+    """GET (WebSocket) or POST (SPDY), sent on as received."""
+    container: str = ""
+    command: Sequence[str] = ()
+    stdin: bool = False
+    stdout: bool = False
+    stderr: bool = False
+    tty: bool = False
+    ports: Sequence[int] = ()
+    headers: Sequence[tuple[str, str]] = ()
+    """Upgrade, Sec-WebSocket-* and X-Stream-Protocol-Version as received; no credentials."""
+
+
+class StreamError(BackendError):
+    """A log or stream request failed: HTTP code and a text without compute names."""
+
+    def __init__(self, message: str, *, code: int, reason: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+
+
+class UpgradedConnection(Protocol):
+    """A connection below that switched protocols. The bytes are opaque to us."""
+
+    status: int
+    headers: Sequence[tuple[str, str]]
+    """Headers of the 101 answer, to be relayed."""
+
+    def splice(self, transport: object, *, early: bytes) -> "SplicedConnection":
+        """Copy bytes both ways between `transport` (asyncio) and the peer until one side ends."""
+        ...
+
+    def abort(self) -> None:
+        """Close without splicing."""
+        ...
+
+
+class SplicedConnection(Protocol):
+    """Two connections glued together."""
+
+    async def wait_closed(self) -> None:
+        """Return when both sides are closed."""
+        ...
+
+    def close(self) -> None:
+        """Flush and close both sides."""
+        ...
+
+
+class ExecSession(Protocol):
+    """The Session form of exec and attach, for backends without an upgradeable endpoint."""
+
+    async def write_stdin(self, data: bytes) -> None:
+        """Send bytes to the process."""
+        ...
+
+    async def close_stdin(self) -> None:
+        """End of input."""
+        ...
+
+    def output(self) -> AsyncIterator[tuple[int, bytes]]:
+        """Yield (1, stdout bytes) and (2, stderr bytes) until the process ends."""
+        ...
+
+    async def resize(self, *, width: int, height: int) -> None:
+        """Terminal size in characters."""
+        ...
+
+    async def exit_code(self) -> int:
+        """Wait for the process and return its exit code."""
+        ...
+
+    async def close(self) -> None:
+        """Give the session up."""
+        ...
+
+
+class PodBackend(Protocol):
+    """A place where pods run, as one tenant cluster's agent uses it."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this backend can do."""
+        ...
+
+    @property
+    def synced(self) -> bool:
+        """Whether `observed` is complete (false until the first full listing)."""
+        ...
+
+    @property
+    def reachable(self) -> bool:
+        """Whether the compute side answered lately."""
+        ...
+
+    def subscribe(self, listener: Callable[[ObjectKey], None]) -> None:
+        """Call `listener` with the tenant key of every copy that changed, appeared or went."""
+        ...
+
+    def subscribe_objects(self, listener: Callable[[ObjectRef], None]) -> None:
+        """Call `listener` when a ConfigMap or Secret that we keep below changed or went."""
+        ...
+
+    def observed(self, key: ObjectKey) -> ObservedPod | None:
+        """The copy of that tenant pod (of whichever UID), from memory."""
+        ...
+
+    def observed_pods(self) -> Iterable[ObservedPod]:
+        """All copies that belong to this tenant cluster, from memory."""
+        ...
+
+    async def apply(self, request: PodRequest) -> ObservedPod:
+        """Create the copy, or bring it up to date. Idempotent; adopts a copy of the same UID.
+
+        Raises:
+            Rejected: the pod can never run here as it is (names the field).
+            NameConflict: somebody else's object has that name.
+            Waiting: everything else that may pass.
+        """
+        ...
+
+    async def delete(self, pod: ObservedPod, *, grace_seconds: int) -> None:
+        """Ask for deletion of exactly this copy; gone already is success. Raises Waiting."""
+        ...
+
+    def forget(self, pod: ObservedPod) -> None:
+        """Drop the memory of a copy that is gone."""
+        ...
+
+    async def put_tokens(self, pod: ObservedPod, tokens: Mapping[TokenKey, Token]) -> None:
+        """Write or renew the tokens that a copy mounts; they go when the copy goes."""
+        ...
+
+    def held_objects(self) -> Iterable[ObjectRef]:
+        """ConfigMaps and Secrets that we keep below for pods, from memory."""
+        ...
+
+    def held_version(self, ref: ObjectRef) -> str | None:
+        """`uid/resourceVersion` of the tenant object that the copy below was made from."""
+        ...
+
+    async def put_object(self, ref: ObjectRef, body: ConfigMap | Secret) -> None:
+        """Create or update the copy of a referenced object. Raises NameConflict or Waiting."""
+        ...
+
+    async def drop_object(self, ref: ObjectRef) -> None:
+        """Remove the copy of an object that no pod refers to any more."""
+        ...
+
+    def logs(self, pod: ObservedPod, options: LogOptions) -> AsyncIterator[bytes]:
+        """Yield log bytes as they come. Raises StreamError before the first byte."""
+        ...
+
+    async def upgrade(self, pod: ObservedPod, request: StreamRequest) -> UpgradedConnection:
+        """Open a stream as an opaque upgrade. Raises StreamError."""
+        ...
+
+    async def session(self, pod: ObservedPod, request: StreamRequest) -> ExecSession:
+        """Open exec or attach in Session form. Raises StreamError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What a virtual node publishes: Kubernetes quantities by resource name."""
+
+    allocatable: Mapping[str, str]
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Labels that all nodes of the pool share (GPU model and the like)."""
+    largest_free: Mapping[str, str] = field(default_factory=dict)
+    """Largest free slot on a single node per resource, where known."""
+
+
+class CapacitySource(Protocol):
+    """Where a virtual node's capacity comes from. Computed in memory, debounced by the caller."""
+
+    @property
+    def synced(self) -> bool:
+        """Whether `capacity` rests on complete data."""
+        ...
+
+    def capacity(self) -> Capacity:
+        """The capacity as of now; never negative."""
+        ...
+
+    def subscribe(self, listener: Callable[[], None]) -> None:
+        """Call `listener` when the capacity may have changed."""
+        ...

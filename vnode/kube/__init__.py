@@ -1,0 +1,1 @@
+"""The Kubernetes API as bytes and small structs."""

@@ -1,0 +1,136 @@
+"""One error tree for everything that talks to a Kubernetes API, by meaning.
+
+    KubeError
+    ├── ConfigError          a kubeconfig, certificate or token is unusable: what, where, what to do
+    ├── Unreachable          no answer: DNS, connect, TLS, time-out, connection cut
+    └── ApiError             an answer that is an error (metav1.Status where there was one)
+        ├── BadRequest       400
+        ├── Unauthorized     401
+        ├── Forbidden        403
+        ├── NotFound         404
+        ├── Conflict         409   stale resourceVersion or UID
+        │   └── AlreadyExists
+        ├── Gone             410   resourceVersion too old
+        ├── Invalid          422
+        ├── TooManyRequests  429
+        └── ServerError      5xx, and answers that are no Kubernetes API's
+
+Messages carry what the API server said, never request bodies, tokens or headers.
+"""
+
+from vnode.kube.types import Status, StatusDetails
+
+
+class KubeError(Exception):
+    """Anything that went wrong between us and a Kubernetes API."""
+
+    @property
+    def is_retryable(self) -> bool:
+        """Whether the same call may succeed later without anybody changing the object."""
+        return False
+
+
+class ConfigError(KubeError):
+    """Connection settings are unusable; retrying does not help until somebody mends them."""
+
+
+class Unreachable(KubeError):
+    """No (complete) answer came. The call may or may not have been carried out."""
+
+    @property
+    def is_retryable(self) -> bool:
+        """Always: the peer may come back."""
+        return True
+
+
+class ApiError(KubeError):
+    """The API server answered with an error."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: int,
+        reason: str = "",
+        details: StatusDetails | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.reason = reason
+        self.details = details
+        self.retry_after = retry_after
+        """Seconds that the server asked us to wait, if it did."""
+
+    @property
+    def is_retryable(self) -> bool:
+        """429, 5xx, 401 (credentials are re-read) and 409 are; other 4xx are not."""
+        return self.code in (401, 408, 409, 429) or self.code >= 500
+
+
+class BadRequest(ApiError):
+    """400."""
+
+
+class Unauthorized(ApiError):
+    """401: the credential is missing, unknown or expired."""
+
+
+class Forbidden(ApiError):
+    """403: RBAC, quota, admission or a terminating namespace."""
+
+
+class NotFound(ApiError):
+    """404."""
+
+
+class Conflict(ApiError):
+    """409: a UID or resourceVersion precondition failed."""
+
+
+class AlreadyExists(Conflict):
+    """409 on create."""
+
+
+class Gone(ApiError):
+    """410: the resourceVersion is too old; list again."""
+
+
+class Invalid(ApiError):
+    """422: the object is not valid."""
+
+
+class TooManyRequests(ApiError):
+    """429."""
+
+
+class ServerError(ApiError):
+    """5xx, or an answer that is no Kubernetes API's (for example an HTML page of a proxy)."""
+
+
+_BY_CODE: dict[int, type[ApiError]] = {
+    400: BadRequest,
+    401: Unauthorized,
+    403: Forbidden,
+    404: NotFound,
+    409: Conflict,
+    410: Gone,
+    422: Invalid,
+    429: TooManyRequests,
+}
+
+
+def api_error(code: int, status: Status | None, *, retry_after: float | None = None) -> ApiError:
+    """Build the error for an HTTP status and, where the body was one, its metav1.Status."""
+    reason = status.reason if status else ""
+    kind: type[ApiError] = _BY_CODE.get(code, ServerError if code >= 500 else ApiError)
+    if code == 409 and reason == "AlreadyExists":
+        kind = AlreadyExists
+    if code == 410 or reason == "Expired":
+        kind = Gone
+    details = status.details if status else None
+    if retry_after is None and details is not None and details.retry_after_seconds:
+        retry_after = float(details.retry_after_seconds)
+    message = (status.message if status else "") or f"HTTP {code} without a Kubernetes status"
+    return kind(message, code=code, reason=reason, details=details, retry_after=retry_after)

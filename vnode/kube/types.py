@@ -1,0 +1,174 @@
+"""Kubernetes objects as small immutable structs.
+
+Only the fields that we read are named; everything else stays in `msgspec.Raw` (the original JSON
+bytes) or is not decoded at all. Objects are never written back from these structs as a whole, so
+fields of newer API versions survive. Field meaning: Kubernetes API reference v1.36.
+"""
+
+from typing import NamedTuple, NewType, TypeAlias
+
+import msgspec
+from msgspec import Raw, Struct
+
+UID = NewType("UID", str)
+"""metadata.uid of an object."""
+NodeName = NewType("NodeName", str)
+"""Name of a (virtual) Node object in the tenant cluster."""
+ClusterName = NewType("ClusterName", str)
+"""Name of a compute cluster in our configuration."""
+
+JSON: TypeAlias = "None | bool | int | float | str | list[JSON] | dict[str, JSON]"
+"""A decoded JSON value."""
+
+
+class ObjectKey(NamedTuple):
+    """Namespace and name of a namespaced object."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+class _Object(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    pass
+
+
+class OwnerReference(_Object):
+    """metav1.OwnerReference."""
+
+    api_version: str = ""
+    kind: str = ""
+    name: str = ""
+    uid: UID = UID("")
+    controller: bool = False
+    block_owner_deletion: bool = False
+
+
+class ObjectMeta(_Object):
+    """metav1.ObjectMeta without managedFields. Timestamps stay RFC 3339 text."""
+
+    name: str = ""
+    namespace: str = ""
+    uid: UID = UID("")
+    resource_version: str = ""
+    generation: int = 0
+    creation_timestamp: str | None = None
+    deletion_timestamp: str | None = None
+    deletion_grace_period_seconds: int | None = None
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    owner_references: list[OwnerReference] = []
+    finalizers: list[str] = []
+
+    @property
+    def key(self) -> ObjectKey:
+        """Namespace and name."""
+        return ObjectKey(self.namespace, self.name)
+
+
+class PartialObject(_Object):
+    """Any object of which only the metadata is read (meta.k8s.io/v1 PartialObjectMetadata)."""
+
+    metadata: ObjectMeta
+
+
+class Pod(_Object):
+    """v1.Pod: metadata typed, spec and status as the JSON bytes that the API server sent."""
+
+    metadata: ObjectMeta
+    spec: Raw = Raw(b"{}")
+    status: Raw = Raw(b"{}")
+
+    def __repr__(self) -> str:
+        return f"Pod({self.metadata.key}, uid={self.metadata.uid})"
+
+
+class ConfigMap(_Object):
+    """v1.ConfigMap."""
+
+    metadata: ObjectMeta
+    data: dict[str, str] = {}
+    binary_data: dict[str, str] = {}
+    immutable: bool | None = None
+
+    def __repr__(self) -> str:
+        return f"ConfigMap({self.metadata.key})"
+
+
+class Secret(_Object):
+    """v1.Secret; its values (base64 text) never appear in a repr."""
+
+    metadata: ObjectMeta
+    data: dict[str, str] = {}
+    type: str = "Opaque"
+    immutable: bool | None = None
+
+    def __repr__(self) -> str:
+        return f"Secret({self.metadata.key})"
+
+
+class EventSource(_Object):
+    """v1.EventSource."""
+
+    component: str = ""
+    host: str = ""
+
+
+class ObjectReference(_Object):
+    """v1.ObjectReference."""
+
+    api_version: str = ""
+    kind: str = ""
+    namespace: str = ""
+    name: str = ""
+    uid: UID = UID("")
+    field_path: str = ""
+
+
+class Event(_Object):
+    """v1.Event (core)."""
+
+    metadata: ObjectMeta
+    involved_object: ObjectReference = ObjectReference()
+    reason: str = ""
+    message: str = ""
+    type: str = "Normal"
+    count: int = 1
+    source: EventSource = EventSource()
+    last_timestamp: str | None = None
+    reporting_component: str = ""
+
+
+class StatusCause(_Object):
+    """metav1.StatusCause."""
+
+    reason: str = ""
+    message: str = ""
+    field: str = ""
+
+
+class StatusDetails(_Object):
+    """metav1.StatusDetails."""
+
+    name: str = ""
+    kind: str = ""
+    uid: UID = UID("")
+    causes: list[StatusCause] = []
+    retry_after_seconds: int = 0
+
+
+class Status(_Object):
+    """metav1.Status: how the API server words an error."""
+
+    status: str = ""
+    message: str = ""
+    reason: str = ""
+    code: int = 0
+    details: StatusDetails | None = None
+
+
+def encode(value: object) -> bytes:
+    """Encode a struct or plain JSON value as JSON bytes."""
+    return msgspec.json.encode(value)

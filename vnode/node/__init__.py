@@ -1,0 +1,1 @@
+"""Registers Node objects, keeps them alive and publishes capacity."""

@@ -1,0 +1,1 @@
+"""The lifecycle of pods on virtual nodes against a `vnode.backend.PodBackend`."""

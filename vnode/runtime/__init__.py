@@ -1,0 +1,1 @@
+"""Controller machinery: reflector, store, workqueue, leader election, clock."""
