@@ -35,7 +35,7 @@ class _Object(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=T
     pass
 
 
-class OwnerReference(_Object):
+class OwnerReference(_Object, frozen=True):
     """metav1.OwnerReference."""
 
     api_version: str = ""
@@ -46,7 +46,7 @@ class OwnerReference(_Object):
     block_owner_deletion: bool = False
 
 
-class ObjectMeta(_Object):
+class ObjectMeta(_Object, frozen=True):
     """metav1.ObjectMeta without managedFields. Timestamps stay RFC 3339 text."""
 
     name: str = ""
@@ -68,13 +68,13 @@ class ObjectMeta(_Object):
         return ObjectKey(self.namespace, self.name)
 
 
-class PartialObject(_Object):
+class PartialObject(_Object, frozen=True):
     """Any object of which only the metadata is read (meta.k8s.io/v1 PartialObjectMetadata)."""
 
     metadata: ObjectMeta
 
 
-class Pod(_Object):
+class Pod(_Object, frozen=True):
     """v1.Pod: metadata typed, spec and status as the JSON bytes that the API server sent."""
 
     metadata: ObjectMeta
@@ -85,7 +85,7 @@ class Pod(_Object):
         return f"Pod({self.metadata.key}, uid={self.metadata.uid})"
 
 
-class ConfigMap(_Object):
+class ConfigMap(_Object, frozen=True):
     """v1.ConfigMap."""
 
     metadata: ObjectMeta
@@ -97,7 +97,7 @@ class ConfigMap(_Object):
         return f"ConfigMap({self.metadata.key})"
 
 
-class Secret(_Object):
+class Secret(_Object, frozen=True):
     """v1.Secret; its values (base64 text) never appear in a repr."""
 
     metadata: ObjectMeta
@@ -109,14 +109,14 @@ class Secret(_Object):
         return f"Secret({self.metadata.key})"
 
 
-class EventSource(_Object):
+class EventSource(_Object, frozen=True):
     """v1.EventSource."""
 
     component: str = ""
     host: str = ""
 
 
-class ObjectReference(_Object):
+class ObjectReference(_Object, frozen=True):
     """v1.ObjectReference."""
 
     api_version: str = ""
@@ -127,7 +127,7 @@ class ObjectReference(_Object):
     field_path: str = ""
 
 
-class Event(_Object):
+class Event(_Object, frozen=True):
     """v1.Event (core)."""
 
     metadata: ObjectMeta
@@ -141,7 +141,7 @@ class Event(_Object):
     reporting_component: str = ""
 
 
-class StatusCause(_Object):
+class StatusCause(_Object, frozen=True):
     """metav1.StatusCause."""
 
     reason: str = ""
@@ -149,7 +149,7 @@ class StatusCause(_Object):
     field: str = ""
 
 
-class StatusDetails(_Object):
+class StatusDetails(_Object, frozen=True):
     """metav1.StatusDetails."""
 
     name: str = ""
@@ -159,7 +159,7 @@ class StatusDetails(_Object):
     retry_after_seconds: int = 0
 
 
-class Status(_Object):
+class Status(_Object, frozen=True):
     """metav1.Status: how the API server words an error."""
 
     status: str = ""
