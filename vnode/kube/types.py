@@ -17,7 +17,7 @@ NodeName = NewType("NodeName", str)
 ClusterName = NewType("ClusterName", str)
 """Name of a compute cluster in our configuration."""
 
-JSON: TypeAlias = "None | bool | int | float | str | list[JSON] | dict[str, JSON]"
+JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 """A decoded JSON value."""
 
 
