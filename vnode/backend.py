@@ -97,8 +97,6 @@ class PodRequest:
     node: NodeName
     digest: str
     """Fingerprint of what `pod` asks for; comes back as `ObservedPod.digest`."""
-    objects: Mapping[Reference, ConfigMap | Secret]
-    """Referenced ConfigMaps and Secrets that exist in the tenant."""
     service_env: Mapping[str, str]
     """Service environment variables of the tenant namespace (KUBERNETES_* included)."""
     host_ip: str
@@ -288,9 +286,8 @@ class PodBackend(Protocol):
         """What this backend can do."""
         ...
 
-    @property
-    def synced(self) -> bool:
-        """Whether `observed` is complete (false until the first full listing)."""
+    def synced(self, namespace: str) -> bool:
+        """Whether `observed` is complete for a tenant namespace (a full listing was seen)."""
         ...
 
     @property
@@ -324,8 +321,18 @@ class PodBackend(Protocol):
         """
         ...
 
-    async def delete(self, pod: ObservedPod, *, grace_seconds: int) -> None:
-        """Ask for deletion of exactly this copy; gone already is success. Raises Waiting."""
+    async def confirm_gone(self, key: ObjectKey, uid: UID) -> bool:
+        """Ask the compute side itself whether the copy of that tenant UID is gone.
+
+        For the rare decisions that cannot be taken back. Raises Waiting.
+        """
+        ...
+
+    async def delete(self, pod: ObservedPod, *, grace_seconds: int | None) -> None:
+        """Ask for deletion of exactly this copy; gone already is success. Raises Waiting.
+
+        grace_seconds is at least 1; None means the pod's own terminationGracePeriodSeconds.
+        """
         ...
 
     def forget(self, pod: ObservedPod) -> None:
