@@ -1,0 +1,168 @@
+"""The lifecycle rules (DESIGN 4.5 and 5) as one pure function: what to do next about one pod.
+
+In: the tenant pod as its API server has it, and what the backend sees below under that name. Out:
+one `Step`. The caller carries it out and asks again when anything changed, so every step is safe to
+repeat, and a crash between two steps is the same as a slow network.
+
+Invariants:
+
+* a copy is created only for a pod that never was forwarded, and only while nothing of that name
+  exists below;
+* a tenant pod that is terminal stays terminal; its copy stays dead;
+* a tenant pod is removed only when its copy is known to be gone;
+* whatever cannot be taken back (`Lost`, `Orphan`) is confirmed by the caller with a live read.
+"""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import msgspec
+
+from vnode.backend import ObservedPod
+from vnode.pods.view import TERMINAL, PodView
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """All is as it should be, or somebody else moves next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """The copy is gone and nobody needs its last status."""
+
+    copy: ObservedPod
+
+
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """A copy without tenant pod: delete it once a live read confirms that."""
+
+    copy: ObservedPod
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteCopy:
+    """Delete the copy; grace_seconds None means the pod's own grace period."""
+
+    copy: ObservedPod
+    grace_seconds: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RemovePod:
+    """The tenant pod is being deleted and nothing of it is left below: let it go.
+
+    `copy`, if any, holds the final container states, to be written first.
+    """
+
+    copy: ObservedPod | None
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Make the copy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Bring the copy up to date, then mirror."""
+
+    copy: ObservedPod
+
+
+@dataclass(frozen=True, slots=True)
+class Mirror:
+    """Write the copy's status to the tenant pod, as far as it differs."""
+
+    copy: ObservedPod
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The copy went away without our asking: the tenant pod becomes Failed, never re-created."""
+
+    copy: ObservedPod | None
+
+
+Step: TypeAlias = (
+    Nothing | Forget | Orphan | DeleteCopy | RemovePod | Create | Update | Mirror | Lost
+)
+
+
+class _Phase(msgspec.Struct, frozen=True):
+    phase: str = ""
+
+
+_PHASE = msgspec.json.Decoder(_Phase)
+
+
+def phase_below(copy: ObservedPod) -> str:
+    """status.phase of a copy."""
+    return _PHASE.decode(copy.status).phase
+
+
+def decide(
+    pod: PodView | None, copy: ObservedPod | None, *, synced: bool, remaining: int | None = None
+) -> Step:
+    """Say what to do next about one tenant pod name.
+
+    Args:
+        pod: the tenant pod bound to one of our virtual nodes; None when there is none.
+        copy: what the backend sees under that name, of whichever UID.
+        synced: whether the backend's view of that namespace is complete.
+        remaining: seconds left of a deletion's grace period by the tenant API server's clock.
+    """
+    if not synced:
+        return Nothing()
+    if pod is None:
+        return _without_pod(copy)
+    if copy is not None and (copy.uid != pod.uid or copy.node != pod.node):
+        return _predecessor(copy)
+    if pod.deleting:
+        return _deleting(pod, copy, remaining)
+    if pod.terminal:
+        return _terminal(copy)
+    return _alive(pod, copy)
+
+
+def _without_pod(copy: ObservedPod | None) -> Step:
+    if copy is None:
+        return Nothing()
+    if copy.gone:
+        return Forget(copy)
+    return Nothing() if copy.deleting else Orphan(copy)
+
+
+def _predecessor(copy: ObservedPod) -> Step:
+    """An older pod of the same name: gone before anything of the new one is made."""
+    if copy.gone:
+        return Forget(copy)
+    return Nothing() if copy.deleting else DeleteCopy(copy, None)
+
+
+def _deleting(pod: PodView, copy: ObservedPod | None, remaining: int | None) -> Step:
+    if copy is None or copy.gone:
+        return RemovePod(copy)
+    asked = max(1, pod.grace_seconds or 1)
+    if not copy.deleting:
+        # After an outage the time is over, but the containers never heard of it: full grace then.
+        return DeleteCopy(copy, remaining if remaining is not None and remaining > 0 else asked)
+    if copy.grace_seconds is not None and copy.grace_seconds > asked:
+        return DeleteCopy(copy, asked)
+    return Mirror(copy)
+
+
+def _terminal(copy: ObservedPod | None) -> Step:
+    if copy is None or copy.gone or copy.deleting or phase_below(copy) in TERMINAL:
+        return Nothing()
+    return DeleteCopy(copy, None)
+
+
+def _alive(pod: PodView, copy: ObservedPod | None) -> Step:
+    if copy is None:
+        return Lost(None) if pod.forwarded else Create()
+    if copy.gone:
+        return Mirror(copy) if phase_below(copy) in TERMINAL else Lost(copy)
+    finished = copy.deleting or phase_below(copy) in TERMINAL
+    return Mirror(copy) if finished or copy.digest == pod.digest else Update(copy)

@@ -1,0 +1,117 @@
+"""What the lifecycle rules read of a tenant pod, decoded once per version.
+
+In: `Pod` structs (spec and status as JSON bytes). Out: `PodView`, immutable. Pure.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+import msgspec
+
+from vnode.kube.types import UID, NodeName, ObjectKey, Pod
+
+FORWARDED = "vnode.dev/Forwarded"
+"""Condition: a copy of this pod was made below. Never taken back."""
+COMPUTE_SCHEDULED = "vnode.dev/ComputeScheduled"
+"""Condition: the compute side has given the copy a place (else reason and message say why not)."""
+
+TERMINAL = frozenset({"Succeeded", "Failed"})
+
+
+class _Named(msgspec.Struct, frozen=True):
+    name: str = ""
+
+
+class _Gate(msgspec.Struct, frozen=True, rename="camel"):
+    condition_type: str = ""
+
+
+class _SpecHead(msgspec.Struct, frozen=True, rename="camel"):
+    node_name: str = ""
+    restart_policy: str = "Always"
+    readiness_gates: list[_Gate] = []
+    containers: list[_Named] = []
+    init_containers: list[_Named] = []
+    ephemeral_containers: list[_Named] = []
+
+
+class _Condition(msgspec.Struct, frozen=True):
+    type: str = ""
+    status: str = ""
+
+
+class _StatusHead(msgspec.Struct, frozen=True):
+    phase: str = ""
+    conditions: list[_Condition] = []
+
+
+_SPEC = msgspec.json.Decoder(_SpecHead)
+_STATUS = msgspec.json.Decoder(_StatusHead)
+
+
+@dataclass(frozen=True, slots=True)
+class PodView:
+    """The facts about a tenant pod on which the lifecycle rules decide."""
+
+    key: ObjectKey
+    uid: UID
+    node: NodeName
+    phase: str
+    deleting: bool
+    grace_seconds: int | None
+    """metadata.deletionGracePeriodSeconds."""
+    forwarded: bool
+    """A tenant status showed that a copy was made: it must never be made again."""
+    restart_policy: str
+    readiness_gates: tuple[str, ...]
+    containers: frozenset[str]
+    """Names of all containers, init and ephemeral ones included."""
+    daemon: bool
+    """Controlled by a DaemonSet."""
+    digest: str
+    """Fingerprint of everything that travels to the copy."""
+
+    @property
+    def terminal(self) -> bool:
+        """Phase Succeeded or Failed, which is final."""
+        return self.phase in TERMINAL
+
+
+def view(pod: Pod) -> PodView:
+    """Decode what the lifecycle rules need."""
+    spec = _SPEC.decode(pod.spec)
+    status = _STATUS.decode(pod.status)
+    phase = status.phase or "Pending"
+    marked = any(c.type == FORWARDED and c.status == "True" for c in status.conditions)
+    names = (*spec.containers, *spec.init_containers, *spec.ephemeral_containers)
+    return PodView(
+        key=pod.metadata.key,
+        uid=pod.metadata.uid,
+        node=NodeName(spec.node_name),
+        phase=phase,
+        deleting=pod.metadata.deletion_timestamp is not None,
+        grace_seconds=pod.metadata.deletion_grace_period_seconds,
+        forwarded=marked or phase == "Running",
+        restart_policy=spec.restart_policy,
+        readiness_gates=tuple(g.condition_type for g in spec.readiness_gates),
+        containers=frozenset(c.name for c in names),
+        daemon=any(o.controller and o.kind == "DaemonSet" for o in pod.metadata.owner_references),
+        digest=digest(pod),
+    )
+
+
+def digest(pod: Pod) -> str:
+    """Fingerprint of a tenant pod's labels, annotations and spec (16 hex characters)."""
+    h = hashlib.blake2b(digest_size=8)
+    for labels in (pod.metadata.labels, pod.metadata.annotations):
+        for k in sorted(labels):
+            h.update(f"{k}\0{labels[k]}\0".encode())
+        h.update(b"\1")
+    h.update(pod.spec)
+    return h.hexdigest()
+
+
+def container_names(pod: Pod) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names of the init containers and of the main containers, in order."""
+    spec = _SPEC.decode(pod.spec)
+    return tuple(c.name for c in spec.init_containers), tuple(c.name for c in spec.containers)
