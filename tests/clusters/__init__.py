@@ -1,0 +1,37 @@
+"""Real Kubernetes clusters on one machine, for tests, benchmarks and the demo.
+
+    with Harness(progress=print) as harness:
+        clusters = harness.up([ClusterSpec("tenant"), ClusterSpec("gpu-a", kwok=NodePool(4))])
+        clusters["gpu-a"].kubectl("get", "nodes")
+
+What flows where: `spec` (what to make) -> `harness` (owner) -> `programs` (executables) and
+`slots` (ports, addresses) -> `control_plane`, `kwok`, `node` (processes) -> `cluster` (what the
+caller gets) -> `teardown`. `python -m tests.clusters` is the same from a shell.
+"""
+
+from tests.clusters.cluster import Cluster
+from tests.clusters.errors import (
+    CommandError,
+    HarnessError,
+    ProgramError,
+    SlotError,
+    StartError,
+    UnsupportedError,
+)
+from tests.clusters.harness import Harness
+from tests.clusters.spec import ClusterSpec, NodePool, SpecError, parse_cluster_spec
+
+__all__ = [
+    "Cluster",
+    "ClusterSpec",
+    "CommandError",
+    "Harness",
+    "HarnessError",
+    "NodePool",
+    "ProgramError",
+    "SlotError",
+    "SpecError",
+    "StartError",
+    "UnsupportedError",
+    "parse_cluster_spec",
+]

@@ -1,0 +1,108 @@
+"""`python -m tests.clusters`: clusters from a shell.
+
+    up --state DIR --cluster tenant --cluster gpu-a:real=1,gpus=8 --cluster gpu-b:kwok=4
+    down --state DIR         end and remove everything
+    ps --state DIR           processes with memory and processor time
+    programs                 get every program (download or build), start nothing
+    check                    what can run here, and why not
+
+Without --detached, `up` stays in the foreground until Ctrl-C or SIGTERM and takes everything down.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from pathlib import Path
+
+from tests.clusters import programs
+from tests.clusters.errors import HarnessError
+from tests.clusters.harness import Harness
+from tests.clusters.report import process_table
+from tests.clusters.spec import SpecError, parse_cluster_spec
+
+
+def main(arguments: list[str]) -> int:
+    """Runs one command; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        code: int = options.run(options)
+    except (HarnessError, SpecError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return code
+
+
+def _up(options: argparse.Namespace) -> int:
+    specs = [parse_cluster_spec(text) for text in options.cluster]
+    progress = _progress()
+    with Harness(state=options.state, detached=options.detached, progress=progress) as harness:
+        for cluster in harness.up(specs).values():
+            print(f"{cluster.name:12} {cluster.server:32} KUBECONFIG={cluster.kubeconfig}")
+        print(f"servers on this host listen on {harness.listen_address}", flush=True)
+        if not options.detached:
+            print("Ctrl-C ends everything", flush=True)
+            signal.pause()
+    return 0
+
+
+def _down(options: argparse.Namespace) -> int:
+    Harness(state=options.state, progress=_progress()).down()
+    return 0
+
+
+def _ps(options: argparse.Namespace) -> int:
+    print(process_table(options.state.absolute()))
+    return 0
+
+
+def _programs(options: argparse.Namespace) -> int:
+    everything = [*programs.CONTROL_PLANE, programs.KWOK, programs.KUBELET, programs.KUBECTL]
+    for name, path in programs.ensure(everything, _progress()).items():
+        print(f"{name:24} {path}")
+    return 0
+
+
+def _check(_: argparse.Namespace) -> int:
+    print("control planes and simulated nodes: yes")
+    return 0
+
+
+def _progress() -> programs.Progress:
+    started = time.monotonic()
+
+    def report(text: str) -> None:
+        print(f"[{time.monotonic() - started:6.1f} s] {text}", file=sys.stderr, flush=True)
+
+    return report
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.clusters",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    up = commands.add_parser("up", help="start clusters")
+    up.add_argument("--cluster", action="append", required=True, metavar="NAME[:KEY=VALUE,...]")
+    up.add_argument("--detached", action="store_true", help="return and leave them running")
+    up.set_defaults(run=_up)
+    down = commands.add_parser("down", help="end clusters and remove their state")
+    down.set_defaults(run=_down)
+    ps = commands.add_parser("ps", help="processes of clusters")
+    ps.set_defaults(run=_ps)
+    for command in (up, down, ps):
+        command.add_argument("--state", type=Path, required=True, metavar="DIR")
+    commands.add_parser("programs", help="get every program").set_defaults(run=_programs)
+    commands.add_parser("check", help="what can run here").set_defaults(run=_check)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,113 @@
+"""What the harness hands out: one cluster, started by it or given from outside.
+
+In: paths and addresses. Out: kubectl, kubeconfigs for other identities, and (for started clusters
+only) stopping and starting of components for fault tests. Owned by its `Harness`.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.clusters import pki
+from tests.clusters.errors import CommandError, UnsupportedError
+
+if TYPE_CHECKING:
+    from tests.clusters.control_plane import ControlPlane
+    from tests.clusters.processes import ProcessTable
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A Kubernetes cluster and the ways in."""
+
+    name: str
+    kubeconfig: Path
+    """Kubeconfig with all rights."""
+    server: str
+    """URL of the API server."""
+    ca_file: Path
+    """PEM file of the CA that signed the API server's certificate."""
+    audit_log: Path | None = None
+    """The API server's audit log, JSON lines; None for clusters that the harness did not start."""
+    kubectl_program: Path = Path("kubectl")
+    control_plane: ControlPlane | None = None
+    table: ProcessTable | None = None
+
+    def kubectl(
+        self,
+        *args: str,
+        input: str | None = None,
+        kubeconfig: Path | None = None,
+        timeout: float = 60,
+        check: bool = True,
+    ) -> str:
+        """Runs kubectl (as admin unless another kubeconfig is given) and returns its stdout.
+
+        With `check`, a failure raises CommandError with what kubectl printed to stderr; without,
+        stderr is appended to the result. A command over `timeout` seconds always raises.
+        """
+        command = [str(self.kubectl_program), f"--kubeconfig={kubeconfig or self.kubeconfig}"]
+        # Not the user's cache: another cluster may have had the same address a minute ago.
+        environment = {**os.environ, "KUBECACHEDIR": str(self.ca_file.parent / "kubectl-cache")}
+        try:
+            done = subprocess.run(
+                [*command, *args],
+                input=input,
+                stdin=subprocess.DEVNULL if input is None else None,
+                capture_output=True,
+                text=True,
+                timeout=timeout,
+                check=False,
+                env=environment,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise CommandError(
+                f"{self.name}: kubectl {' '.join(args)}: no end after {timeout} s"
+            ) from error
+        if not check:
+            return done.stdout + done.stderr
+        if done.returncode != 0:
+            raise CommandError(f"{self.name}: kubectl {' '.join(args)}: {done.stderr.strip()}")
+        return done.stdout
+
+    def kubeconfig_for_token(self, token: str, path: Path) -> Path:
+        """Writes a kubeconfig for a bearer token."""
+        return pki.write_kubeconfig(
+            path,
+            cluster=self.name,
+            server=self.server,
+            ca_file=self.ca_file,
+            user={"token": token},
+        )
+
+    def service_account_kubeconfig(
+        self, namespace: str, name: str, path: Path, duration: str = "24h"
+    ) -> Path:
+        """Writes a kubeconfig with a fresh token of an existing ServiceAccount."""
+        token = self.kubectl(
+            "create", "token", name, f"--namespace={namespace}", f"--duration={duration}"
+        )
+        return self.kubeconfig_for_token(token.strip(), path)
+
+    def stop(self, component: str, *, hard: bool = False) -> None:
+        """Ends a component: SIGTERM and up to 10 s of patience, or SIGKILL when `hard`."""
+        table = self._own_table()
+        table.stop(table.get(self.name, component), hard=hard)
+
+    def start(self, component: str) -> None:
+        """Starts a stopped component as it was; returns when etcd or the API server answers."""
+        table = self._own_table()
+        record = table.restart(self.name, component)
+        if self.control_plane and component == "etcd":
+            self.control_plane.await_etcd(record)
+        if self.control_plane and component == "kube-apiserver":
+            self.control_plane.await_api(record)
+
+    def _own_table(self) -> ProcessTable:
+        if self.table is None:
+            raise UnsupportedError(f"{self.name} was not started here: its parts cannot be stopped")
+        return self.table

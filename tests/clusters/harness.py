@@ -1,0 +1,225 @@
+"""`Harness`: the one owner of clusters on this machine.
+
+In: `ClusterSpec`s. Out: running `Cluster`s, and nothing at all after `down`. Claims a slot, gets
+programs, starts all clusters in parallel, and takes everything down again: at `down`, at the end
+of a `with` block, at interpreter exit, or (after a kill -9) when the next harness starts.
+
+A detached harness leaves its clusters running; its state folder owns them, and `down` of any
+`Harness` with the same state folder ends them.
+"""
+
+from __future__ import annotations
+
+import atexit
+import shutil
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.clusters import existing, kwok, programs
+from tests.clusters.cluster import Cluster
+from tests.clusters.control_plane import COMPONENTS, ControlPlane
+from tests.clusters.errors import HarnessError, SlotError, UnsupportedError
+from tests.clusters.processes import ProcessTable
+from tests.clusters.slots import LOOPBACK, Claim, PortAllocator, Slot, SlotRegistry
+from tests.clusters.teardown import MARK_FILE, tear_down
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import TracebackType
+
+    from tests.clusters.spec import ClusterSpec
+
+_MOST_CLUSTERS = 12
+
+
+class Harness:
+    """Starts clusters and ends them. Use it as a context manager, or call `down`."""
+
+    def __init__(
+        self,
+        *,
+        state: Path | None = None,
+        detached: bool = False,
+        progress: Callable[[str], None] = print,
+    ) -> None:
+        """`state`: an empty or missing folder (default: a temporary one); removed by `down`."""
+        if detached and state is None:
+            raise UnsupportedError("detached clusters need a state folder, or nobody finds them")
+        self._given_state = state.absolute() if state else None
+        self._detached = detached
+        self._progress = progress
+        self._registry = SlotRegistry()
+        self._claim: Claim | None = None
+        self._table: ProcessTable | None = None
+        self._clusters: dict[str, Cluster] = {}
+        self._ports: PortAllocator | None = None
+
+    def __enter__(self) -> Harness:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if not self._detached or error is not None:
+            self.down()
+
+    @property
+    def clusters(self) -> dict[str, Cluster]:
+        """What `up` returned."""
+        return dict(self._clusters)
+
+    @property
+    def listen_address(self) -> str:
+        """Where a server on this host is reached by API servers and, with real nodes, by pods."""
+        if self._clusters and existing.requested():
+            return existing.listen_address(next(iter(self._clusters.values())).server)
+        claim = self._current_claim()
+        return claim.slot.host_address if claim.containers else LOOPBACK
+
+    def free_port(self) -> int:
+        """A port of this slot on which nobody listens, each call another one."""
+        if self._ports is None:
+            slot = Slot(0) if existing.requested() else self._current_claim().slot
+            self._ports = PortAllocator(slot.user_ports)
+        return self._ports.take({LOOPBACK, self.listen_address})
+
+    def up(self, specs: Sequence[ClusterSpec]) -> dict[str, Cluster]:
+        """Starts one cluster per spec and returns them by name, all of them ready for pods.
+
+        On any failure everything is taken down again and a HarnessError is raised.
+        """
+        names = [spec.name for spec in specs]
+        if not names or len(set(names)) != len(names) or len(names) > _MOST_CLUSTERS:
+            raise UnsupportedError(f"give 1 to {_MOST_CLUSTERS} clusters, each its own name")
+        if self._clusters:
+            raise SlotError("this harness is up already")
+        if existing.requested():
+            self._clusters = self._open_existing(names)
+            return self.clusters
+        found = programs.ensure(_programs_for(specs), self._progress)
+        started = time.monotonic()
+        claim = self._claim = self._registry.claim(
+            self._choose_state(),
+            detached=self._detached,
+            containers=any(spec.real_nodes for spec in specs),
+            sweep=self._sweep,
+        )
+        atexit.register(self._at_exit)
+        try:
+            self._make_state(claim.state)
+            self._clusters = self._start_all(claim, specs, found)
+        except BaseException:
+            self._progress("start failed, taking everything down")
+            self.down()
+            raise
+        self._progress(f"{len(specs)} clusters ready in {time.monotonic() - started:.1f} s")
+        if self._detached:
+            atexit.unregister(self._at_exit)
+        return self.clusters
+
+    def down(self) -> None:
+        """Ends and removes everything; does nothing when there is nothing."""
+        claim = self._claim or (self._given_state and self._registry.find(self._given_state))
+        if claim:
+            tear_down(claim, self._table or ProcessTable(claim.state), self._progress)
+            self._registry.release(claim)
+        self._claim = None
+        self._table = None
+        self._clusters = {}
+        self._ports = None
+        atexit.unregister(self._at_exit)
+
+    def _at_exit(self) -> None:
+        self.down()
+
+    def _start_all(
+        self, claim: Claim, specs: Sequence[ClusterSpec], found: dict[str, Path]
+    ) -> dict[str, Cluster]:
+        table = self._table = ProcessTable(claim.state)
+        ports = PortAllocator(claim.slot.component_ports)
+        planes = [
+            ControlPlane(
+                spec.name,
+                index=index,
+                folder=claim.state / spec.name,
+                address=LOOPBACK,
+                ports=ports,
+                programs=found,
+                table=table,
+                apiserver_args=spec.apiserver_args,
+            )
+            for index, spec in enumerate(specs)
+        ]
+
+        def start(spec: ClusterSpec, plane: ControlPlane) -> Cluster:
+            began = time.monotonic()
+            plane.start()
+            if spec.kwok:
+                kwok.start(plane, spec.kwok, program=found[kwok.NAME], ports=ports, table=table)
+            self._progress(f"{spec.name}: ready after {time.monotonic() - began:.1f} s")
+            return Cluster(
+                name=spec.name,
+                kubeconfig=plane.kubeconfig,
+                server=plane.server,
+                ca_file=plane.certificates.authority.files.cert,
+                audit_log=plane.audit_log,
+                kubectl_program=found[programs.KUBECTL],
+                control_plane=plane,
+                table=table,
+            )
+
+        with ThreadPoolExecutor(len(specs)) as pool:
+            return {cluster.name: cluster for cluster in pool.map(start, specs, planes)}
+
+    def _open_existing(self, names: list[str]) -> dict[str, Cluster]:
+        configs = existing.kubeconfigs()
+        missing = sorted(set(names) - configs.keys())
+        if missing:
+            raise UnsupportedError(f"no kubeconfig was given for {', '.join(missing)}")
+        kubectl = programs.ensure([programs.KUBECTL], self._progress)[programs.KUBECTL]
+        folder = self._given_state or Path(tempfile.mkdtemp(prefix="vnode-existing-"))
+        return {
+            name: existing.open_cluster(name, configs[name], folder=folder / name, kubectl=kubectl)
+            for name in names
+        }
+
+    def _choose_state(self) -> Path:
+        state = self._given_state
+        if state is None:
+            return Path(tempfile.mkdtemp(prefix="vnode-clusters-"))
+        if state.exists() and not (state / MARK_FILE).exists() and any(state.iterdir()):
+            raise HarnessError(f"{state} holds something else; give an empty or new folder")
+        return state
+
+    @staticmethod
+    def _make_state(state: Path) -> None:
+        if (state / MARK_FILE).exists():  # of a harness that ended with the machine
+            shutil.rmtree(state)
+        state.mkdir(parents=True, mode=0o700, exist_ok=True)
+        (state / MARK_FILE).touch()
+
+    def _sweep(self, claim: Claim) -> None:
+        self._progress(f"cleaning up after a harness that was killed ({claim.state})")
+        tear_down(claim, ProcessTable(claim.state), self._progress)
+
+    def _current_claim(self) -> Claim:
+        claim = self._claim or (self._given_state and self._registry.find(self._given_state))
+        if not claim:
+            raise HarnessError("no clusters are up")
+        self._claim = claim
+        return claim
+
+
+def _programs_for(specs: Sequence[ClusterSpec]) -> set[str]:
+    needed = {*COMPONENTS, programs.KUBECTL}
+    if any(spec.kwok for spec in specs):
+        needed.add(programs.KWOK)
+    if any(spec.real_nodes for spec in specs):
+        needed.add(programs.KUBELET)
+    return needed

@@ -1,0 +1,176 @@
+"""Where the programs of a cluster come from.
+
+In: names such as `kube-apiserver`. Out: paths of executables. Looked for in this order:
+
+1. the folder that KUBEBUILDER_ASSETS names;
+2. our cache, `$VNODE_CACHE` or `~/.cache/vnode-federation`, a folder per release;
+3. the official release, downloaded and compared with its published checksum;
+4. a build from Go modules, whose exact versions stand in `gotools/*/go.mod`.
+
+Steps 3 and 4 fill the cache; a file lock keeps two harnesses from doing it twice, and every
+program appears by a rename, so there is never half of one. Raises ProgramError.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.clusters import gobuild, releases
+from tests.clusters.errors import ProgramError
+
+Progress = Callable[[str], None]
+
+CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+KWOK = "kwok"
+KUBELET = "kubelet"
+KUBECTL = "kubectl"
+_OLDEST_KUBECTL = (1, 31)
+_GOTOOLS = Path(__file__).with_name("gotools")
+
+
+@dataclass(frozen=True)
+class Family:
+    """Programs of one release; they always come from one place, so versions never mix."""
+
+    name: str
+    module: str
+    packages: Mapping[str, str]
+    """Program -> Go package below the module."""
+
+    @property
+    def folder(self) -> Path:
+        """Where the go.mod lies from which it is built."""
+        return _GOTOOLS / self.name
+
+    @property
+    def version(self) -> str:
+        """The version that go.mod asks for, e.g. v1.36.3."""
+        found = re.search(
+            rf"^\s*{re.escape(self.module)} (v\S+)", (self.folder / "go.mod").read_text(), re.M
+        )
+        if found is None:
+            raise ProgramError(f"{self.folder}/go.mod does not require {self.module}")
+        return found[1]
+
+
+FAMILIES = (
+    Family("etcd", "go.etcd.io/etcd/server/v3", {"etcd": ""}),
+    Family(
+        "kubernetes",
+        "k8s.io/kubernetes",
+        {name: f"cmd/{name}" for name in (*CONTROL_PLANE[1:], KUBELET, KUBECTL)},
+    ),
+    Family("kwok", "sigs.k8s.io/kwok", {KWOK: "cmd/kwok"}),
+)
+
+
+def ensure(names: Iterable[str], progress: Progress) -> dict[str, Path]:
+    """Paths of all these programs; gets the missing ones, which may take minutes."""
+    wanted = set(names)
+    found: dict[str, Path] = {}
+    if KUBECTL in wanted and (kubectl := _installed_kubectl()):
+        wanted.remove(KUBECTL)
+        found[KUBECTL] = kubectl
+    for family in FAMILIES:
+        part = sorted(wanted & family.packages.keys())
+        if part:
+            found |= _ensure_family(family, part, progress)
+            wanted -= set(part)
+    if wanted:
+        raise ProgramError(f"nobody knows how to get {', '.join(sorted(wanted))}")
+    return found
+
+
+def cache_folder() -> Path:
+    """Our cache of programs and images."""
+    given = os.environ.get("VNODE_CACHE")
+    return Path(given) if given else Path.home() / ".cache" / "vnode-federation"
+
+
+def machine() -> str:
+    """The architecture in Go's words."""
+    return {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+
+
+def _ensure_family(family: Family, names: list[str], progress: Progress) -> dict[str, Path]:
+    assets = os.environ.get("KUBEBUILDER_ASSETS")
+    if assets and (found := _all_in(Path(assets), names)):
+        return found
+    folder = cache_folder() / f"{family.name}-{family.version}-linux-{machine()}"
+    if found := _all_in(folder, names):
+        return found
+    folder.mkdir(parents=True, exist_ok=True)
+    with _file_lock(folder / "lock", progress):
+        missing = [name for name in names if not _is_program(folder / name)]
+        if missing:
+            _get(family, missing, folder, progress)
+    return {name: folder / name for name in names}
+
+
+def _get(family: Family, names: list[str], folder: Path, progress: Progress) -> None:
+    with tempfile.TemporaryDirectory(dir=folder, prefix="new-") as work:
+        new = Path(work)
+        try:
+            releases.download(family.name, family.version, names, new, machine(), progress)
+        except releases.Unavailable as reason:
+            progress(f"{family.name} {family.version}: no release download ({reason})")
+            gobuild.build(
+                family.folder,
+                {name: f"{family.module}/{family.packages[name]}".rstrip("/") for name in names},
+                version=family.version,
+                output=new,
+                progress=progress,
+            )
+        for name in names:
+            (new / name).chmod(0o755)
+            (new / name).replace(folder / name)
+
+
+def _all_in(folder: Path, names: list[str]) -> dict[str, Path] | None:
+    paths = {name: folder / name for name in names}
+    return paths if all(map(_is_program, paths.values())) else None
+
+
+def _is_program(path: Path) -> bool:
+    return path.is_file() and os.access(path, os.X_OK)
+
+
+def _installed_kubectl() -> Path | None:
+    """The kubectl on PATH, unless it is too old for WebSocket streams and today's API."""
+    path = shutil.which(KUBECTL)
+    if path is None:
+        return None
+    try:
+        done = subprocess.run(
+            [path, "version", "--client", "--output=json"],
+            capture_output=True,
+            timeout=20,
+            check=True,
+        )
+        version = json.loads(done.stdout)["clientVersion"]
+        number = (int(version["major"]), int(re.match(r"\d+", version["minor"])[0]))  # type: ignore[index]
+    except (subprocess.SubprocessError, ValueError, KeyError, TypeError):
+        return None
+    return Path(path) if number >= _OLDEST_KUBECTL else None
+
+
+@contextmanager
+def _file_lock(path: Path, progress: Progress) -> Iterator[None]:
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress(f"waiting for another process that gets {path.parent.name}")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield

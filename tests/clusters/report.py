@@ -1,0 +1,37 @@
+"""What runs, for people: a table of processes with memory and processor time."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from tests.clusters.processes import ProcessTable
+
+
+def process_table(state: Path) -> str:
+    """One line per process that the harness of this state folder started, and their sum."""
+    lines = [f"{'OWNER':16} {'PROCESS':26} {'PID':>8} {'MEMORY':>9} {'CPU':>9}"]
+    memory = 0
+    for record in reversed(ProcessTable(state).records()):
+        pid = record.identity.pid
+        used = _usage(pid) if record.identity.alive() else None
+        if used is None:
+            lines.append(f"{record.owner:16} {record.name:26} {pid:8} {'ended':>9}")
+            continue
+        memory += used[0]
+        lines.append(f"{record.owner:16} {record.name:26} {pid:8} {used[0]:5} MiB {used[1]:7.1f} s")
+    lines.append(f"{'':16} {'sum':26} {'':8} {memory:5} MiB")
+    return "\n".join(lines)
+
+
+def _usage(pid: int) -> tuple[int, float] | None:
+    """Resident memory in MiB and processor seconds; None when the process is gone."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    resident = re.search(r"^VmRSS:\s+(\d+) kB", status, re.MULTILINE)
+    ticks = int(fields[11]) + int(fields[12])
+    return int(resident[1]) // 1024 if resident else 0, ticks / os.sysconf("SC_CLK_TCK")
