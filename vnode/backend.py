@@ -84,8 +84,8 @@ class Token:
     """A ServiceAccount token; its value never appears in a repr."""
 
     value: str = field(repr=False)
-    expires_at: float
-    """Unix seconds."""
+    refresh_at: float
+    """Unix seconds at which it should be renewed, well before it expires."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -138,8 +138,8 @@ class ObservedPod:
     scheduled: bool = False
     """The compute side has given it a place."""
     waiting: WaitingReason | None = None
-    tokens_expire_at: float | None = None
-    """Unix seconds at which its first token ends; None: it has no tokens below."""
+    tokens_refresh_at: float | None = None
+    """Unix seconds at which its tokens should be renewed; None: it has none below."""
 
 
 class BackendError(Exception):

@@ -2,8 +2,8 @@
 
 In: the tenant pod and its copy's status. Out: a strategic-merge patch for pods/status, or None when
 the tenant pod says so already. The comparison is with what the tenant object says *now*: whatever
-somebody else wrote meanwhile (the node lifecycle controller during a cut) is put right, and a change
-that was missed while the agent was down is mirrored on start.
+somebody else wrote meanwhile (the node lifecycle controller during a cut) is put right, and a
+change that was missed while the agent was down is mirrored on start.
 
 Only fields on the allow-list are ever written (DESIGN 5, Status). Never qosClass,
 nominatedNodeName, resourceClaimStatuses or the condition PodScheduled.
@@ -171,7 +171,12 @@ def patch(pod: Pod, wanted: Mapping[str, JSON]) -> Object | None:
 def _condition_changes(current: Object, wanted: Mapping[str, JSON]) -> list[JSON]:
     has = {str(c.get("type")): _clean(c) for c in _objects(current.get("conditions"))}
     wants = {str(c["type"]): c for c in _objects(wanted.get("conditions"))}
-    changes: list[JSON] = [c for t, c in wants.items() if has.get(t) != c]
+    changes: list[JSON] = []
+    for kind, condition in wants.items():
+        before = has.get(kind, {})
+        if before != condition:
+            # Conditions merge by type and field by field: what no longer holds is nulled.
+            changes.append({**dict.fromkeys(before.keys() - condition.keys()), **condition})
     changes += [
         {"type": t, "$patch": "delete"} for t in has if t in _KUBELET_OWNED and t not in wants
     ]

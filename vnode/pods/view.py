@@ -29,6 +29,7 @@ class _Gate(msgspec.Struct, frozen=True, rename="camel"):
 class _SpecHead(msgspec.Struct, frozen=True, rename="camel"):
     node_name: str = ""
     restart_policy: str = "Always"
+    service_account_name: str = "default"
     readiness_gates: list[_Gate] = []
     containers: list[_Named] = []
     init_containers: list[_Named] = []
@@ -63,6 +64,7 @@ class PodView:
     forwarded: bool
     """A tenant status showed that a copy was made: it must never be made again."""
     restart_policy: str
+    service_account: str
     readiness_gates: tuple[str, ...]
     containers: frozenset[str]
     """Names of all containers, init and ephemeral ones included."""
@@ -93,6 +95,7 @@ def view(pod: Pod) -> PodView:
         grace_seconds=pod.metadata.deletion_grace_period_seconds,
         forwarded=marked or phase == "Running",
         restart_policy=spec.restart_policy,
+        service_account=spec.service_account_name or "default",
         readiness_gates=tuple(g.condition_type for g in spec.readiness_gates),
         containers=frozenset(c.name for c in names),
         daemon=any(o.controller and o.kind == "DaemonSet" for o in pod.metadata.owner_references),

@@ -1,0 +1,426 @@
+"""Reconciles tenant pods on virtual nodes with their copies in one backend.
+
+In: tenant pods (`Store[Pod]`, one watch per virtual node) and `PodBackend.observed`. Out: `apply`
+and `delete` on the backend; status patches and final deletes on the tenant's API server. Both
+directions share one keyed queue, so that one pod is never handled twice at the same time. What to
+do is decided by the pure `lifecycle.decide`; this module only carries one step out, and asks again
+when something changed.
+
+What may fail: anything, at any time. An error is a retry with backoff for as long as the pod exists;
+what users should know about it becomes status.reason, a condition and an event.
+"""
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import structlog
+
+from vnode.backend import (
+    NameConflict,
+    ObservedPod,
+    PodBackend,
+    PodRequest,
+    Rejected,
+    Waiting,
+    WaitingReason,
+)
+from vnode.kube.client import KubeClient, PatchType
+from vnode.kube.errors import Conflict, Invalid, KubeError, NotFound
+from vnode.kube.resources import PODS
+from vnode.kube.types import JSON, NodeName, ObjectKey, Pod
+from vnode.pods import lifecycle, status
+from vnode.pods.addresses import AddressPool
+from vnode.pods.events import EventRecorder, EventType
+from vnode.pods.objects import ReferencedObjects
+from vnode.pods.references import references, token_requests
+from vnode.pods.tokens import TokenIssuer
+from vnode.pods.view import PodView, container_names, view
+from vnode.runtime.clock import Clock
+from vnode.runtime.store import Change, Store
+from vnode.runtime.workqueue import Result, WorkQueue
+
+_LOG = structlog.get_logger(__name__)
+
+FORWARD_DAEMON = "vnode.dev/forward-daemonset"
+"""Annotation `"true"` on a DaemonSet's pod template: forward its pods all the same."""
+
+_SETTLE_SECONDS = 1.0
+"""A copy that is merely on its way is not worth a status write of its own for so long."""
+_ORPHAN_SECONDS = 2.0
+"""Between the two sightings of a copy without tenant pod."""
+_WAIT_FIRST, _WAIT_MOST = 1.0, 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSettings:
+    """What the pods of one virtual node get from it."""
+
+    name: NodeName
+    address: str
+    """The virtual node's address, shown as hostIP."""
+    flat_network: bool
+    """The copies' own addresses are reachable in the tenant and shown there."""
+
+
+@dataclass(slots=True)
+class _Memory:
+    """What is remembered about one pod between two reconciles; lost on restart without harm."""
+
+    uid: str
+    seen: PodView
+    resource_version: str
+    attempts: int = 0
+    rejected: str | None = None
+    """Digest of the pod that was rejected: judged again when it changes."""
+    quiet_since: float | None = None
+
+
+class PodController:
+    """One per backend; owns all writes about its pods."""
+
+    def __init__(
+        self,
+        *,
+        client: KubeClient,
+        pods: Store[Pod],
+        backend: PodBackend,
+        nodes: Mapping[NodeName, NodeSettings],
+        objects: ReferencedObjects,
+        tokens: TokenIssuer,
+        events: EventRecorder,
+        addresses: AddressPool,
+        service_env: Callable[[str], Mapping[str, str]],
+        queue: WorkQueue[ObjectKey],
+        pods_synced: Callable[[], bool],
+        clock: Clock,
+        rng: random.Random,
+    ) -> None:
+        """Wire it up; `service_env` gives a tenant namespace's service variables."""
+        self._client = client
+        self._pods = pods
+        self._backend = backend
+        self._nodes = nodes
+        self._objects = objects
+        self._tokens = tokens
+        self._events = events
+        self._addresses = addresses
+        self._service_env = service_env
+        self._queue = queue
+        self._pods_synced = pods_synced
+        self._clock = clock
+        self._rng = rng
+        self._memory: dict[ObjectKey, _Memory] = {}
+        self._orphans: dict[ObjectKey, tuple[str, float]] = {}
+        pods.subscribe(self._pod_changed)
+        backend.subscribe(queue.add)
+
+    def _pod_changed(self, change: Change[Pod]) -> None:
+        if change.new is None and change.old is not None:
+            self._addresses.release(change.old.metadata.uid)
+        self._queue.add(change.key, low=change.initial)
+
+    async def reconcile(self, key: ObjectKey) -> Result:
+        """Take the next step for one tenant pod name."""
+        if not self._pods_synced():
+            return Result(requeue_after=_SETTLE_SECONDS)
+        pod = self._pods.get(key)
+        seen = self._seen(key, pod)
+        if seen is not None and seen.node not in self._nodes:
+            return Result()
+        copy = self._backend.observed(key)
+        step = lifecycle.decide(
+            seen,
+            copy,
+            synced=self._backend.synced(key.namespace),
+            remaining=self._remaining(pod) if pod and seen and seen.deleting else None,
+        )
+        try:
+            return await self._take(step, key, pod, seen)
+        except Waiting as waiting:
+            return await self._held(waiting, pod, seen, copy)
+
+    async def _take(
+        self, step: lifecycle.Step, key: ObjectKey, pod: Pod | None, seen: PodView | None
+    ) -> Result:
+        match step:
+            case lifecycle.Nothing():
+                return Result()
+            case lifecycle.Forget(copy):
+                self._backend.forget(copy)
+                return Result(requeue_after=0) if pod else Result()
+            case lifecycle.Orphan(copy):
+                return await self._orphan(key, copy)
+            case lifecycle.DeleteCopy(copy, grace):
+                await self._backend.delete(copy, grace_seconds=grace)
+                _LOG.info("deleting copy", pod=str(key), uid=copy.uid, grace=grace)
+                return Result()
+        if pod is None or seen is None:
+            return Result()
+        match step:
+            case lifecycle.RemovePod(last):
+                return await self._remove(pod, seen, last)
+            case lifecycle.Create():
+                return await self._create(pod, seen)
+            case lifecycle.Update(copy):
+                copy = await self._backend.apply(self._request(pod, seen))
+                return await self._mirror(pod, seen, copy)
+            case lifecycle.Mirror(copy):
+                return await self._mirror(pod, seen, copy)
+            case lifecycle.Lost(last):
+                return await self._lost(pod, seen, last)
+        return Result()
+
+    # --- down -----------------------------------------------------------------------------------
+
+    async def _create(self, pod: Pod, seen: PodView) -> Result:
+        memory = self._memory[seen.key]
+        if memory.rejected == seen.digest:
+            return Result()
+        if seen.daemon and pod.metadata.annotations.get(FORWARD_DAEMON) != "true":
+            memory.rejected = seen.digest
+            waiting = WaitingReason(
+                "DaemonSetNotForwarded",
+                "Pods of DaemonSets stay off virtual nodes; annotate the pod template with "
+                f'{FORWARD_DAEMON}: "true" to forward them',
+            )
+            self._say(seen, "Normal", waiting.reason, waiting.message)
+            return await self._write(pod, status.held(pod, waiting, self._now()))
+        try:
+            uses = references(pod.spec)
+            missing = await self._objects.ensure(seen.key, uses)
+            for m in missing:
+                self._say(seen, "Warning", m.reason, m.message)
+            if mandatory := [m for m in missing if not m.use.optional]:
+                raise Waiting(mandatory[0].message, reason=mandatory[0].reason)
+            copy = await self._backend.apply(self._request(pod, seen))
+        except Rejected as rejected:
+            memory.rejected = seen.digest
+            text = str(rejected)
+            self._say(seen, "Warning", "PodRejected", text)
+            _LOG.info("pod rejected", pod=str(seen.key), uid=seen.uid, field=rejected.field)
+            names = container_names(pod)[1]
+            return await self._write(pod, status.rejected(pod, seen, names, text, self._now()))
+        memory.attempts = 0
+        return await self._mirror(pod, seen, copy)
+
+    def _request(self, pod: Pod, seen: PodView) -> PodRequest:
+        return PodRequest(
+            pod=pod,
+            node=seen.node,
+            digest=seen.digest,
+            service_env=self._service_env(seen.key.namespace),
+            host_ip=self._nodes[seen.node].address,
+        )
+
+    async def _renew_tokens(self, pod: Pod, seen: PodView, copy: ObservedPod) -> float | None:
+        """Write tokens if they are due; return seconds until they are due again."""
+        wanted = token_requests(pod.spec)
+        if (
+            not wanted
+            or copy.deleting
+            or copy.gone
+            or lifecycle.phase_below(copy) in status.TERMINAL
+        ):
+            return None
+        now = self._clock.time()
+        if copy.tokens_refresh_at is not None and copy.tokens_refresh_at > now:
+            return copy.tokens_refresh_at - now
+        try:
+            issued = await self._tokens.issue(
+                seen.key, seen.uid, service_account=seen.service_account, wanted=wanted
+            )
+        except KubeError as error:
+            raise Waiting(
+                f'no token for ServiceAccount "{seen.service_account}": {error}',
+                reason="TokenRequestFailed",
+            ) from error
+        await self._backend.put_tokens(copy, issued)
+        return max(1.0, min(t.refresh_at for t in issued.values()) - now)
+
+    async def _orphan(self, key: ObjectKey, copy: ObservedPod) -> Result:
+        """Delete a copy without tenant pod: after two sightings and a live read (DESIGN 5, GC)."""
+        now = self._clock.monotonic()
+        handle, since = self._orphans.setdefault(key, (copy.handle, now))
+        if handle != copy.handle:
+            self._orphans[key] = (copy.handle, now)
+            return Result(requeue_after=_ORPHAN_SECONDS)
+        if now - since < _ORPHAN_SECONDS:
+            return Result(requeue_after=_ORPHAN_SECONDS - (now - since) + 0.01)
+        try:
+            live = await self._client.get(PODS, Pod, name=key.name, namespace=key.namespace)
+        except NotFound:
+            live = None
+        if live is not None and live.metadata.uid == copy.uid:
+            # It exists after all: our watch is behind, or it is not bound to our node.
+            return Result(requeue_after=_WAIT_MOST)
+        del self._orphans[key]
+        await self._backend.delete(copy, grace_seconds=None)
+        _LOG.warning("deleting copy without tenant pod", pod=str(key), uid=copy.uid)
+        return Result()
+
+    # --- up -------------------------------------------------------------------------------------
+
+    async def _mirror(self, pod: Pod, seen: PodView, copy: ObservedPod) -> Result:
+        if self._too_early(seen, copy):
+            again = _SETTLE_SECONDS
+        else:
+            await self._write(pod, status.mirrored(pod, seen, copy, self._placement(pod, seen)))
+            again = None
+        if copy.waiting is not None and not copy.deleting:
+            self._say(seen, "Warning", copy.waiting.reason, copy.waiting.message)
+        due = await self._renew_tokens(pod, seen, copy)
+        pending = [s for s in (again, due) if s is not None]
+        return Result(requeue_after=min(pending)) if pending else Result()
+
+    def _too_early(self, seen: PodView, copy: ObservedPod) -> bool:
+        """A fresh copy without news: wait a moment, so that start-up costs one status write."""
+        memory = self._memory[seen.key]
+        quiet = (
+            not seen.forwarded
+            and not copy.gone
+            and copy.waiting is None
+            and lifecycle.phase_below(copy) == "Pending"
+        )
+        if not quiet:
+            return False
+        now = self._clock.monotonic()
+        memory.quiet_since = now if memory.quiet_since is None else memory.quiet_since
+        return now - memory.quiet_since < _SETTLE_SECONDS
+
+    async def _remove(self, pod: Pod, seen: PodView, last: ObservedPod | None) -> Result:
+        if last is not None and not seen.terminal:
+            await self._write(pod, status.mirrored(pod, seen, last, self._placement(pod, seen)))
+        try:
+            await self._client.delete(
+                PODS,
+                name=seen.key.name,
+                namespace=seen.key.namespace,
+                uid=seen.uid,
+                grace_seconds=0,
+            )
+        except (NotFound, Conflict):
+            pass  # Removed by somebody else, or already succeeded by a namesake.
+        if last is not None:
+            self._backend.forget(last)
+        _LOG.info("pod removed", pod=str(seen.key), uid=seen.uid)
+        return Result()
+
+    async def _lost(self, pod: Pod, seen: PodView, last: ObservedPod | None) -> Result:
+        if not await self._backend.confirm_gone(seen.key, seen.uid):
+            return Result(requeue_after=_SETTLE_SECONDS)
+        placement = self._placement(pod, seen)
+        result = await self._write(pod, status.lost(pod, seen, last, placement))
+        self._say(seen, "Warning", "Evicted", "The pod's copy was removed in the compute cluster")
+        _LOG.warning("copy lost", pod=str(seen.key), uid=seen.uid)
+        if last is not None:
+            self._backend.forget(last)
+        return result
+
+    async def _held(
+        self, waiting: Waiting, pod: Pod | None, seen: PodView | None, copy: ObservedPod | None
+    ) -> Result:
+        """Something has to wait: say so on the pod and come back with backoff."""
+        key = seen.key if seen else None
+        attempts = 0
+        if seen is not None and pod is not None:
+            memory = self._memory[seen.key]
+            attempts, memory.attempts = memory.attempts, memory.attempts + 1
+            if not isinstance(waiting, NameConflict) or attempts == 0:
+                self._say(seen, "Warning", waiting.reason, str(waiting))
+            if copy is None and not seen.forwarded and not seen.deleting:
+                why = WaitingReason(waiting.reason, str(waiting))
+                await self._write(pod, status.held(pod, why, self._now()))
+        delay = min(_WAIT_MOST, _WAIT_FIRST * 2 ** min(attempts, 10))
+        if waiting.retry_after is not None:
+            delay = max(delay, min(waiting.retry_after, _WAIT_MOST))
+        _LOG.info("waiting", pod=str(key), why=waiting.reason, seconds=round(delay))
+        return Result(requeue_after=delay * (1 + 0.2 * self._rng.random()))
+
+    async def _write(self, pod: Pod, wanted: Mapping[str, JSON]) -> Result:
+        """Patch pods/status if it differs. A namesake's or a removed pod's status is left alone."""
+        change = status.patch(pod, wanted)
+        if change is None:
+            return Result()
+        try:
+            written = await self._patch_status(pod, change)
+        except NotFound:
+            return Result()
+        except Invalid as invalid:
+            if _is_uid_mismatch(invalid):
+                return Result()
+            written = await self._write_core(pod, wanted, invalid)
+        # Our own write is known before the watch brings it: no second write from an old view.
+        self._pods.upsert(written)
+        return Result()
+
+    async def _write_core(self, pod: Pod, wanted: Mapping[str, JSON], why: Invalid) -> Pod:
+        """The API server refused the status: write at least phase and container states."""
+        _LOG.warning("status refused", pod=str(pod.metadata.key), uid=pod.metadata.uid)
+        seen = self._memory[pod.metadata.key].seen
+        text = f"The full status was refused by the API server: {why.message}"
+        self._say(seen, "Warning", "StatusRefused", text)
+        core = {k: v for k, v in wanted.items() if k in ("phase", "containerStatuses")}
+        change = status.patch(pod, core)
+        return pod if change is None else await self._patch_status(pod, change)
+
+    async def _patch_status(self, pod: Pod, change: Mapping[str, JSON]) -> Pod:
+        return await self._client.patch(
+            PODS,
+            change,
+            Pod,
+            name=pod.metadata.name,
+            namespace=pod.metadata.namespace,
+            subresource="status",
+            patch_type=PatchType.STRATEGIC,
+        )
+
+    # --- small things ---------------------------------------------------------------------------
+
+    def _seen(self, key: ObjectKey, pod: Pod | None) -> PodView | None:
+        if pod is None:
+            self._memory.pop(key, None)
+            return None
+        self._orphans.pop(key, None)
+        memory = self._memory.get(key)
+        if memory is None or memory.uid != pod.metadata.uid:
+            memory = _Memory(pod.metadata.uid, view(pod), pod.metadata.resource_version)
+            self._memory[key] = memory
+        elif memory.resource_version != pod.metadata.resource_version:
+            memory.seen, memory.resource_version = view(pod), pod.metadata.resource_version
+        return memory.seen
+
+    def _placement(self, pod: Pod, seen: PodView) -> status.Placement:
+        settings = self._nodes[seen.node]
+        uid = pod.metadata.uid
+        allocate: Callable[[], str] | None = None
+        if not settings.flat_network:
+
+            def allocate() -> str:
+                return self._addresses.allocate(uid)
+
+        return status.Placement(settings.address, allocate, self._now())
+
+    def _remaining(self, pod: Pod) -> int | None:
+        """Seconds of grace left, by the tenant API server's clock."""
+        ends = pod.metadata.deletion_timestamp
+        if ends is None:
+            return None
+        now = self._clock.time() + self._client.clock_offset
+        return round(datetime.fromisoformat(ends).timestamp() - now)
+
+    def _now(self) -> str:
+        now = self._clock.time() + self._client.clock_offset
+        return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def _say(self, seen: PodView, kind: EventType, reason: str, message: str) -> None:
+        self._events.record(
+            seen.key, seen.uid, node=seen.node, type=kind, reason=reason, message=message
+        )
+
+
+def _is_uid_mismatch(error: Invalid) -> bool:
+    """A patch with another UID is answered with 422 on metadata.uid, not with 409."""
+    causes = error.details.causes if error.details else []
+    return any(c.field == "metadata.uid" for c in causes) or "metadata.uid" in error.message

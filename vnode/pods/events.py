@@ -1,0 +1,160 @@
+"""Events on tenant pods, de-duplicated and rate limited.
+
+In: `record` calls from reconcilers, which never wait. Out: v1.Event objects in the tenant. The name
+of an Event is derived from what it says, so the same thing said again, also by another replica or
+after a restart, raises the count of one object instead of adding another. Events are best effort:
+what cannot be written is counted and logged, and never holds a pod up.
+"""
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+import structlog
+
+from vnode.kube.client import KubeClient
+from vnode.kube.errors import AlreadyExists, KubeError
+from vnode.kube.resources import EVENTS
+from vnode.kube.types import UID, NodeName, ObjectKey
+from vnode.runtime.clock import Clock
+
+_LOG = structlog.get_logger(__name__)
+_COMPONENT = "vnode"
+_REMEMBERED = 4096
+_QUEUE = 2048
+_REPEAT_AFTER = 60.0
+_MESSAGE_LIMIT = 1024
+_BURST, _REFILL_SECONDS = 25, 60.0
+
+EventType = Literal["Normal", "Warning"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    key: ObjectKey
+    uid: UID
+    node: NodeName
+    type: EventType
+    reason: str
+    message: str
+
+    @property
+    def name(self) -> str:
+        said = "\0".join((self.uid, self.type, self.reason, self.message))
+        return f"{self.key.name[:200]}.{hashlib.blake2b(said.encode(), digest_size=8).hexdigest()}"
+
+
+@dataclass(slots=True)
+class _Series:
+    count: int = 0
+    written: float | None = None
+
+
+@dataclass(slots=True)
+class _Bucket:
+    tokens: float
+    filled: float
+
+
+class EventRecorder:
+    """Writes Events about pods to the tenant cluster."""
+
+    def __init__(self, client: KubeClient, *, clock: Clock) -> None:
+        self._client = client
+        self._clock = clock
+        self._queue: asyncio.Queue[_Said] = asyncio.Queue(maxsize=_QUEUE)
+        self._series: OrderedDict[str, _Series] = OrderedDict()
+        self._buckets: OrderedDict[UID, _Bucket] = OrderedDict()
+        self.dropped = 0
+
+    def record(
+        self,
+        key: ObjectKey,
+        uid: UID,
+        *,
+        node: NodeName,
+        type: EventType,
+        reason: str,
+        message: str,
+    ) -> None:
+        """Say something about a pod. Returns at once; repeats within a minute are only counted."""
+        said = _Said(key, uid, node, type, reason, message[:_MESSAGE_LIMIT])
+        series = self._series.setdefault(said.name, _Series())
+        self._series.move_to_end(said.name)
+        while len(self._series) > _REMEMBERED:
+            self._series.popitem(last=False)
+        series.count += 1
+        now = self._clock.monotonic()
+        if series.written is not None and now - series.written < _REPEAT_AFTER:
+            return
+        if self._queue.full() or not self._allowed(uid, now):
+            self.dropped += 1
+            return
+        series.written = now
+        self._queue.put_nowait(said)
+
+    async def run(self) -> None:
+        """Write what was recorded, until cancelled."""
+        while True:
+            said = await self._queue.get()
+            try:
+                await self._write(said)
+            except KubeError as error:
+                self.dropped += 1
+                _LOG.info("event not written", pod=str(said.key), why=type(error).__name__)
+
+    def _allowed(self, uid: UID, now: float) -> bool:
+        bucket = self._buckets.setdefault(uid, _Bucket(_BURST, now))
+        self._buckets.move_to_end(uid)
+        while len(self._buckets) > _REMEMBERED:
+            self._buckets.popitem(last=False)
+        bucket.tokens = min(_BURST, bucket.tokens + (now - bucket.filled) / _REFILL_SECONDS)
+        bucket.filled = now
+        if bucket.tokens < 1:
+            return False
+        bucket.tokens -= 1
+        return True
+
+    async def _write(self, said: _Said) -> None:
+        series = self._series.get(said.name, _Series(count=1))
+        now = datetime.fromtimestamp(self._clock.time(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        if series.count == 1:
+            try:
+                await self._client.create(EVENTS, _body(said, now), namespace=said.key.namespace)
+            except AlreadyExists:
+                series.count = 2
+            else:
+                return
+        await self._client.patch(
+            EVENTS,
+            {"count": series.count, "lastTimestamp": now},
+            name=said.name,
+            namespace=said.key.namespace,
+        )
+
+
+def _body(said: _Said, now: str) -> dict[str, object]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": said.name, "namespace": said.key.namespace},
+        "involvedObject": {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "namespace": said.key.namespace,
+            "name": said.key.name,
+            "uid": said.uid,
+        },
+        "type": said.type,
+        "reason": said.reason,
+        "message": said.message,
+        "count": 1,
+        "firstTimestamp": now,
+        "lastTimestamp": now,
+        "source": {"component": _COMPONENT, "host": said.node},
+        "reportingComponent": _COMPONENT,
+        "reportingInstance": said.node,
+    }

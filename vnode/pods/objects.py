@@ -1,0 +1,210 @@
+"""ConfigMaps and Secrets that pods refer to: copied below while somebody uses them.
+
+In: tenant pods (who refers to what) and the *metadata* of tenant ConfigMaps and Secrets. Out:
+`PodBackend.put_object` and `drop_object`. A body is fetched once per version of an object that a pod
+on our nodes refers to, and kept nowhere; of the bodies only the key names are remembered.
+
+Invariants:
+
+* an object is dropped below only when no tenant pod on our nodes refers to it, judged under the
+  same lock under which it is put;
+* an object that vanished in the tenant stays below for the pods that run with it.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from vnode.backend import ObjectRef, PodBackend, ReferenceKind
+from vnode.kube.client import KubeClient
+from vnode.kube.errors import NotFound
+from vnode.kube.resources import CONFIG_MAPS, SECRETS
+from vnode.kube.types import ConfigMap, ObjectKey, PartialObject, Pod, Secret
+from vnode.pods.references import ReferenceUse, references
+from vnode.runtime.store import Change, Store
+from vnode.runtime.workqueue import Result, WorkQueue
+
+_LOG = structlog.get_logger(__name__)
+_RECHECK_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A reference that cannot be resolved; `key` empty means the whole object is missing."""
+
+    use: ReferenceUse
+    key: str = ""
+
+    @property
+    def reason(self) -> str:
+        """Event reason, as virtual-kubelet words it (e.g. `MandatorySecretNotFound`)."""
+        need = "Optional" if self.use.optional else "Mandatory"
+        return f"{need}{self.use.ref.kind}{'Key' if self.key else ''}NotFound"
+
+    @property
+    def message(self) -> str:
+        """Text for the event: what is missing, and where the pod asks for it."""
+        ref = self.use.ref
+        what = (
+            f'key "{self.key}" of {ref.kind} "{ref.name}"'
+            if self.key
+            else (f'{ref.kind} "{ref.name}"')
+        )
+        return f"{what} not found ({self.use.where})"
+
+
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    version: str
+    names: frozenset[str]
+
+
+class ReferencedObjects:
+    """Keeps the copies of referenced objects in one backend up to date."""
+
+    def __init__(
+        self,
+        client: KubeClient,
+        backend: PodBackend,
+        *,
+        metadata: Mapping[ReferenceKind, Store[PartialObject]],
+        queue: WorkQueue[ObjectRef],
+        pods_synced: Callable[[], bool],
+        wake: Callable[[ObjectKey], None],
+    ) -> None:
+        """Wire it up.
+
+        Args:
+            client: of the tenant cluster.
+            backend: where the copies go.
+            metadata: stores of the tenant's ConfigMaps and Secrets, metadata only.
+            queue: worked off by `reconcile`.
+            pods_synced: whether all tenant pods of our nodes are known.
+            wake: called with the key of a pod that waited for an object that changed.
+        """
+        self._client = client
+        self._backend = backend
+        self._metadata = metadata
+        self._queue = queue
+        self._pods_synced = pods_synced
+        self._wake = wake
+        self._users: defaultdict[ObjectRef, set[ObjectKey]] = defaultdict(set)
+        self._used_by: dict[ObjectKey, frozenset[ObjectRef]] = {}
+        self._waiting: defaultdict[ObjectRef, set[ObjectKey]] = defaultdict(set)
+        self._keys: dict[ObjectRef, _Keys] = {}
+        self._locks: defaultdict[ObjectRef, asyncio.Lock] = defaultdict(asyncio.Lock)
+        for kind, store in metadata.items():
+            store.subscribe(self._listener(kind))
+        backend.subscribe_objects(queue.add)
+
+    def pod_changed(self, change: Change[Pod]) -> None:
+        """Count references; subscribed to the store of tenant pods."""
+        after = (
+            frozenset(
+                ObjectRef(change.key.namespace, *use.ref) for use in references(change.new.spec)
+            )
+            if change.new
+            else frozenset()
+        )
+        before = self._used_by.pop(change.key, frozenset())
+        if after:
+            self._used_by[change.key] = after
+        for ref in after - before:
+            self._users[ref].add(change.key)
+        for ref in before - after:
+            self._waiting[ref].discard(change.key)
+            self._users[ref].discard(change.key)
+            if not self._users[ref]:
+                del self._users[ref]
+                self._queue.add(ref)
+
+    async def ensure(self, key: ObjectKey, uses: Iterable[ReferenceUse]) -> list[Missing]:
+        """Bring everything a pod refers to below, and say what is missing in the tenant.
+
+        Raises:
+            KubeError: the tenant API server did not answer.
+            Waiting: the compute side did not take an object.
+        """
+        missing: list[Missing] = []
+        for use in uses:
+            ref = ObjectRef(key.namespace, *use.ref)
+            names = await self._bring(ref, need_keys=bool(use.keys))
+            if names is None:
+                missing.append(Missing(use))
+            else:
+                missing += [Missing(use, k) for k in sorted(use.keys - names)]
+        for m in missing:
+            self._waiting[ObjectRef(key.namespace, *m.use.ref)].add(key)
+        return missing
+
+    async def reconcile(self, ref: ObjectRef) -> Result:
+        """Refresh or drop the copy of one object."""
+        if not self._pods_synced():
+            return Result(requeue_after=_RECHECK_SECONDS)
+        if self._users.get(ref):
+            await self._bring(ref, need_keys=False)
+            return Result()
+        async with self._locks[ref]:
+            if self._users.get(ref):
+                return Result()
+            if self._backend.held_version(ref) is not None:
+                await self._backend.drop_object(ref)
+                _LOG.info("dropped unused copy", object=str(ref))
+            self._keys.pop(ref, None)
+            self._waiting.pop(ref, None)
+        self._locks.pop(ref, None)
+        return Result()
+
+    async def _bring(self, ref: ObjectRef, *, need_keys: bool) -> frozenset[str] | None:
+        """Copy the newest version below; return its key names, or None if it does not exist."""
+        async with self._locks[ref]:
+            version = self._known_version(ref)
+            known = self._keys.get(ref)
+            fresh = known is not None and known.version == version
+            if version is not None and self._backend.held_version(ref) == version:
+                if fresh and known is not None:
+                    return known.names
+                if not need_keys:
+                    return frozenset()
+            # A miss in the store may only mean that the watch is behind: ask once.
+            body = await self._fetch(ref)
+            if body is None:
+                return None
+            version = f"{body.metadata.uid}/{body.metadata.resource_version}"
+            if self._backend.held_version(ref) != version:
+                await self._backend.put_object(ref, body)
+            names = frozenset(body.data)
+            if isinstance(body, ConfigMap):
+                names |= frozenset(body.binary_data)
+            self._keys[ref] = _Keys(version, names)
+            return names
+
+    def _known_version(self, ref: ObjectRef) -> str | None:
+        found = self._metadata[ref.kind].get(ObjectKey(ref.namespace, ref.name))
+        return f"{found.metadata.uid}/{found.metadata.resource_version}" if found else None
+
+    async def _fetch(self, ref: ObjectRef) -> ConfigMap | Secret | None:
+        try:
+            if ref.kind is ReferenceKind.SECRET:
+                return await self._client.get(
+                    SECRETS, Secret, name=ref.name, namespace=ref.namespace
+                )
+            return await self._client.get(
+                CONFIG_MAPS, ConfigMap, name=ref.name, namespace=ref.namespace
+            )
+        except NotFound:
+            return None
+
+    def _listener(self, kind: ReferenceKind) -> Callable[[Change[PartialObject]], None]:
+        def changed(change: Change[PartialObject]) -> None:
+            ref = ObjectRef(change.key.namespace, kind, change.key.name)
+            if ref not in self._users or change.new is None:
+                return
+            self._queue.add(ref)
+            for key in self._waiting.pop(ref, ()):
+                self._wake(key)
+
+        return changed
