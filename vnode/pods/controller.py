@@ -2,14 +2,15 @@
 
 In: tenant pods (`Store[Pod]`, one watch per virtual node) and `PodBackend.observed`. Out: `apply`
 and `delete` on the backend; status patches and final deletes on the tenant's API server. Both
-directions share one keyed queue, so that one pod is never handled twice at the same time. What to
-do is decided by the pure `lifecycle.decide`; this module only carries one step out, and asks again
-when something changed.
+directions share one keyed queue, so that one pod is never handled twice at the same time. What to do
+is decided by the pure `lifecycle.decide`; this module only carries one step out, and asks again when
+something changed.
 
-What may fail: anything, at any time. An error is a retry with backoff for as long as the pod exists;
-what users should know about it becomes status.reason, a condition and an event.
+What may fail: anything, at any time. An error is a retry with backoff for as long as the pod
+exists; what users should know about it becomes status.reason, a condition and an event.
 """
 
+import contextlib
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ from vnode.pods.events import EventRecorder, EventType
 from vnode.pods.objects import ReferencedObjects
 from vnode.pods.references import references, token_requests
 from vnode.pods.tokens import TokenIssuer
-from vnode.pods.view import PodView, container_names, view
+from vnode.pods.view import TERMINAL, PodView, container_names, view
 from vnode.runtime.clock import Clock
 from vnode.runtime.store import Change, Store
 from vnode.runtime.workqueue import Result, WorkQueue
@@ -119,6 +120,7 @@ class PodController:
     def _pod_changed(self, change: Change[Pod]) -> None:
         if change.new is None and change.old is not None:
             self._addresses.release(change.old.metadata.uid)
+        self._objects.pod_changed(change)
         self._queue.add(change.key, low=change.initial)
 
     async def reconcile(self, key: ObjectKey) -> Result:
@@ -164,8 +166,7 @@ class PodController:
             case lifecycle.Create():
                 return await self._create(pod, seen)
             case lifecycle.Update(copy):
-                copy = await self._backend.apply(self._request(pod, seen))
-                return await self._mirror(pod, seen, copy)
+                return await self._mirror(pod, seen, await self._update(pod, seen, copy))
             case lifecycle.Mirror(copy):
                 return await self._mirror(pod, seen, copy)
             case lifecycle.Lost(last):
@@ -205,6 +206,19 @@ class PodController:
         memory.attempts = 0
         return await self._mirror(pod, seen, copy)
 
+    async def _update(self, pod: Pod, seen: PodView, copy: ObservedPod) -> ObservedPod:
+        """Bring the copy up to date; a change that cannot travel leaves it as it is."""
+        memory = self._memory[seen.key]
+        if memory.rejected == seen.digest:
+            return copy
+        try:
+            await self._objects.ensure(seen.key, references(pod.spec))
+            return await self._backend.apply(self._request(pod, seen))
+        except Rejected as rejected:
+            memory.rejected = seen.digest
+            self._say(seen, "Warning", "UpdateRejected", str(rejected))
+            return copy
+
     def _request(self, pod: Pod, seen: PodView) -> PodRequest:
         return PodRequest(
             pod=pod,
@@ -217,12 +231,7 @@ class PodController:
     async def _renew_tokens(self, pod: Pod, seen: PodView, copy: ObservedPod) -> float | None:
         """Write tokens if they are due; return seconds until they are due again."""
         wanted = token_requests(pod.spec)
-        if (
-            not wanted
-            or copy.deleting
-            or copy.gone
-            or lifecycle.phase_below(copy) in status.TERMINAL
-        ):
+        if not wanted or copy.deleting or copy.gone or lifecycle.phase_below(copy) in TERMINAL:
             return None
         now = self._clock.time()
         if copy.tokens_refresh_at is not None and copy.tokens_refresh_at > now:
@@ -292,7 +301,8 @@ class PodController:
     async def _remove(self, pod: Pod, seen: PodView, last: ObservedPod | None) -> Result:
         if last is not None and not seen.terminal:
             await self._write(pod, status.mirrored(pod, seen, last, self._placement(pod, seen)))
-        try:
+        # Removed by somebody else, or already succeeded by a namesake: both are what we want.
+        with contextlib.suppress(NotFound, Conflict):
             await self._client.delete(
                 PODS,
                 name=seen.key.name,
@@ -300,8 +310,6 @@ class PodController:
                 uid=seen.uid,
                 grace_seconds=0,
             )
-        except (NotFound, Conflict):
-            pass  # Removed by somebody else, or already succeeded by a namesake.
         if last is not None:
             self._backend.forget(last)
         _LOG.info("pod removed", pod=str(seen.key), uid=seen.uid)

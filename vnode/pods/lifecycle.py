@@ -150,7 +150,7 @@ def _deleting(pod: PodView, copy: ObservedPod | None, remaining: int | None) -> 
         return DeleteCopy(copy, remaining if remaining is not None and remaining > 0 else asked)
     if copy.grace_seconds is not None and copy.grace_seconds > asked:
         return DeleteCopy(copy, asked)
-    return Mirror(copy)
+    return Nothing() if pod.terminal else Mirror(copy)
 
 
 def _terminal(copy: ObservedPod | None) -> Step:

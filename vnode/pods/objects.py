@@ -1,8 +1,8 @@
 """ConfigMaps and Secrets that pods refer to: copied below while somebody uses them.
 
 In: tenant pods (who refers to what) and the *metadata* of tenant ConfigMaps and Secrets. Out:
-`PodBackend.put_object` and `drop_object`. A body is fetched once per version of an object that a pod
-on our nodes refers to, and kept nowhere; of the bodies only the key names are remembered.
+`PodBackend.put_object` and `drop_object`. A body is fetched once per version of an object that a
+pod on our nodes refers to, and kept nowhere; of the bodies only the key names are remembered.
 
 Invariants:
 
@@ -101,7 +101,7 @@ class ReferencedObjects:
         backend.subscribe_objects(queue.add)
 
     def pod_changed(self, change: Change[Pod]) -> None:
-        """Count references; subscribed to the store of tenant pods."""
+        """Count references: called with every change of the store of tenant pods."""
         after = (
             frozenset(
                 ObjectRef(change.key.namespace, *use.ref) for use in references(change.new.spec)
