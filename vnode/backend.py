@@ -142,6 +142,19 @@ class ObservedPod:
     """Unix seconds at which its tokens should be renewed; None: it has none below."""
 
 
+@dataclass(frozen=True, slots=True)
+class PodEvent:
+    """Something the compute side said about a copy, without its names."""
+
+    key: ObjectKey
+    uid: UID
+    node: NodeName
+    type: str
+    """`Normal` or `Warning`."""
+    reason: str
+    message: str
+
+
 class BackendError(Exception):
     """A backend could not do what was asked; the text may be shown to the tenant's users."""
 
@@ -297,6 +310,10 @@ class PodBackend(Protocol):
 
     def subscribe(self, listener: Callable[[ObjectKey], None]) -> None:
         """Call `listener` with the tenant key of every copy that changed, appeared or went."""
+        ...
+
+    def subscribe_events(self, listener: Callable[[PodEvent], None]) -> None:
+        """Call `listener` with what the compute side says about copies, as it happens."""
         ...
 
     def subscribe_objects(self, listener: Callable[[ObjectRef], None]) -> None:

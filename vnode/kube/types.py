@@ -5,6 +5,7 @@ bytes) or is not decoded at all. Objects are never written back from these struc
 fields of newer API versions survive. Field meaning: Kubernetes API reference v1.36.
 """
 
+import base64
 from typing import NamedTuple, NewType, TypeAlias
 
 import msgspec
@@ -167,6 +168,11 @@ class Status(_Object, frozen=True):
     reason: str = ""
     code: int = 0
     details: StatusDetails | None = None
+
+
+def encode_base64(text: str) -> str:
+    """The base64 text under which a Secret keeps a string."""
+    return base64.b64encode(text.encode()).decode()
 
 
 def encode(value: object) -> bytes:

@@ -2,9 +2,9 @@
 
 In: tenant pods (`Store[Pod]`, one watch per virtual node) and `PodBackend.observed`. Out: `apply`
 and `delete` on the backend; status patches and final deletes on the tenant's API server. Both
-directions share one keyed queue, so that one pod is never handled twice at the same time. What to do
-is decided by the pure `lifecycle.decide`; this module only carries one step out, and asks again when
-something changed.
+directions share one keyed queue, so that one pod is never handled twice at the same time. What to
+do is decided by the pure `lifecycle.decide`; this module only carries one step out, and asks again
+when something changed.
 
 What may fail: anything, at any time. An error is a retry with backoff for as long as the pod
 exists; what users should know about it becomes status.reason, a condition and an event.
@@ -22,6 +22,7 @@ from vnode.backend import (
     NameConflict,
     ObservedPod,
     PodBackend,
+    PodEvent,
     PodRequest,
     Rejected,
     Waiting,
@@ -116,6 +117,7 @@ class PodController:
         self._orphans: dict[ObjectKey, tuple[str, float]] = {}
         pods.subscribe(self._pod_changed)
         backend.subscribe(queue.add)
+        backend.subscribe_events(self._relay_event)
 
     def _pod_changed(self, change: Change[Pod]) -> None:
         if change.new is None and change.old is not None:
@@ -146,18 +148,15 @@ class PodController:
     async def _take(
         self, step: lifecycle.Step, key: ObjectKey, pod: Pod | None, seen: PodView | None
     ) -> Result:
-        match step:
-            case lifecycle.Nothing():
-                return Result()
-            case lifecycle.Forget(copy):
-                self._backend.forget(copy)
-                return Result(requeue_after=0) if pod else Result()
-            case lifecycle.Orphan(copy):
-                return await self._orphan(key, copy)
-            case lifecycle.DeleteCopy(copy, grace):
-                await self._backend.delete(copy, grace_seconds=grace)
-                _LOG.info("deleting copy", pod=str(key), uid=copy.uid, grace=grace)
-                return Result()
+        if isinstance(step, lifecycle.Forget):
+            self._backend.forget(step.copy)
+            return Result(requeue_after=0) if pod else Result()
+        if isinstance(step, lifecycle.Orphan):
+            return await self._orphan(key, step.copy)
+        if isinstance(step, lifecycle.DeleteCopy):
+            await self._backend.delete(step.copy, grace_seconds=step.grace_seconds)
+            _LOG.info("deleting copy", pod=str(key), uid=step.copy.uid, grace=step.grace_seconds)
+            return Result()
         if pod is None or seen is None:
             return Result()
         match step:
@@ -277,8 +276,6 @@ class PodController:
         else:
             await self._write(pod, status.mirrored(pod, seen, copy, self._placement(pod, seen)))
             again = None
-        if copy.waiting is not None and not copy.deleting:
-            self._say(seen, "Warning", copy.waiting.reason, copy.waiting.message)
         due = await self._renew_tokens(pod, seen, copy)
         pending = [s for s in (again, due) if s is not None]
         return Result(requeue_after=min(pending)) if pending else Result()
@@ -421,6 +418,12 @@ class PodController:
     def _now(self) -> str:
         now = self._clock.time() + self._client.clock_offset
         return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def _relay_event(self, event: PodEvent) -> None:
+        memory = self._memory.get(event.key)
+        if memory is not None and memory.uid == event.uid:
+            kind: EventType = "Warning" if event.type == "Warning" else "Normal"
+            self._say(memory.seen, kind, event.reason, event.message)
 
     def _say(self, seen: PodView, kind: EventType, reason: str, message: str) -> None:
         self._events.record(

@@ -1,0 +1,77 @@
+"""What a compute API server's error means for a pod. Pure.
+
+Permanent is only 400 and 422 on the create of a pod; everything else may pass and is shown as the
+pod's waiting reason (DESIGN 5, Rejection). Texts are for tenants: the caller conceals names first.
+"""
+
+from federation.backends.kubernetes.conceal import Names
+from vnode.backend import Rejected, StreamError, Waiting
+from vnode.kube.errors import (
+    ApiError,
+    BadRequest,
+    Conflict,
+    Forbidden,
+    Invalid,
+    KubeError,
+    NotFound,
+    TooManyRequests,
+    Unreachable,
+)
+
+_NOWHERE = Names(namespace_below="", namespace="")
+
+
+def waiting(error: KubeError, *, what: str, names: Names = _NOWHERE) -> Waiting:
+    """Anything that may pass, with the reason that `kubectl get pods` shows."""
+    retry_after = error.retry_after if isinstance(error, ApiError) else None
+    if isinstance(error, Unreachable):
+        text = "the compute cluster does not answer"
+    elif isinstance(error, ApiError):
+        text = names.conceal(error.message)
+    else:
+        text = "the virtual node's connection to the compute cluster is not usable"
+    return Waiting(f"{what}: {text}", reason=_reason(error), retry_after=retry_after)
+
+
+def pod_refused(error: KubeError, *, names: Names) -> Rejected | Waiting:
+    """The meaning of an error on the create or the change of a pod."""
+    if isinstance(error, BadRequest | Invalid):
+        causes = error.details.causes if error.details else []
+        field = causes[0].field if causes else ""
+        return Rejected(names.conceal(error.message), field=field)
+    return waiting(error, what="the compute cluster refused the pod for now", names=names)
+
+
+def stream_failed(error: KubeError, *, names: Names) -> StreamError:
+    """The meaning of an error on logs, exec, attach or port-forward."""
+    if isinstance(error, ApiError) and not isinstance(error, Forbidden):
+        return StreamError(names.conceal(error.message), code=error.code, reason=error.reason)
+    if isinstance(error, Forbidden):
+        text = "the virtual node has no right to do this in the compute cluster"
+        return StreamError(text, code=502, reason="BadGateway")
+    text = "the compute cluster does not answer"
+    return StreamError(text, code=504, reason="Timeout")
+
+
+def _reason(error: KubeError) -> str:
+    if isinstance(error, Forbidden):
+        return _forbidden_reason(error.message)
+    if isinstance(error, TooManyRequests):
+        return "ComputeBusy"
+    if isinstance(error, NotFound):
+        return "NamespaceNotReady"
+    if isinstance(error, Conflict):
+        return "ComputeConflict"
+    if isinstance(error, ApiError):
+        return "ComputeError"
+    return "ComputeUnreachable"
+
+
+def _forbidden_reason(message: str) -> str:
+    if "exceeded quota" in message or "failed quota" in message:
+        return "QuotaExceeded"
+    if "violates PodSecurity" in message:
+        return "PodSecurityViolation"
+    if "being terminated" in message:
+        return "NamespaceTerminating"
+    return "ComputeForbidden"

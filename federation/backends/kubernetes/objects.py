@@ -1,0 +1,179 @@
+"""Copies of ConfigMaps, Secrets and token sets in a compute cluster.
+
+In: bodies fetched from the tenant. Out: owned objects below, written with UID and resourceVersion
+preconditions. Building them is pure; writing goes through `ObjectWriter`. An object of that name
+that is not ours is never changed (`NameConflict`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from federation.backends.kubernetes.failures import waiting
+from federation.backends.kubernetes.translate.names import (
+    ANNOTATION_SOURCE_VERSION,
+    NamespaceMapping,
+    Owner,
+    object_name_below,
+    token_secret_name,
+)
+from vnode.backend import NameConflict, ObjectRef, ObservedPod, ReferenceKind, Token, TokenKey
+from vnode.kube.client import KubeClient
+from vnode.kube.errors import AlreadyExists, KubeError, NotFound
+from vnode.kube.resources import CONFIG_MAPS, SECRETS, Resource
+from vnode.kube.types import (
+    UID,
+    ConfigMap,
+    ObjectKey,
+    OwnerReference,
+    PartialObject,
+    Secret,
+    encode_base64,
+)
+from vnode.runtime.store import Store
+
+ANNOTATION_TOKENS_REFRESH = "vnode.dev/tokens-refresh"
+"""Unix seconds at which the tokens in a token set should be renewed."""
+
+_BOUND_TYPE = "kubernetes.io/service-account-token"
+"""Secrets of this type belong to a ServiceAccount of their own cluster; below they are Opaque."""
+
+RESOURCES: Mapping[ReferenceKind, Resource] = {
+    ReferenceKind.CONFIG_MAP: CONFIG_MAPS,
+    ReferenceKind.SECRET: SECRETS,
+}
+
+
+def object_below(
+    ref: ObjectRef, body: ConfigMap | Secret, *, owner: Owner, namespace: str
+) -> dict[str, object]:
+    """The copy of a referenced object, complete but for preconditions."""
+    labels, annotations = owner.marks(namespace=ref.namespace, name=ref.name, uid=body.metadata.uid)
+    version = f"{body.metadata.uid}/{body.metadata.resource_version}"
+    built: dict[str, object] = {
+        "apiVersion": "v1",
+        "kind": str(ref.kind),
+        "metadata": {
+            "name": object_name_below(ref.kind, ref.name),
+            "namespace": namespace,
+            "labels": labels,
+            "annotations": {**annotations, ANNOTATION_SOURCE_VERSION: version},
+        },
+        "data": body.data,
+    }
+    if body.immutable is not None:
+        built["immutable"] = body.immutable
+    if isinstance(body, ConfigMap):
+        built["binaryData"] = body.binary_data
+    else:
+        built["type"] = "Opaque" if body.type == _BOUND_TYPE else body.type
+    return built
+
+
+def token_set(
+    pod: ObservedPod, tokens: Mapping[TokenKey, Token], *, owner: Owner, namespace: str
+) -> dict[str, object]:
+    """The Secret with a copy's tokens; owned by the copy, so that it goes with it."""
+    labels, annotations = owner.marks(namespace=pod.key.namespace, name=pod.key.name, uid=pod.uid)
+    refresh_at = min(t.refresh_at for t in tokens.values())
+    holder = OwnerReference(api_version="v1", kind="Pod", name=pod.key.name, uid=UID(pod.handle))
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "Opaque",
+        "metadata": {
+            "name": token_secret_name(pod.uid),
+            "namespace": namespace,
+            "labels": labels,
+            "annotations": {**annotations, ANNOTATION_TOKENS_REFRESH: f"{refresh_at:.0f}"},
+            "ownerReferences": [holder],
+        },
+        "data": {k.data_key: encode_base64(t.value) for k, t in tokens.items()},
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectWriter:
+    """Creates, replaces and deletes our objects of one kind in one compute cluster."""
+
+    client: KubeClient
+    resource: Resource
+    store: Store[PartialObject]
+    owner: Owner
+    namespaces: NamespaceMapping
+
+    async def put(self, key: ObjectKey, body: Mapping[str, object]) -> None:
+        """Create the object, or replace ours of that name.
+
+        Raises:
+            NameConflict: an object of that name is somebody else's.
+            Waiting: the API server did not take it.
+        """
+        try:
+            known = self.store.get(key) or await self._create(key, body)
+            if known is not None:
+                await self._replace(key, body, known)
+        except KubeError as error:
+            raise waiting(error, what=f"{self.resource.kind} of the pod") from error
+
+    async def delete(self, key: ObjectKey) -> None:
+        """Delete our object of that name, if there is one. Raises Waiting."""
+        known = self.store.get(key)
+        if known is None:
+            return
+        try:
+            await self.client.delete(
+                self.resource, name=key.name, namespace=key.namespace, uid=known.metadata.uid
+            )
+        except NotFound:
+            return
+        except KubeError as error:
+            raise waiting(error, what=f"{self.resource.kind} of the pod") from error
+
+    async def _create(self, key: ObjectKey, body: Mapping[str, object]) -> PartialObject | None:
+        """Create it; return the object that stands in the way if that is ours."""
+        try:
+            made = await self.client.create(self.resource, body, namespace=key.namespace)
+        except AlreadyExists:
+            there = await self.client.get(
+                self.resource, PartialObject, name=key.name, namespace=key.namespace
+            )
+            if self.owner.owns(there.metadata):
+                return there
+            raise NameConflict(
+                f'a {self.resource.kind} named "{key.name}" exists there and is not this tenant\'s'
+            ) from None
+        self.store.upsert(made)
+        return None
+
+    async def _replace(
+        self, key: ObjectKey, body: Mapping[str, object], known: PartialObject
+    ) -> None:
+        metadata = body["metadata"]
+        if not isinstance(metadata, dict):
+            raise TypeError("metadata must be a mapping")
+        guarded = {
+            **metadata,
+            "uid": known.metadata.uid,
+            "resourceVersion": known.metadata.resource_version,
+        }
+        try:
+            made = await self.client.replace(
+                self.resource,
+                {**body, "metadata": guarded},
+                name=key.name,
+                namespace=key.namespace,
+            )
+        except KubeError as error:
+            if not _needs_new_object(error):
+                raise
+            # Immutable data or another type: the old object has to go first.
+            await self.client.delete(
+                self.resource, name=key.name, namespace=key.namespace, uid=known.metadata.uid
+            )
+            made = await self.client.create(self.resource, body, namespace=key.namespace)
+        self.store.upsert(made)
+
+
+def _needs_new_object(error: KubeError) -> bool:
+    text = str(error)
+    return "immutable" in text and ("data" in text or "type" in text)

@@ -1,0 +1,100 @@
+"""A compute pod as an `ObservedPod`: whose copy it is and how it does. Pure.
+
+Identity comes from labels and annotations alone (DESIGN 4.3, 4.8), and is believed only where it
+agrees with where the object lies: a pod that imitates our marks in a namespace that is not the one
+of its claimed tenant namespace is nobody's copy.
+"""
+
+import msgspec
+
+from federation.backends.kubernetes.conceal import Names
+from federation.backends.kubernetes.translate.names import (
+    ANNOTATION_DIGEST,
+    ANNOTATION_GENERATION,
+    ANNOTATION_NAME,
+    ANNOTATION_NAMESPACE,
+    ANNOTATION_NODE,
+    ANNOTATION_UID,
+    NamespaceMapping,
+    Owner,
+)
+from vnode.backend import ObservedPod, WaitingReason
+from vnode.kube.types import UID, NodeName, ObjectKey, ObjectMeta, Pod
+
+
+class _Spec(msgspec.Struct, frozen=True, rename="camel"):
+    node_name: str = ""
+
+
+class _Condition(msgspec.Struct, frozen=True):
+    type: str = ""
+    status: str = ""
+    reason: str = ""
+    message: str = ""
+
+
+class _Status(msgspec.Struct, frozen=True):
+    phase: str = ""
+    conditions: list[_Condition] = []
+
+
+_SPEC = msgspec.json.Decoder(_Spec)
+_STATUS = msgspec.json.Decoder(_Status)
+
+
+def tenant_key(
+    metadata: ObjectMeta, *, owner: Owner, namespaces: NamespaceMapping
+) -> ObjectKey | None:
+    """Tenant namespace and name of one of our objects; None if it is not ours."""
+    if not owner.owns(metadata):
+        return None
+    namespace = metadata.annotations.get(ANNOTATION_NAMESPACE, "")
+    name = metadata.annotations.get(ANNOTATION_NAME, "")
+    if not namespace or not name or namespaces.below(namespace) != metadata.namespace:
+        return None
+    return ObjectKey(namespace, name)
+
+
+def names_of(pod: Pod) -> Names:
+    """What a copy is called on both sides."""
+    marks = pod.metadata.annotations
+    return Names(
+        namespace_below=pod.metadata.namespace,
+        namespace=marks.get(ANNOTATION_NAMESPACE, ""),
+        uid_below=pod.metadata.uid,
+        uid=marks.get(ANNOTATION_UID, ""),
+        node_below=_SPEC.decode(pod.spec).node_name,
+        node=marks.get(ANNOTATION_NODE, ""),
+    )
+
+
+def observed_pod(pod: Pod, *, owner: Owner, namespaces: NamespaceMapping) -> ObservedPod | None:
+    """Read a compute pod; None if it is not a copy of this tenant cluster's."""
+    key = tenant_key(pod.metadata, owner=owner, namespaces=namespaces)
+    if key is None or key.name != pod.metadata.name:
+        return None
+    marks = pod.metadata.annotations
+    names = names_of(pod)
+    status = _STATUS.decode(pod.status)
+    scheduled = names.node_below != ""
+    generation = marks.get(ANNOTATION_GENERATION, "0")
+    return ObservedPod(
+        key=key,
+        uid=UID(marks.get(ANNOTATION_UID, "")),
+        handle=pod.metadata.uid,
+        node=NodeName(marks.get(ANNOTATION_NODE, "")),
+        digest=marks.get(ANNOTATION_DIGEST, ""),
+        generation=int(generation) if generation.isdigit() else 0,
+        status=names.conceal_status(bytes(pod.status)),
+        deleting=pod.metadata.deletion_timestamp is not None,
+        grace_seconds=pod.metadata.deletion_grace_period_seconds,
+        scheduled=scheduled,
+        waiting=None if scheduled else _waiting(status, names),
+    )
+
+
+def _waiting(status: _Status, names: Names) -> WaitingReason | None:
+    for c in status.conditions:
+        if c.type == "PodScheduled" and c.status == "False":
+            return WaitingReason(c.reason or "Unschedulable", names.conceal(c.message))
+    return None
