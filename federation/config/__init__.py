@@ -1,0 +1,72 @@
+"""Typed configuration of the agent: one YAML file in, one frozen `AgentConfig` out.
+
+* `values`    scalars: durations, quantities, names, paths
+* `clusters`  what stands under `clusters:` (compute clusters, their pools and policy)
+* `agent`     the whole document, checks across sections, the virtual nodes that follow from it
+* `file`      reading, and errors that name file, line, key and the way out
+
+Keys are camelCase in YAML and snake_case in Python. Nothing here opens a connection or reads a file
+other than the configuration; `config/schema.json` is generated from the models.
+"""
+
+from federation.config.agent import (
+    AgentConfig,
+    ApiServerConfig,
+    CertificateConfig,
+    KubeletConfig,
+    LeaderElectionConfig,
+    LogFormat,
+    LoggingConfig,
+    LogLevel,
+    TenantConfig,
+    VirtualNode,
+    config_schema,
+)
+from federation.config.clusters import (
+    CapacityConfig,
+    CapacitySourceKind,
+    ClusterConfig,
+    HostAccess,
+    NamespaceMode,
+    NamespacesConfig,
+    NetworkMode,
+    OverlayConfig,
+    PodPolicyConfig,
+    PoolConfig,
+    PvcMode,
+    Taint,
+    TaintEffect,
+    Toleration,
+)
+from federation.config.file import ConfigFileError, ConfigProblem, load_config
+
+__all__ = [
+    "AgentConfig",
+    "ApiServerConfig",
+    "CapacityConfig",
+    "CapacitySourceKind",
+    "CertificateConfig",
+    "ClusterConfig",
+    "ConfigFileError",
+    "ConfigProblem",
+    "HostAccess",
+    "KubeletConfig",
+    "LeaderElectionConfig",
+    "LogFormat",
+    "LogLevel",
+    "LoggingConfig",
+    "NamespaceMode",
+    "NamespacesConfig",
+    "NetworkMode",
+    "OverlayConfig",
+    "PodPolicyConfig",
+    "PoolConfig",
+    "PvcMode",
+    "Taint",
+    "TaintEffect",
+    "TenantConfig",
+    "Toleration",
+    "VirtualNode",
+    "config_schema",
+    "load_config",
+]

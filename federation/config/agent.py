@@ -1,0 +1,255 @@
+"""The whole configuration document, and the virtual nodes that follow from it.
+
+In: the sections. Out: `AgentConfig`, whose checks see all sections at once (names and ports that
+collide, time limits that contradict each other).
+"""
+
+import enum
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
+
+from pydantic import Field, model_validator
+from pydantic.json_schema import GenerateJsonSchema
+
+from federation.config.clusters import ClusterConfig, NamespaceMode, PoolConfig, Taint
+from federation.config.values import (
+    Address,
+    DnsLabel,
+    Duration,
+    FilePath,
+    Host,
+    Misfit,
+    Network,
+    Port,
+    Section,
+    TenantName,
+    format_duration,
+    refuse,
+)
+from vnode.kube.types import JSON, NodeName
+
+_MAX_PORT = 65535
+_MAX_NODE_NAME = 63
+
+
+class LogLevel(enum.StrEnum):
+    """Least important lines that are written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class LogFormat(enum.StrEnum):
+    """Form of log lines."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class ApiServerConfig(Section):
+    """Address of the tenant's API server as pods in compute clusters see it."""
+
+    host: Host | None = None
+    """null: as in the tenant's kubeconfig."""
+    port: Port | None = None
+    """null: as in the tenant's kubeconfig."""
+
+
+class TenantConfig(Section):
+    """The cluster whose users submit work."""
+
+    name: TenantName
+    """Prefix of its namespaces in compute clusters: at most 20 characters, no "--"."""
+    kubeconfig: FilePath | None = None
+    """null: in-cluster, the ServiceAccount of the agent's own pod."""
+    context: str | None = None
+    """Context in the kubeconfig. null: its current-context."""
+    namespaces: tuple[DnsLabel, ...] = ()
+    """Namespaces whose pods may be forwarded. Empty: all but kube-*."""
+    api_server: ApiServerConfig = ApiServerConfig()
+
+    def forwards(self, namespace: str) -> bool:
+        """Whether pods of that tenant namespace may be forwarded."""
+        if self.namespaces:
+            return namespace in self.namespaces
+        return not namespace.startswith("kube-")
+
+
+class CertificateConfig(Section):
+    """Serving certificate of the kubelet API, where it does not come from the tenant cluster."""
+
+    file: FilePath | None = None
+    """PEM certificate chain."""
+    key: FilePath | None = None
+    """PEM private key."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.file is None) != (self.key is None):
+            raise ValueError("file and key belong together; give both or neither")
+        return self
+
+
+class KubeletConfig(Section):
+    """The kubelet API that the tenant's API server calls for logs, exec and metrics."""
+
+    listen: Address = "0.0.0.0"  # noqa: S104 - reached from the control plane
+    """Address to listen on."""
+    advertise: Host | None = None
+    """Address of the virtual nodes. null: the pod's own address (environment POD_IP)."""
+    base_port: Port = 10250
+    """Port of the first virtual node; the others follow in the order of this file."""
+    certificate: CertificateConfig = CertificateConfig()
+    insecure: bool = False
+    """true: no authentication. For test suites only."""
+    sessions_per_namespace: int = Field(default=100, ge=1)
+    """Most exec, attach, port-forward and follow-log sessions at once per tenant namespace."""
+
+
+class LeaderElectionConfig(Section):
+    """How replicas agree on who writes: one Lease per compute cluster."""
+
+    namespace: DnsLabel = "vnode-system"
+    """Tenant namespace of the Leases."""
+    lease_duration: Duration = 15.0
+    """A Lease that was not renewed for so long may be taken by another replica."""
+    renew_deadline: Duration = 10.0
+    """A holder that could not renew for so long stops writing."""
+    retry_period: Duration = 2.0
+    """Time between two tries."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        refuse("leaderElection", self._misfits())
+        return self
+
+    def _misfits(self) -> Iterator[Misfit]:
+        lease, renew = format_duration(self.lease_duration), format_duration(self.renew_deadline)
+        if self.renew_deadline >= self.lease_duration:
+            yield Misfit(
+                ("renewDeadline",), f"{renew} must be shorter than leaseDuration ({lease})"
+            )
+        if self.retry_period >= self.renew_deadline:
+            retry = format_duration(self.retry_period)
+            yield Misfit(("retryPeriod",), f"{retry} must be shorter than renewDeadline ({renew})")
+
+
+class LoggingConfig(Section):
+    """Logs go to stderr."""
+
+    level: LogLevel = LogLevel.INFO
+    format: LogFormat | None = None
+    """null: text on a terminal, JSON lines otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualNode:
+    """A Node object that the agent keeps in the tenant cluster."""
+
+    name: NodeName
+    port: int
+    """Port of its kubelet API."""
+    cluster: ClusterConfig
+    pool: PoolConfig
+
+    @property
+    def taints(self) -> tuple[Taint, ...]:
+        """Its taints: the pool's, or the default one."""
+        return self.pool.taints_in(self.cluster.cluster_name)
+
+
+class AgentConfig(Section):
+    """Configuration of one agent: one tenant cluster, one or more compute clusters."""
+
+    tenant: TenantConfig
+    kubelet: KubeletConfig = KubeletConfig()
+    pod_addresses: Network = Field(default="198.18.0.0/15", validate_default=True)
+    """Unroutable range from which pods of clusters with network isolated get their addresses."""
+    leader_election: LeaderElectionConfig = LeaderElectionConfig()
+    logging: LoggingConfig = LoggingConfig()
+    clusters: tuple[ClusterConfig, ...] = Field(min_length=1)
+
+    @cached_property
+    def virtual_nodes(self) -> tuple[VirtualNode, ...]:
+        """One per cluster and pool, in the order of the file."""
+        pools = [(cluster, pool) for cluster in self.clusters for pool in cluster.pools]
+        return tuple(
+            VirtualNode(
+                name=pool.node_name_in(cluster.cluster_name),
+                port=pool.port or self.kubelet.base_port + index,
+                cluster=cluster,
+                pool=pool,
+            )
+            for index, (cluster, pool) in enumerate(pools)
+        )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        refuse("agent", [*self._cluster_misfits()] or [*self._node_misfits()])
+        return self
+
+    def _cluster_misfits(self) -> Iterator[Misfit]:
+        seen: set[str] = set()
+        for index, cluster in enumerate(self.clusters):
+            if cluster.name in seen:
+                yield Misfit(
+                    ("clusters", index, "name"),
+                    f'"{cluster.name}" is used twice; cluster names must be unique',
+                )
+            seen.add(cluster.name)
+            if cluster.namespaces.mode is NamespaceMode.MAP:
+                for namespace in self.tenant.namespaces:
+                    if namespace not in cluster.namespaces.table:
+                        yield Misfit(
+                            ("clusters", index, "namespaces", "table"),
+                            f'has no entry for "{namespace}"; add it, or remove it from '
+                            "tenant.namespaces",
+                        )
+
+    def _node_misfits(self) -> Iterator[Misfit]:
+        names: dict[NodeName, str] = {}
+        ports: dict[int, str] = {}
+        places = [
+            (index, position)
+            for index, cluster in enumerate(self.clusters)
+            for position in range(len(cluster.pools))
+        ]
+        for (index, position), node in zip(places, self.virtual_nodes, strict=True):
+            at = ("clusters", index, "pools", position)
+            here = f"clusters[{index}].pools[{position}]"
+            if len(node.name) > _MAX_NODE_NAME:
+                yield Misfit(
+                    at,
+                    f'node name "{node.name}" is longer than {_MAX_NODE_NAME} characters; '
+                    "set nodeName",
+                )
+            if (other := names.setdefault(node.name, here)) != here:
+                yield Misfit(
+                    at, f'node name "{node.name}" is used by {other} too; set another nodeName'
+                )
+            if node.port > _MAX_PORT:
+                yield Misfit(
+                    at, f"port {node.port} is above {_MAX_PORT}; lower kubelet.basePort or set port"
+                )
+            if (other := ports.setdefault(node.port, here)) != here:
+                yield Misfit(at, f"port {node.port} is used by {other} too; set another port")
+
+
+class _UntitledSchema(GenerateJsonSchema):
+    def field_title_should_be_set(self, schema: object) -> bool:
+        """Titles made from field names say nothing that the name does not."""
+        return False
+
+
+def config_schema() -> dict[str, JSON]:
+    """JSON Schema (2020-12) of the configuration file."""
+    schema: dict[str, JSON] = AgentConfig.model_json_schema(schema_generator=_UntitledSchema)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "title": "vnode agent configuration",
+    }

@@ -1,0 +1,286 @@
+"""What stands under `clusters:` - compute clusters, their pools, policy and capacity.
+
+In: validated scalars. Out: frozen models. Checks within one cluster live here; checks across
+clusters live in `federation.config.agent`. Fields are named as in Kubernetes.
+"""
+
+import enum
+from collections.abc import Iterator, Mapping
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from federation.config.values import (
+    DnsLabel,
+    FilePath,
+    LabelKey,
+    LabelValue,
+    Misfit,
+    ObjectName,
+    Port,
+    Quantity,
+    Section,
+    refuse,
+)
+from vnode.kube.types import ClusterName, NodeName
+
+DEFAULT_POOL = "default"
+
+
+class NamespaceMode(enum.StrEnum):
+    """How a tenant namespace becomes a namespace of the compute cluster."""
+
+    PREFIX = "prefix"
+    SAME = "same"
+    MAP = "map"
+
+
+class NetworkMode(enum.StrEnum):
+    """Whether pod addresses of the compute cluster mean anything in the tenant cluster."""
+
+    ISOLATED = "isolated"
+    FLAT = "flat"
+
+
+class PvcMode(enum.StrEnum):
+    """What becomes of persistentVolumeClaim volumes."""
+
+    NONE = "none"
+    SHARED = "shared"
+
+
+class HostAccess(enum.StrEnum):
+    """Pod features that reach the compute node; each is rejected unless allowed."""
+
+    HOST_PATH = "hostPath"
+    HOST_NETWORK = "hostNetwork"
+    HOST_PID = "hostPID"
+    HOST_IPC = "hostIPC"
+    HOST_PORT = "hostPort"
+    HOST_USERS = "hostUsers"
+    PRIVILEGED = "privileged"
+    CAPABILITIES = "capabilities"
+    SYSCTLS = "sysctls"
+
+
+class CapacitySourceKind(enum.StrEnum):
+    """Where a virtual node's capacity comes from."""
+
+    STATIC = "static"
+    QUOTA = "quota"
+    NODES = "nodes"
+
+
+class TaintEffect(enum.StrEnum):
+    """v1.TaintEffect."""
+
+    NO_SCHEDULE = "NoSchedule"
+    PREFER_NO_SCHEDULE = "PreferNoSchedule"
+    NO_EXECUTE = "NoExecute"
+
+
+class TolerationOperator(enum.StrEnum):
+    """v1.TolerationOperator."""
+
+    EQUAL = "Equal"
+    EXISTS = "Exists"
+
+
+class Taint(Section):
+    """v1.Taint of a virtual node."""
+
+    key: LabelKey
+    value: LabelValue = ""
+    effect: TaintEffect
+
+
+class Toleration(Section):
+    """v1.Toleration that pods of a pool get in the compute cluster."""
+
+    key: LabelKey | None = None
+    """null with operator Exists: all taints."""
+    operator: TolerationOperator = TolerationOperator.EQUAL
+    value: LabelValue = ""
+    effect: TaintEffect | None = None
+    """null: all effects."""
+    toleration_seconds: int | None = None
+    """Seconds; only with effect NoExecute. null: for ever."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.key is None and self.operator is not TolerationOperator.EXISTS:
+            raise ValueError("key is missing; give one, or set operator: Exists for all taints")
+        if self.value and self.operator is TolerationOperator.EXISTS:
+            raise ValueError("operator Exists takes no value; remove it or set operator: Equal")
+        if self.toleration_seconds is not None and self.effect is not TaintEffect.NO_EXECUTE:
+            raise ValueError("tolerationSeconds needs effect: NoExecute")
+        return self
+
+
+class NamespacesConfig(Section):
+    """Which compute namespace belongs to a tenant namespace."""
+
+    mode: NamespaceMode = NamespaceMode.PREFIX
+    """prefix: <tenant>--<namespace>; same: the same name; map: by table."""
+    table: Mapping[DnsLabel, DnsLabel] = Field(default_factory=dict)
+    """Tenant namespace -> compute namespace, for mode map."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        refuse("namespaces", self._misfits())
+        return self
+
+    def _misfits(self) -> Iterator[Misfit]:
+        if self.table and self.mode is not NamespaceMode.MAP:
+            yield Misfit(
+                ("table",),
+                f"only mode map has a table, this is mode {self.mode}; remove it or set mode: map",
+            )
+        if self.mode is NamespaceMode.MAP and not self.table:
+            yield Misfit(
+                ("table",), "is missing; mode map needs an entry for each tenant namespace"
+            )
+        seen: set[str] = set()
+        for tenant, compute in self.table.items():
+            if compute in seen:
+                yield Misfit(
+                    ("table", tenant),
+                    f'"{compute}" is used twice; each tenant namespace needs its own',
+                )
+            seen.add(compute)
+
+
+class OverlayConfig(Section):
+    """Labels and annotations that every pod of ours carries in the compute cluster."""
+
+    labels: Mapping[LabelKey, LabelValue] = Field(default_factory=dict)
+    annotations: Mapping[LabelKey, str] = Field(default_factory=dict)
+
+
+class PodPolicyConfig(Section):
+    """What tenant pods may ask of a compute cluster, and what is put in the place of what."""
+
+    allow: tuple[HostAccess, ...] = ()
+    """Host features that pods may use; all others are rejected."""
+    passthrough: tuple[LabelKey, ...] = ()
+    """Label keys of nodeSelector, affinity and topology terms that travel as they are."""
+    scheduling_keys: tuple[LabelKey, ...] = ()
+    """Label keys that annotation vnode.dev/compute-scheduling may use."""
+    deny_prefixes: tuple[str, ...] | None = None
+    """Labels and annotations with these prefixes do not travel. null: the built-in list;
+    a list replaces it (vnode.dev/ never travels)."""
+    priority_classes: Mapping[ObjectName, ObjectName] = Field(default_factory=dict)
+    """Tenant PriorityClass -> compute PriorityClass; classes that are not listed are dropped."""
+    runtime_classes: Mapping[ObjectName, ObjectName] = Field(default_factory=dict)
+    """Tenant RuntimeClass -> compute RuntimeClass."""
+    scheduler_names: Mapping[str, str] = Field(default_factory=dict)
+    """schedulerName in the tenant -> schedulerName in the compute cluster."""
+    expose_host_ip: bool = Field(default=False)
+    """true: pods see the compute node's address as status.hostIP."""
+    pvc: PvcMode = PvcMode.NONE
+    """none: pods with claims wait with an event; shared: the claim exists below by that name."""
+    overlay: OverlayConfig = OverlayConfig()
+
+
+class CapacityConfig(Section):
+    """What a virtual node offers. Of several sources the smallest number counts."""
+
+    sources: tuple[CapacitySourceKind, ...] = Field(
+        default=(CapacitySourceKind.QUOTA,), min_length=1
+    )
+    """static: as written here; quota: ResourceQuotas; nodes: free room on the pool's nodes."""
+    static: Mapping[LabelKey, Quantity] | None = None
+    """Quantity by resource name, for source static."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        refuse("capacity", self._misfits())
+        return self
+
+    def _misfits(self) -> Iterator[Misfit]:
+        for index, source in enumerate(self.sources):
+            if source in self.sources[:index]:
+                yield Misfit(("sources", index), f"{source} is listed twice; remove one")
+        is_source = CapacitySourceKind.STATIC in self.sources
+        if is_source and not self.static:
+            yield Misfit(
+                ("static",),
+                'is missing; source static needs numbers, like {cpu: "64", memory: 512Gi, '
+                'pods: "110"}',
+            )
+        if self.static and not is_source:
+            yield Misfit(("static",), "is not used; add static to sources or remove it")
+        only_static = self.sources == (CapacitySourceKind.STATIC,)
+        if only_static and self.static and "pods" not in self.static:
+            yield Misfit(
+                ("static",), 'has no "pods", so no pod would fit; add it, like pods: "110"'
+            )
+
+
+class PoolConfig(Section):
+    """A part of a compute cluster that appears as one virtual node in the tenant."""
+
+    name: DnsLabel = DEFAULT_POOL
+    node_name: ObjectName | None = None
+    """Name of the virtual node. null: vnode-<cluster> for the pool named default, otherwise
+    vnode-<cluster>-<pool>."""
+    port: Port | None = None
+    """Kubelet port of the virtual node. null: kubelet.basePort + its position in the file."""
+    node_selector: Mapping[LabelKey, LabelValue] = Field(default_factory=dict)
+    """Labels of the compute nodes that make up the pool; every pod of ours gets it."""
+    tolerations: tuple[Toleration, ...] = ()
+    """Tolerations that every pod of ours gets in the compute cluster."""
+    labels: Mapping[LabelKey, LabelValue] = Field(default_factory=dict)
+    """Labels of the virtual node."""
+    taints: tuple[Taint, ...] | None = None
+    """Taints of the virtual node. null: vnode.dev/provider=<cluster>:NoSchedule."""
+    capacity: CapacityConfig = CapacityConfig()
+
+    def node_name_in(self, cluster: ClusterName) -> NodeName:
+        """Name of this pool's virtual node."""
+        if self.node_name is not None:
+            return NodeName(self.node_name)
+        suffix = "" if self.name == DEFAULT_POOL else f"-{self.name}"
+        return NodeName(f"vnode-{cluster}{suffix}")
+
+    def taints_in(self, cluster: ClusterName) -> tuple[Taint, ...]:
+        """Taints of this pool's virtual node."""
+        if self.taints is not None:
+            return self.taints
+        return (Taint(key="vnode.dev/provider", value=cluster, effect=TaintEffect.NO_SCHEDULE),)
+
+
+class ClusterConfig(Section):
+    """A compute cluster."""
+
+    name: DnsLabel
+    """Name in logs, metrics and node names; never shown inside pods."""
+    kubeconfig: FilePath
+    """Credential for the compute cluster; relative paths start at this file's folder."""
+    context: str | None = None
+    """Context in the kubeconfig. null: its current-context."""
+    namespaces: NamespacesConfig = NamespacesConfig()
+    network: NetworkMode = NetworkMode.ISOLATED
+    """flat: pods of the tenant reach pods of this cluster by address; isolated: they do not."""
+    policy: PodPolicyConfig = PodPolicyConfig()
+    pools: tuple[PoolConfig, ...] = Field(default=(PoolConfig(),), min_length=1)
+
+    @property
+    def cluster_name(self) -> ClusterName:
+        """`name`, typed."""
+        return ClusterName(self.name)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        refuse("cluster", self._misfits())
+        return self
+
+    def _misfits(self) -> Iterator[Misfit]:
+        seen: set[str] = set()
+        for index, pool in enumerate(self.pools):
+            if pool.name in seen:
+                yield Misfit(
+                    ("pools", index, "name"),
+                    f'"{pool.name}" is used twice; pool names must be unique within a cluster',
+                )
+            seen.add(pool.name)

@@ -1,0 +1,142 @@
+"""Logs and metrics of the agent process.
+
+In: events of structlog and of the standard library's loggers, and metrics that packages declare.
+Out: one line per event on a stream (text on a terminal, JSON otherwise), and a registry that the
+kubelet server renders. Owned by the process: `configure_logging` is called once, by the CLI, before
+the agent starts. Values whose key looks like a credential never get out.
+"""
+
+import logging
+import re
+import sys
+from collections.abc import Mapping, MutableMapping
+from typing import TextIO, TypeAlias
+
+import orjson
+import structlog
+from prometheus_client import CollectorRegistry
+
+from federation.config import LogFormat, LoggingConfig
+from vnode.kube.types import JSON
+
+_EventDict: TypeAlias = MutableMapping[str, object]
+
+_FIRST_KEYS = (
+    "timestamp", "level", "logger", "event", "tenant", "cluster", "node", "namespace", "pod", "uid",
+)  # fmt: skip
+_LAST_KEYS = ("exception", "stack")
+_CREDENTIAL = re.compile(
+    r"token|secret|passw(or)?d|authorization|credential|api_?key|private_?key|cookie",
+    re.IGNORECASE,
+)
+_REDACTED = "[redacted]"
+# Its debug level writes whole answers, Secrets included.
+_TALKATIVE = ("kubernetes_asyncio", "asyncio", "aiohttp.access")
+
+
+def metrics_registry() -> CollectorRegistry:
+    """The registry of one agent; built once in `agent.py`, passed to whoever declares metrics."""
+    return CollectorRegistry(auto_describe=True)
+
+
+def configure_logging(settings: LoggingConfig, *, stream: TextIO | None = None) -> None:
+    """Send structlog's and the standard library's events to `stream` (default: stderr).
+
+    To be called once per process: loggers keep what they found at their first event.
+    """
+    out = sys.stderr if stream is None else stream
+    render = _renderer(settings, out)
+    level = logging.getLevelNamesMapping()[settings.level.upper()]
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+        redact,
+        order_keys,
+    ]
+    structlog.configure(
+        processors=[*shared, *render],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=_LineLoggers(out),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=level, force=True)
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(max(level, logging.INFO))
+
+
+def redact(_logger: object, _method: str, event: _EventDict) -> _EventDict:
+    """Processor: replace text whose key looks like a credential, at any depth."""
+    for key, value in event.items():
+        event[key] = _redacted(key, value)
+    return event
+
+
+def order_keys(_logger: object, _method: str, event: _EventDict) -> _EventDict:
+    """Processor: what and where first, exceptions last, the rest as the caller gave it."""
+    ordered = {key: event.pop(key) for key in _FIRST_KEYS if key in event}
+    last = {key: event.pop(key) for key in _LAST_KEYS if key in event}
+    return {**ordered, **event, **last}
+
+
+def _redacted(key: str, value: object) -> object:
+    """Numbers and flags stay: `tokens=3` says nothing that anybody could use."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if _CREDENTIAL.search(key):
+        return _REDACTED
+    if isinstance(value, Mapping):
+        return {name: _redacted(str(name), inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_redacted("", inner) for inner in value]
+    return value
+
+
+def _renderer(settings: LoggingConfig, out: TextIO) -> list[structlog.typing.Processor]:
+    is_terminal = out.isatty()
+    form = settings.format or (LogFormat.TEXT if is_terminal else LogFormat.JSON)
+    if form is LogFormat.JSON:
+        return [
+            structlog.processors.format_exc_info,
+            order_keys,
+            structlog.processors.JSONRenderer(serializer=_to_json),
+        ]
+    # Plain tracebacks: the rich ones show local variables, which may hold Secrets.
+    return [
+        structlog.dev.ConsoleRenderer(
+            colors=is_terminal,
+            sort_keys=False,
+            exception_formatter=structlog.dev.plain_traceback,
+        )
+    ]
+
+
+def _to_json(event: JSON, **_: object) -> str:
+    return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+class _LineLogger(structlog.WriteLogger):
+    """Writes lines to a stream; knows its name, which standard loggers do too."""
+
+    def __init__(self, stream: TextIO, *, name: str) -> None:
+        super().__init__(stream)
+        self.name = name
+
+
+class _LineLoggers:
+    """Makes the logger behind `structlog.get_logger(__name__)`."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __call__(self, name: str = "") -> _LineLogger:
+        return _LineLogger(self._stream, name=name)
