@@ -3,6 +3,8 @@
     KubeError
     ├── ConfigError          a kubeconfig, certificate or token is unusable: what, where, what to do
     ├── Unreachable          no answer: DNS, connect, TLS, time-out, connection cut
+    │   ├── Silent           the connection stands, but nothing came for too long
+    │   └── Untrusted        the server's certificate does not fit the CA or the host name
     └── ApiError             an answer that is an error (metav1.Status where there was one)
         ├── BadRequest       400
         ├── Unauthorized     401
@@ -41,6 +43,14 @@ class Unreachable(KubeError):
     def is_retryable(self) -> bool:
         """Always: the peer may come back."""
         return True
+
+
+class Silent(Unreachable):
+    """An open stream on which nothing came for longer than its idle time-out."""
+
+
+class Untrusted(Unreachable):
+    """The server's certificate does not verify, so nothing was sent. Start-up should report it."""
 
 
 class ApiError(KubeError):
@@ -106,7 +116,16 @@ class TooManyRequests(ApiError):
 
 
 class ServerError(ApiError):
-    """5xx, or an answer that is no Kubernetes API's (for example an HTML page of a proxy)."""
+    """5xx, or an answer that is no Kubernetes API's (for example an HTML page of a proxy).
+
+    `code` may then be anything: a 404 page of a load balancer says nothing about the object, so it
+    is not a NotFound. The same holds for the bare "404 page not found" of a missing API group.
+    """
+
+    @property
+    def is_retryable(self) -> bool:
+        """Always: whatever stands between us and the API server may go away."""
+        return True
 
 
 _BY_CODE: dict[int, type[ApiError]] = {

@@ -6,7 +6,7 @@ fields of newer API versions survive. Field meaning: Kubernetes API reference v1
 """
 
 import base64
-from typing import NamedTuple, NewType, TypeAlias
+from typing import NamedTuple, NewType, Protocol, TypeAlias
 
 import msgspec
 from msgspec import Raw, Struct
@@ -67,6 +67,15 @@ class ObjectMeta(_Object, frozen=True):
     def key(self) -> ObjectKey:
         """Namespace and name."""
         return ObjectKey(self.namespace, self.name)
+
+
+class HasMetadata(Protocol):
+    """Any object."""
+
+    @property
+    def metadata(self) -> ObjectMeta:
+        """The object's metadata."""
+        ...
 
 
 class PartialObject(_Object, frozen=True):

@@ -1,0 +1,356 @@
+"""The Kubernetes API of one cluster: verbs on resources, bytes on the wire, structs in the hand.
+
+In: `Resource`, names, bodies (bytes, structs or plain JSON values). Out: structs of the asked-for
+type, or an error of the tree in `vnode.kube.errors`. Nothing is retried here but a call that was
+refused with 401, once, after the credentials were read again. Owned by whoever called `connect`.
+"""
+
+import contextlib
+import enum
+from collections.abc import AsyncIterator, Sequence
+from types import TracebackType
+from typing import Literal, Self, TypeVar, cast, overload
+
+import aiohttp
+
+from vnode.kube.config import Connection, load
+from vnode.kube.credentials import Credentials
+from vnode.kube.decode import decode, detached
+from vnode.kube.resources import Resource
+from vnode.kube.stream import ByteStream
+from vnode.kube.transport import CONNECT_TIMEOUT, ClientStatistics, Query, Transport
+from vnode.kube.types import UID, PartialObject, encode
+
+__all__ = ["KubeClient", "PatchType"]
+
+T = TypeVar("T")
+
+_JSON = "application/json"
+_METADATA_ONLY = f"{_JSON};as=PartialObjectMetadata;g=meta.k8s.io;v=v1,{_JSON}"
+FIELD_MANAGER = "vnode"
+
+CallSession = Literal["requests", "lease"]
+
+
+class PatchType(enum.StrEnum):
+    """How the API server reads a patch; the value is its content type."""
+
+    MERGE = "application/merge-patch+json"
+    STRATEGIC = "application/strategic-merge-patch+json"
+    JSON = "application/json-patch+json"
+    APPLY = "application/apply-patch+yaml"
+    """Server-side apply; JSON is YAML. Always forced, as field manager `vnode`."""
+
+
+class KubeClient:
+    """One API server. Make it with `connect`, close it with `close` or `async with`."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    @classmethod
+    async def connect(cls, connection: Connection, *, limit: int = 64) -> "KubeClient":
+        """Load the connection's files; no call is made yet. Raises ConfigError.
+
+        `limit` is the number of concurrent requests; streams and leases are not counted.
+        """
+        credentials = Credentials(connection, await load(connection))
+        return cls(Transport(connection, credentials, limit=limit))
+
+    async def close(self) -> None:
+        """Close all connections, streams included."""
+        await self._transport.close()
+
+    async def __aenter__(self) -> Self:
+        """Return the client itself."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the client."""
+        await self.close()
+
+    @property
+    def name(self) -> str:
+        """The connection's name."""
+        return self._transport.name
+
+    @property
+    def server(self) -> str:
+        """URL of the API server."""
+        return self._transport.server
+
+    @property
+    def clock_offset(self) -> float:
+        """Seconds that the server's clock was ahead of ours at the newest answer (+-0.5 s)."""
+        return self._transport.clock_offset
+
+    @property
+    def last_answer(self) -> float | None:
+        """`time.monotonic()` of the newest answer of any kind; None: none yet."""
+        return self._transport.last_answer
+
+    def statistics(self) -> ClientStatistics:
+        """Calls so far by method and code, and those in flight."""
+        return self._transport.statistics()
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query | None = None,
+        body: bytes | None = None,
+        content_type: str = _JSON,
+        accept: str = _JSON,
+        timeout: float = 30.0,
+        session: CallSession = "requests",
+        compress: bool = False,
+    ) -> bytes:
+        """One call; returns the body of a 2xx answer. `timeout` (seconds) spans all of it.
+
+        `compress` lets the server gzip what it sends, which pays for listings only.
+
+        Raises:
+            Unreachable: no complete answer; the call may have been carried out.
+            ApiError: an answer of another status.
+        """
+        headers = {"Accept": accept, "Accept-Encoding": "gzip" if compress else "identity"}
+        if body is not None:
+            headers["Content-Type"] = content_type
+        response = await self._transport.send(
+            method,
+            path,
+            query=query,
+            headers=headers,
+            body=body,
+            timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=CONNECT_TIMEOUT),
+            session=session,
+        )
+        async with response:
+            with self._transport.translated(method, path):
+                await self._transport.check(response)
+                return await response.read()
+
+    async def get(
+        self,
+        resource: Resource,
+        kind: type[T],
+        *,
+        name: str,
+        namespace: str | None = None,
+        subresource: str = "",
+        session: CallSession = "requests",
+    ) -> T:
+        """Read one object. Raises NotFound and the rest of the tree."""
+        path = resource.path(namespace=namespace, name=name, subresource=subresource)
+        return await self._call("GET", path, kind, session=session)
+
+    @overload
+    async def create(
+        self,
+        resource: Resource,
+        body: object,
+        *,
+        namespace: str | None = ...,
+        name: str | None = ...,
+        subresource: str = ...,
+        session: CallSession = ...,
+    ) -> PartialObject: ...
+    @overload
+    async def create(
+        self,
+        resource: Resource,
+        body: object,
+        kind: type[T],
+        *,
+        namespace: str | None = ...,
+        name: str | None = ...,
+        subresource: str = ...,
+        session: CallSession = ...,
+    ) -> T: ...
+    async def create(
+        self,
+        resource: Resource,
+        body: object,
+        kind: type[T] | None = None,
+        *,
+        namespace: str | None = None,
+        name: str | None = None,
+        subresource: str = "",
+        session: CallSession = "requests",
+    ) -> T | PartialObject:
+        """POST an object, or with `name` to one of its subresources. Raises AlreadyExists."""
+        path = resource.path(namespace=namespace, name=name, subresource=subresource)
+        return await self._call("POST", path, kind or PartialObject, body=body, session=session)
+
+    @overload
+    async def replace(
+        self,
+        resource: Resource,
+        body: object,
+        *,
+        name: str,
+        namespace: str | None = ...,
+        subresource: str = ...,
+        session: CallSession = ...,
+    ) -> PartialObject: ...
+    @overload
+    async def replace(
+        self,
+        resource: Resource,
+        body: object,
+        kind: type[T],
+        *,
+        name: str,
+        namespace: str | None = ...,
+        subresource: str = ...,
+        session: CallSession = ...,
+    ) -> T: ...
+    async def replace(
+        self,
+        resource: Resource,
+        body: object,
+        kind: type[T] | None = None,
+        *,
+        name: str,
+        namespace: str | None = None,
+        subresource: str = "",
+        session: CallSession = "requests",
+    ) -> T | PartialObject:
+        """PUT an object; its resourceVersion, where given, must be the newest (Conflict)."""
+        path = resource.path(namespace=namespace, name=name, subresource=subresource)
+        return await self._call("PUT", path, kind or PartialObject, body=body, session=session)
+
+    @overload
+    async def patch(
+        self,
+        resource: Resource,
+        body: object,
+        *,
+        name: str,
+        namespace: str | None = ...,
+        subresource: str = ...,
+        patch_type: PatchType = ...,
+        session: CallSession = ...,
+    ) -> PartialObject: ...
+    @overload
+    async def patch(
+        self,
+        resource: Resource,
+        body: object,
+        kind: type[T],
+        *,
+        name: str,
+        namespace: str | None = ...,
+        subresource: str = ...,
+        patch_type: PatchType = ...,
+        session: CallSession = ...,
+    ) -> T: ...
+    async def patch(
+        self,
+        resource: Resource,
+        body: object,
+        kind: type[T] | None = None,
+        *,
+        name: str,
+        namespace: str | None = None,
+        subresource: str = "",
+        patch_type: PatchType = PatchType.MERGE,
+        session: CallSession = "requests",
+    ) -> T | PartialObject:
+        """PATCH an object. A `metadata.uid` in the body is a precondition (Conflict)."""
+        path = resource.path(namespace=namespace, name=name, subresource=subresource)
+        query = {"fieldManager": FIELD_MANAGER, "force": "true"}
+        return await self._call(
+            "PATCH",
+            path,
+            kind or PartialObject,
+            body=body,
+            content_type=patch_type.value,
+            query=query if patch_type is PatchType.APPLY else None,
+            session=session,
+        )
+
+    async def delete(
+        self,
+        resource: Resource,
+        *,
+        name: str,
+        uid: UID,
+        namespace: str | None = None,
+        grace_seconds: int | None = None,
+        resource_version: str | None = None,
+        session: CallSession = "requests",
+    ) -> None:
+        """Delete exactly the object with that UID. Raises NotFound, and Conflict for another."""
+        preconditions: dict[str, str] = {"uid": uid}
+        if resource_version is not None:
+            preconditions["resourceVersion"] = resource_version
+        options: dict[str, object] = {"preconditions": preconditions}
+        if grace_seconds is not None:
+            options["gracePeriodSeconds"] = grace_seconds
+        path = resource.path(namespace=namespace, name=name)
+        # Pods are answered with the pod itself: ask for the short form.
+        await self.request(
+            "DELETE", path, body=encode(options), accept=_METADATA_ONLY, session=session
+        )
+
+    @contextlib.asynccontextmanager
+    async def stream(
+        self,
+        path: str,
+        *,
+        query: Query | None = None,
+        accept: str = _JSON,
+        headers: Sequence[tuple[str, str]] = (),
+        idle_timeout: float | None,
+    ) -> AsyncIterator[ByteStream]:
+        """GET an answer that may last: `async with client.stream(...) as stream`.
+
+        `idle_timeout` is the longest silence in seconds, the wait for the answer's head included;
+        None: none (a dead peer is still noticed by TCP keep-alive). Raises ApiError or Unreachable
+        before the first byte, Unreachable when cut in the middle.
+        """
+        response = await self._transport.send(
+            "GET",
+            path,
+            query=query,
+            headers=[("Accept", accept), ("Accept-Encoding", "identity"), *headers],
+            timeout=aiohttp.ClientTimeout(
+                total=None, sock_connect=CONNECT_TIMEOUT, sock_read=idle_timeout
+            ),
+            session="streams",
+        )
+        try:
+            with self._transport.translated("GET", path):
+                await self._transport.check(response)
+            yield ByteStream(self._transport, response, path)
+        finally:
+            response.close()
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        kind: type[T],
+        *,
+        body: object = None,
+        content_type: str = _JSON,
+        query: Query | None = None,
+        session: CallSession,
+    ) -> T:
+        data = await self.request(
+            method,
+            path,
+            query=query,
+            body=body if body is None or isinstance(body, bytes) else encode(body),
+            content_type=content_type,
+            accept=_METADATA_ONLY if cast("object", kind) is PartialObject else _JSON,
+            session=session,
+        )
+        return detached(decode(data, kind))

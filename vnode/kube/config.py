@@ -1,0 +1,237 @@
+"""Where a cluster is and how to reach it: from kubeconfig or in-cluster files to TLS and a token.
+
+In: a `Connection` (which file, which context). Out: an `Access`, which holds the server's URL, a
+TLS context and the Authorization header. Files are read in a thread; kubernetes_asyncio runs exec
+plugins and auth providers. Everything that can be wrong raises `ConfigError` saying what is wrong,
+where, and what to do; contents of files never appear in a message. `Credentials` owns the result
+and loads it again when it gets old.
+"""
+
+import asyncio
+import hashlib
+import os
+import ssl
+import tempfile
+import time
+import urllib.parse
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kubernetes_asyncio.client import Configuration
+from kubernetes_asyncio.config import ConfigException
+from kubernetes_asyncio.config.incluster_config import (
+    SERVICE_CERT_FILENAME,
+    SERVICE_HOST_ENV_NAME,
+    SERVICE_TOKEN_FILENAME,
+    InClusterConfigLoader,
+)
+from kubernetes_asyncio.config.kube_config import KubeConfigLoader
+
+from vnode.kube.errors import ConfigError
+from vnode.kube.kubeconfig import ClientCertificate, Kubeconfig, read_kubeconfig
+
+__all__ = ["Access", "Connection", "load"]
+
+FILE_MAX_AGE = 60.0
+"""Seconds after which token and certificate files are read again."""
+_PROVIDER_MAX_AGE = 600.0
+_PLUGIN_TIMEOUT = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """Where and how to reach one cluster."""
+
+    name: str
+    """How messages call this cluster, for example `tenant` or `clusters[0]`."""
+    kubeconfig: Path | None = None
+    """None: the service account that Kubernetes mounts into our own pod."""
+    context: str | None = None
+    """None: the kubeconfig's current-context."""
+    user_agent: str = "vnode"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Access:
+    """What is needed to talk to one API server, as of the moment of loading."""
+
+    server: str
+    """URL without trailing slash; may have a path (API servers behind Rancher)."""
+    tls: ssl.SSLContext | None
+    """None: plain http."""
+    authorization: str | None = field(repr=False)
+    """Value of the Authorization header."""
+    certificate: ClientCertificate | None = field(repr=False)
+    ca_source: str
+    """Where the trusted CAs came from, for messages."""
+    tls_digest: bytes
+    """Changes whenever connections must be made anew (another CA, certificate or server)."""
+    tls_server_name: str | None = None
+    proxy: str | None = None
+    max_age: float | None = None
+    """Seconds after which it should be loaded again; None: only if the server refuses it."""
+
+
+async def load(connection: Connection) -> Access:
+    """Load the connection's files and credentials. Raises ConfigError."""
+    try:
+        if connection.kubeconfig is None:
+            return await asyncio.to_thread(_load_in_cluster)
+        return await _load_kubeconfig(connection.kubeconfig, connection.context)
+    except (ConfigError, OSError) as error:
+        raise ConfigError(f"{connection.name}: {error}") from error.__cause__
+
+
+def _load_in_cluster() -> Access:
+    configuration = Configuration()
+    try:
+        InClusterConfigLoader(
+            SERVICE_TOKEN_FILENAME, SERVICE_CERT_FILENAME, try_refresh_token=False
+        ).load_and_set(configuration)
+        ca = Path(SERVICE_CERT_FILENAME).read_bytes()
+    except (ConfigException, OSError) as error:
+        if SERVICE_HOST_ENV_NAME not in os.environ:
+            raise ConfigError(
+                f"no kubeconfig is set and {SERVICE_HOST_ENV_NAME} is not in the environment, so "
+                "this is no pod of a cluster; set kubeconfig to a file"
+            ) from None
+        raise ConfigError(
+            f"in-cluster service account: {error}; the pod needs "
+            f"automountServiceAccountToken: true ({SERVICE_TOKEN_FILENAME})"
+        ) from None
+    return Access(
+        server=str(configuration.host),
+        tls=_tls(ca, ca_source=SERVICE_CERT_FILENAME),
+        authorization=str(configuration.api_key["BearerToken"]).strip(),
+        certificate=None,
+        ca_source=SERVICE_CERT_FILENAME,
+        tls_digest=_digest(str(configuration.host), ca, None),
+        max_age=FILE_MAX_AGE,
+    )
+
+
+async def _load_kubeconfig(path: Path, context: str | None) -> Access:
+    found = await asyncio.to_thread(read_kubeconfig, path, context)
+    authorization, certificate, max_age = await _authenticate(found)
+    secure = found.server.startswith("https:")
+    tls = (
+        await asyncio.to_thread(
+            _tls,
+            found.ca,
+            ca_source=found.ca_source,
+            certificate=certificate,
+            verify=found.verify,
+        )
+        if secure
+        else None
+    )
+    return Access(
+        server=found.server,
+        tls=tls,
+        authorization=authorization,
+        certificate=certificate,
+        ca_source=found.ca_source,
+        tls_digest=_digest(found.server, found.ca, certificate),
+        tls_server_name=found.tls_server_name,
+        proxy=found.proxy or _environment_proxy(found.server),
+        max_age=max_age,
+    )
+
+
+async def _authenticate(
+    found: Kubeconfig,
+) -> tuple[str | None, ClientCertificate | None, float | None]:
+    """Authorization header, client certificate and their maximum age in seconds."""
+    certificate = found.certificate
+    configuration = Configuration()
+    loader = KubeConfigLoader(found.document(), config_base_path=str(found.path.parent))
+    try:
+        # The only steps here that touch anything outside are exec plugins and auth providers.
+        async with asyncio.timeout(_PLUGIN_TIMEOUT):
+            await loader.load_and_set(configuration)
+    except TimeoutError:
+        raise ConfigError(
+            f"kubeconfig {found.path}: {found.user_source} gave no credential within "
+            f"{_PLUGIN_TIMEOUT:.0f} s; run it by hand to see why"
+        ) from None
+    except Exception as error:
+        raise ConfigError(
+            f"kubeconfig {found.path}: {found.user_source}: {str(error)[:500]}; run it by hand to "
+            "see why"
+        ) from None
+    token = configuration.api_key.get("BearerToken")
+    chain, key = getattr(loader, "cert_file", None), getattr(loader, "key_file", None)
+    if chain and key:  # given by an exec plugin
+        certificate = await asyncio.to_thread(_plugin_certificate, chain, key, found.user_source)
+    max_age = FILE_MAX_AGE if found.rotates else None
+    expiry = getattr(loader, "exec_plugin_expiry", None)
+    if expiry is not None:
+        remaining = max(0.0, expiry.timestamp() - time.time())
+        max_age = max(5.0, remaining - min(60.0, remaining * 0.2))
+    elif "auth-provider" in found.user:
+        max_age = _PROVIDER_MAX_AGE
+    return token, certificate, max_age
+
+
+def _plugin_certificate(certificate: str, key: str, source: str) -> ClientCertificate:
+    return ClientCertificate(
+        certificate=Path(certificate).read_bytes(), key=Path(key).read_bytes(), source=source
+    )
+
+
+def _tls(
+    ca: bytes | None,
+    *,
+    ca_source: str,
+    certificate: ClientCertificate | None = None,
+    verify: bool = True,
+) -> ssl.SSLContext:
+    try:
+        tls = ssl.create_default_context(cadata=ca.decode() if ca else None)
+    except (ssl.SSLError, ValueError):
+        raise ConfigError(
+            f"the certificate authority in {ca_source} is not a PEM certificate; put the API "
+            "server's CA there"
+        ) from None
+    # Python 3.13 began to refuse CAs without key identifiers, which many clusters have and which
+    # every other Kubernetes client accepts. Trust itself does not depend on them.
+    tls.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    if not verify:
+        tls.check_hostname = False
+        tls.verify_mode = ssl.CERT_NONE
+    if certificate is not None:
+        _load_certificate(tls, certificate)
+    return tls
+
+
+def _digest(server: str, ca: bytes | None, certificate: ClientCertificate | None) -> bytes:
+    digest = hashlib.blake2b(server.encode(), digest_size=16)
+    for part in (ca, certificate and certificate.certificate, certificate and certificate.key):
+        digest.update(b"\0" + (part or b""))
+    return digest.digest()
+
+
+def _load_certificate(tls: ssl.SSLContext, certificate: ClientCertificate) -> None:
+    # OpenSSL takes keys from files only. The file is private to us, in memory where the machine
+    # has a place for that, and gone before this function returns.
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
+    with tempfile.NamedTemporaryFile(dir=memory) as file:
+        file.write(certificate.certificate + b"\n" + certificate.key)
+        file.flush()
+        try:
+            tls.load_cert_chain(file.name, password=lambda: "")
+        except (ssl.SSLError, ValueError):
+            raise ConfigError(
+                f"the client certificate and key in {certificate.source} are unusable (not PEM, "
+                "encrypted, or not a pair); put a matching, unencrypted pair there"
+            ) from None
+
+
+def _environment_proxy(server: str) -> str | None:
+    """The proxy that HTTPS_PROXY, HTTP_PROXY and NO_PROXY ask for."""
+    parts = urllib.parse.urlsplit(server)
+    proxy = urllib.request.getproxies().get(parts.scheme)
+    if not proxy or urllib.request.proxy_bypass(parts.netloc):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"

@@ -1,0 +1,333 @@
+"""Keeps a store equal to a part of a cluster, for ever.
+
+Flow: LIST (paged) -> store, then WATCH -> store, each watch beginning where the last one ended.
+
+    run             for ever: list if nothing is known, watch, judge how it ended, wait
+    _list           one listing; begun again if the server forgot it in the middle
+    _watch          one watch; ends when the server, the network or the idle time-out ends it
+
+A listing never empties the store: it is compared with what is there, and what is missing becomes a
+deletion. 410 Gone means a new listing; everything else continues from the last resourceVersion. A
+peer that ends watches at once meets a growing waiting time, which starts afresh only after a watch
+that lasted. Owned by whoever runs `run`; it ends by cancellation alone.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, Never, TypeVar
+
+import structlog
+
+from vnode.kube.client import KubeClient
+from vnode.kube.errors import ApiError, Gone, KubeError, Silent
+from vnode.kube.listing import Selection, list_pages
+from vnode.kube.resources import Resource
+from vnode.kube.types import HasMetadata
+from vnode.kube.watch import Event, EventType, watch
+from vnode.runtime.backoff import Backoff
+from vnode.runtime.clock import Clock
+from vnode.runtime.store import Store
+
+__all__ = ["Reflector", "ReflectorSet", "ReflectorStatistics", "Timing"]
+
+T = TypeVar("T", bound=HasMetadata)
+
+_log = structlog.get_logger(__name__)
+
+_FAILURES_UNTIL_LIST = 3
+"""So many refused watches in a row make us doubt the resourceVersion, and list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Times in seconds; tests take shorter ones."""
+
+    watch_min: float = 290.0
+    watch_max: float = 580.0
+    """The server is asked to end each watch after a random time between these."""
+    silence: float = 100.0
+    """API servers send a bookmark about every minute, so a silent watch is a dead one. Resources
+    without watch cache (Events) get none: theirs is merely opened again."""
+    page_timeout: float = 60.0
+    first_backoff: float = 0.2
+    last_backoff: float = 30.0
+    stable: float = 20.0
+    """A watch that lasted so long makes the next waiting time the first again."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReflectorStatistics:
+    """Counters since the start."""
+
+    lists: int
+    watches: int
+    events: int
+    gone: int
+    """Listings that were needed because the server had forgotten our resourceVersion."""
+    failures: int
+
+
+class Reflector(Generic[T]):
+    """Mirrors one collection into one scope of a store."""
+
+    # Invariant: every change up to _resource_version is in the store; it moves on only after an
+    # event was applied, so that whatever cuts the watch, nothing is missed.
+
+    def __init__(
+        self,
+        client: KubeClient,
+        resource: Resource,
+        kind: type[T],
+        store: Store[T],
+        *,
+        clock: Clock,
+        rng: random.Random,
+        namespace: str | None = None,
+        label_selector: str = "",
+        field_selector: str = "",
+        metadata_only: bool = False,
+        page_size: int = 500,
+        scope: str | None = None,
+        timing: Timing | None = None,
+    ) -> None:
+        self._client = client
+        self._kind = kind
+        self._store = store
+        self._clock = clock
+        self._rng = rng
+        self._selection = Selection(
+            resource=resource,
+            namespace=namespace,
+            label_selector=label_selector,
+            field_selector=field_selector,
+            metadata_only=metadata_only,
+        )
+        self._page_size = page_size
+        self._timing = timing or Timing()
+        self.scope = scope if scope is not None else namespace or ""
+        """The part of the store that this reflector replaces."""
+        self.last_error: KubeError | None = None
+        """What is wrong now; None while listing and watching work."""
+        self.last_contact: float | None = None
+        """`clock.monotonic()` of the newest page or event (bookmarks count)."""
+        self._resource_version = ""
+        self._synced = asyncio.Event()
+        self._healthy = False
+        self._lists = self._watches = self._events = self._gone = self._failures = 0
+        self._log = _log.bind(
+            cluster=client.name, resource=resource.plural, namespace=namespace or "*"
+        )
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the store is complete and its watch stands, or ended in the ordinary way."""
+        return self._healthy
+
+    async def wait_synced(self) -> None:
+        """Return once the first listing is in the store, or `run` was cancelled."""
+        await self._synced.wait()
+
+    def statistics(self) -> ReflectorStatistics:
+        """Counters as of now."""
+        return ReflectorStatistics(
+            lists=self._lists,
+            watches=self._watches,
+            events=self._events,
+            gone=self._gone,
+            failures=self._failures,
+        )
+
+    async def run(self) -> Never:
+        """List and watch until cancelled."""
+        try:
+            await self._run()
+        finally:
+            self._healthy = False
+            self._synced.set()  # nobody should wait for what does not come any more
+
+    async def _run(self) -> Never:
+        timing = self._timing
+        backoff = Backoff(timing.first_backoff, timing.last_backoff, rng=self._rng)
+        refused = 0
+        while True:
+            started = self._clock.monotonic()
+            failure: KubeError | None = None
+            try:
+                if not self._resource_version:
+                    await self._list()
+                started = self._clock.monotonic()
+                await self._watch()
+            except Silent:
+                self._log.info("watch was silent, opening another")
+            except Gone:
+                self._gone += 1
+                self._resource_version = ""
+                self._log.info("resource version is too old, listing again")
+            except KubeError as error:
+                failure = error
+            lasted = self._clock.monotonic() - started >= timing.stable
+            if lasted:
+                backoff.reset()
+            refused = refused + 1 if isinstance(failure, ApiError) and not lasted else 0
+            if refused >= _FAILURES_UNTIL_LIST:
+                self._resource_version = ""
+                refused = 0
+            delay = 0.0 if lasted and failure is None else backoff.next()
+            if failure is not None:
+                delay = max(delay, self._failed(failure, delay))
+            await self._clock.sleep(delay)
+
+    async def _list(self) -> None:
+        objects: list[T] = []
+        version = ""
+        async for page in list_pages(
+            self._client,
+            self._selection,
+            self._kind,
+            page_size=self._page_size,
+            timeout=self._timing.page_timeout,
+        ):
+            version = page.metadata.resource_version
+            self._contact()
+            # Into the store page by page, so that no page keeps the loop for long.
+            for item in page.items or ():
+                self._store.upsert(item, scope=self.scope, initial=True)
+                objects.append(item)
+            await asyncio.sleep(0)
+        self._store.replace(objects, scope=self.scope, resource_version=version)
+        self._resource_version = version
+        self._lists += 1
+        if not self._synced.is_set():
+            self._log.info("listed", objects=len(objects))
+        self._store.mark_synced(self.scope)
+        self._synced.set()
+        self._recovered()
+
+    async def _watch(self) -> None:
+        timing = self._timing
+        seconds = int(self._rng.uniform(timing.watch_min, timing.watch_max))
+        async for events in watch(
+            self._client,
+            self._selection,
+            self._kind,
+            resource_version=self._resource_version,
+            timeout_seconds=max(1, seconds),
+            idle_timeout=timing.silence,
+        ):
+            if not events:
+                self._watches += 1
+                self._recovered()
+            self._contact()
+            for event in events:
+                self._apply(event)
+                self._resource_version = event.resource_version or self._resource_version
+
+    def _apply(self, event: Event[T]) -> None:
+        if event.object is None:
+            return
+        self._events += 1
+        if event.type is EventType.DELETED:
+            self._store.remove(event.object.metadata.key, last=event.object)
+        else:
+            self._store.upsert(event.object, scope=self.scope)
+
+    def _contact(self) -> None:
+        self.last_contact = self._clock.monotonic()
+
+    def _recovered(self) -> None:
+        if self.last_error is not None:
+            self._log.info("works again")
+        self.last_error = None
+        self._healthy = True
+
+    def _failed(self, error: KubeError, delay: float) -> float:
+        """Note a failure; returns the seconds to wait at least."""
+        self._failures += 1
+        self._healthy = False
+        known = type(error) is type(self.last_error)
+        self.last_error = error
+        wait = error.retry_after if isinstance(error, ApiError) and error.retry_after else 0.0
+        # The same trouble again is not news.
+        log = self._log.debug if known else self._log.warning
+        log("cannot list or watch", error=str(error), retry_in=max(delay, wait))
+        return wait
+
+
+class ReflectorSet(Generic[T]):
+    """Reflectors for a changing set of namespaces, all into one store.
+
+    `make` builds the reflector of one namespace; its scope must be the namespace (the default).
+    """
+
+    def __init__(self, store: Store[T], make: Callable[[str], Reflector[T]]) -> None:
+        self._store = store
+        self._make = make
+        self._reflectors: dict[str, Reflector[T]] = {}
+        self._running: dict[str, tuple[Reflector[T], asyncio.Task[Never]]] = {}
+        self._changed = asyncio.Event()
+
+    @property
+    def namespaces(self) -> frozenset[str]:
+        """The namespaces of now."""
+        return frozenset(self._reflectors)
+
+    @property
+    def reflectors(self) -> tuple[Reflector[T], ...]:
+        """The reflectors of now."""
+        return tuple(self._reflectors.values())
+
+    @property
+    def healthy(self) -> bool:
+        """Whether all reflectors are."""
+        return all(reflector.healthy for reflector in self.reflectors)
+
+    @property
+    def last_error(self) -> KubeError | None:
+        """Any of the things that are wrong now."""
+        return next((r.last_error for r in self.reflectors if r.last_error is not None), None)
+
+    @property
+    def synced(self) -> bool:
+        """Whether every namespace of the set has been listed."""
+        return all(self._store.synced(namespace) for namespace in self._reflectors)
+
+    async def wait_synced(self) -> None:
+        """Return once every namespace that is in the set now has been listed or left the set."""
+        for namespace, reflector in list(self._reflectors.items()):
+            if self._reflectors.get(namespace) is reflector:
+                await reflector.wait_synced()
+
+    def add(self, namespace: str) -> None:
+        """Begin to mirror a namespace; nothing happens if it is in the set."""
+        if namespace not in self._reflectors:
+            self._reflectors[namespace] = self._make(namespace)
+            self._changed.set()
+
+    def remove(self, namespace: str) -> None:
+        """Stop mirroring a namespace and drop its objects from the store."""
+        if self._reflectors.pop(namespace, None) is not None:
+            self._changed.set()
+
+    async def run(self) -> Never:
+        """Run the reflectors of the set, as it changes, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                self._changed.clear()
+                # A namespace that left and came back has another reflector.
+                for namespace, (reflector, _) in list(self._running.items()):
+                    if self._reflectors.get(namespace) is not reflector:
+                        await self._stop(namespace)
+                for namespace, reflector in self._reflectors.items():
+                    if namespace not in self._running:
+                        task = group.create_task(reflector.run(), name=f"reflector {namespace}")
+                        self._running[namespace] = reflector, task
+                await self._changed.wait()
+        raise AssertionError("a task group ended by itself")
+
+    async def _stop(self, namespace: str) -> None:
+        _, task = self._running.pop(namespace)
+        task.cancel()
+        await asyncio.wait([task])
+        self._store.drop_scope(namespace)

@@ -1,0 +1,295 @@
+"""Which keys have to be reconciled: a queue that never holds a key twice.
+
+Flow: listeners `add` keys, workers `get` one, reconcile it from the stores and call `done`. The
+semantics are client-go's workqueue with controller-runtime's priorities:
+
+* a key that is added while it waits is there once;
+* a key that is added while it is being processed is queued again at its `done`, so no two workers
+  ever have the same key and no change is lost;
+* live changes go before `low` ones (listings, resyncs), but every tenth key is a low one if there
+  is any, so that they cannot starve;
+* `retry` waits longer each time (per key, 5 ms to 60 s, with jitter) until `forget`.
+
+Everything is in memory and owned by one event loop. A reconcile that fails is logged and retried.
+"""
+
+import asyncio
+import heapq
+import itertools
+import random
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import structlog
+
+from vnode.kube.errors import ApiError, KubeError
+from vnode.runtime.backoff import Backoff
+
+__all__ = [
+    "QueueShutDown",
+    "QueueStatistics",
+    "Result",
+    "TerminalError",
+    "WorkQueue",
+    "run_workers",
+]
+
+K = TypeVar("K", bound=Hashable)
+
+_log = structlog.get_logger(__name__)
+
+_LOW_EVERY = 10
+FIRST_RETRY = 0.005
+LAST_RETRY = 60.0
+
+
+class TerminalError(Exception):
+    """Reconciling failed and would fail again: wait for the next change instead of retrying."""
+
+
+class QueueShutDown(Exception):
+    """The queue was shut down and is empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a successful reconcile wants: nothing, or to be called again after so many seconds."""
+
+    requeue_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStatistics:
+    """A moment of a queue."""
+
+    depth: int
+    """Keys that wait for a worker, low ones included."""
+    depth_low: int
+    oldest_age: float
+    """Seconds that the longest waiting key has waited."""
+    processing: int
+    delayed: int
+    """Keys that will be added later."""
+    retrying: int
+    """Keys that failed and have not succeeded since."""
+    adds: int
+    """Keys queued since the start."""
+    retries: int
+    """Calls of `retry` since the start."""
+
+
+class WorkQueue(Generic[K]):
+    """Keys to reconcile. Not thread-safe: one event loop owns it."""
+
+    # Invariants: a key is in at most one of _live, _low and _again; a key in _again is in
+    # _processing, and a key in _live or _low is not. _due has the one time that counts for a
+    # delayed key; heap entries that differ from it are leftovers.
+
+    def __init__(self, name: str, *, rng: random.Random) -> None:
+        self.name = name
+        self._rng = rng
+        self._live: dict[K, float] = {}  # key -> time of adding; dicts keep the order
+        self._low: dict[K, float] = {}
+        self._processing: set[K] = set()
+        self._again: dict[K, bool] = {}  # key -> low
+        self._due: dict[K, float] = {}
+        self._heap: list[tuple[float, int, K]] = []
+        self._sequence = itertools.count()
+        self._timer: asyncio.TimerHandle | None = None
+        self._backoffs: dict[K, Backoff] = {}
+        self._waiters: dict[asyncio.Future[None], None] = {}
+        self._turn = 0
+        self._adds = 0
+        self._retries = 0
+        self._shut_down = False
+
+    def add(self, key: K, *, low: bool = False) -> None:
+        """Queue a key, unless it waits already. A live add promotes a low one."""
+        if self._shut_down:
+            return
+        if key in self._processing:
+            self._again[key] = low and self._again.get(key, True)
+            return
+        if key in self._live or (low and key in self._low):
+            return
+        since = self._low.pop(key, None)
+        if since is None:
+            self._adds += 1
+            since = self._now()
+        (self._low if low else self._live)[key] = since
+        self._wake_one()
+
+    def add_after(self, key: K, seconds: float) -> None:
+        """Add a key later. Of several such calls for one key the earliest counts."""
+        if self._shut_down:
+            return
+        if seconds <= 0:
+            self.add(key)
+            return
+        due = self._now() + seconds
+        if self._due.get(key, due + 1) <= due:
+            return
+        self._due[key] = due
+        heapq.heappush(self._heap, (due, next(self._sequence), key))
+        self._arm()
+
+    async def get(self) -> K:
+        """Take the next key, waiting for one; call `done` with it. Raises QueueShutDown."""
+        while not (self._live or self._low):
+            if self._shut_down:
+                raise QueueShutDown(self.name)
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters[waiter] = None
+            try:
+                await waiter
+            except asyncio.CancelledError:
+                # The wake-up may have been for us already: pass it on.
+                if waiter.done() and not waiter.cancelled():
+                    self._wake_one()
+                raise
+            finally:
+                self._waiters.pop(waiter, None)
+        self._turn += 1
+        prefer_low = self._low and self._turn % _LOW_EVERY == 0
+        chosen = self._low if prefer_low or not self._live else self._live
+        key = next(iter(chosen))
+        del chosen[key]
+        self._processing.add(key)
+        if self._live or self._low:
+            self._wake_one()
+        return key
+
+    def done(self, key: K) -> None:
+        """The worker is through with a key; it is queued again if it was added meanwhile."""
+        self._processing.discard(key)
+        low = self._again.pop(key, None)
+        if low is not None:
+            self.add(key, low=low)
+
+    def retry(self, key: K, *, at_least: float = 0.0) -> float:
+        """Add a failed key after a time that grows with each failure; returns the seconds."""
+        backoff = self._backoffs.get(key)
+        if backoff is None:
+            backoff = self._backoffs[key] = Backoff(FIRST_RETRY, LAST_RETRY, rng=self._rng)
+        delay = max(backoff.next(), at_least)
+        self._retries += 1
+        self.add_after(key, delay)
+        return delay
+
+    def forget(self, key: K) -> None:
+        """The key succeeded (or is given up): its next failure counts as the first."""
+        self._backoffs.pop(key, None)
+
+    def shut_down(self) -> None:
+        """Take no more keys; `get` hands out what waits and then raises QueueShutDown."""
+        self._shut_down = True
+        self._due.clear()
+        self._heap.clear()
+        self._again.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def statistics(self) -> QueueStatistics:
+        """Figures as of now."""
+        # Both dicts are in order of adding, but for promoted keys, which may be older.
+        oldest = min(
+            (since for queue in (self._live, self._low) for since in queue.values()), default=None
+        )
+        return QueueStatistics(
+            depth=len(self._live) + len(self._low),
+            depth_low=len(self._low),
+            oldest_age=0.0 if oldest is None else self._now() - oldest,
+            processing=len(self._processing),
+            delayed=len(self._due),
+            retrying=len(self._backoffs),
+            adds=self._adds,
+            retries=self._retries,
+        )
+
+    @staticmethod
+    def _now() -> float:
+        # The loop's own clock, since the loop's timers fire by it.
+        return asyncio.get_running_loop().time()
+
+    def _wake_one(self) -> None:
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._heap:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_at(self._heap[0][0], self._fire)
+
+    def _fire(self) -> None:
+        self._timer = None
+        now = self._now()
+        while self._heap and self._heap[0][0] <= now:
+            due, _, key = heapq.heappop(self._heap)
+            if self._due.get(key) == due:
+                del self._due[key]
+                self.add(key)
+        self._arm()
+
+
+async def run_workers(
+    queue: WorkQueue[K],
+    reconcile: Callable[[K], Awaitable[Result]],
+    *,
+    workers: int,
+    name: str,
+) -> None:
+    """Reconcile keys with so many workers until cancelled, or until the queue is shut down.
+
+    An exception is logged and the key retried (after `retry_after`, where the API server named
+    one); after a TerminalError it waits for its next change.
+    """
+    async with asyncio.TaskGroup() as group:
+        for number in range(workers):
+            group.create_task(_work(queue, reconcile, name), name=f"{name} {number}")
+
+
+async def _work(
+    queue: WorkQueue[K], reconcile: Callable[[K], Awaitable[Result]], name: str
+) -> None:
+    while True:
+        try:
+            key = await queue.get()
+        except QueueShutDown:
+            return
+        try:
+            result = await reconcile(key)
+        except TerminalError as error:
+            queue.forget(key)
+            _log.warning("reconcile gave up", worker=name, key=str(key), error=str(error))
+        except ApiError as error:
+            delay = queue.retry(key, at_least=error.retry_after or 0.0)
+            _log.warning(
+                "reconcile failed", worker=name, key=str(key), error=str(error), retry_in=delay
+            )
+        except Exception as error:
+            delay = queue.retry(key)
+            _log.warning(
+                "reconcile failed",
+                worker=name,
+                key=str(key),
+                error=str(error),
+                kind=type(error).__name__,
+                retry_in=delay,
+                exc_info=not isinstance(error, KubeError),
+            )
+        else:
+            queue.forget(key)
+            if result.requeue_after is not None:
+                queue.add_after(key, result.requeue_after)
+        finally:
+            queue.done(key)
