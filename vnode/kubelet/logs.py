@@ -1,0 +1,102 @@
+"""Serves container logs.
+
+Log bytes flow from `PodBackend.logs` to the client chunk by chunk, held back when the client reads
+slowly, and stop when it leaves (the server cancels this handler, which closes the iterator). What
+fails before the first byte is an error answer; what fails later cuts the connection, so that the
+client never takes half a log for a whole one. Nothing is compressed: chunks must arrive at once.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
+
+import structlog
+from aiohttp import web
+
+from vnode.backend import StreamError
+from vnode.kube.types import NodeName, ObjectKey
+from vnode.kubelet.access import Caller
+from vnode.kubelet.answers import relayed_code, text_answer
+from vnode.kubelet.log_options import InvalidLogQuery, parse_log_options
+from vnode.kubelet.pods import LocateError, PodLocator, locate
+from vnode.kubelet.sessions import Sessions, TooManySessions
+from vnode.runtime.clock import Clock
+
+__all__ = ["LogHandler"]
+
+log = structlog.get_logger(__name__)
+
+
+class LogHandler:
+    """Answers `/containerLogs` for one virtual node."""
+
+    def __init__(
+        self, *, node: NodeName, pods: PodLocator, sessions: Sessions, clock: Clock
+    ) -> None:
+        self._node = node
+        self._pods = pods
+        self._sessions = sessions
+        self._clock = clock
+
+    async def serve(self, request: web.Request, caller: Caller) -> web.StreamResponse:
+        """Stream the log that the path and the query ask for."""
+        key = ObjectKey(request.match_info["namespace"], request.match_info["pod"])
+        container = request.match_info["container"]
+        try:
+            options = parse_log_options(list(request.query.items()), container=container)
+            located = locate(self._pods, self._node, key, uid=None, container=container)
+            with self._sessions.open(node=self._node, namespace=key.namespace):
+                chunks = located.backend.logs(located.observed, options)
+                async with _closing(chunks):
+                    return await self._relay(request, chunks, key=key, caller=caller)
+        except StreamError as error:
+            return text_answer(relayed_code(error.code), str(error))
+        except (InvalidLogQuery, LocateError, TooManySessions) as error:
+            return text_answer(error.code, str(error))
+
+    async def _relay(
+        self,
+        request: web.Request,
+        chunks: AsyncIterator[bytes],
+        *,
+        key: ObjectKey,
+        caller: Caller,
+    ) -> web.StreamResponse:
+        started = self._clock.monotonic()
+        first = await anext(chunks, b"")
+        response = web.StreamResponse(headers={"Content-Type": "text/plain"})
+        await response.prepare(request)
+        sent = len(first)
+        whole = False
+        try:
+            if first:
+                await response.write(first)
+            async for chunk in chunks:
+                await response.write(chunk)
+                sent += len(chunk)
+            await response.write_eof()
+            whole = True
+        except ConnectionError:
+            pass  # The client left.
+        except Exception as error:
+            log.warning("A log was cut in the middle", pod=str(key), error=str(error))
+            if request.transport is not None:
+                request.transport.abort()
+        finally:
+            log.info(
+                "Served a log",
+                namespace=key.namespace,
+                pod=key.name,
+                container=request.match_info["container"],
+                user=caller.name,
+                seconds=round(self._clock.monotonic() - started, 3),
+                bytes=sent,
+                whole=whole,
+            )
+        return response
+
+
+def _closing(chunks: AsyncIterator[bytes]) -> AbstractAsyncContextManager[object]:
+    """Close a generator at once when the client leaves, not when it is collected."""
+    if isinstance(chunks, AsyncGenerator):
+        return aclosing(chunks)
+    return nullcontext()

@@ -1,0 +1,265 @@
+"""The HTTPS server of one virtual node.
+
+Requests come from the tenant's API server (logs, exec, node proxy) and from monitoring; each is
+authenticated and authorised on its own, then goes to its handler: pods and metrics from memory,
+logs and streams through `PodBackend`. One listener per virtual node, because a request's path does
+not say which node it is for. Owned by the agent, which calls `start` and `stop`.
+
+Routes and their rights: kubernetes:pkg/kubelet/server/{server,auth}.go.
+"""
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+from aiohttp import web
+
+from vnode.kube.types import NodeName, Pod
+from vnode.kubelet.access import Caller, Credentials, bearer_token, required_access
+from vnode.kubelet.answers import text_answer
+from vnode.kubelet.auth import Authenticator, AuthError
+from vnode.kubelet.logs import LogHandler
+from vnode.kubelet.metrics import KubeletMetrics
+from vnode.kubelet.pods import PodLocator, pod_list
+from vnode.kubelet.sessions import Sessions
+from vnode.kubelet.stream import StreamHandler
+from vnode.runtime.clock import Clock
+
+__all__ = ["KubeletServer", "ServingTLS"]
+
+_BACKLOG = 1024
+_IDLE_SECONDS = 90.0
+"""Life of an idle connection, as the kubelet has it."""
+_MAX_REQUEST_LINE = 1 << 20
+"""Bytes; an exec carries its whole command in the query, and the kubelet takes 1 MiB."""
+_MAX_HEADER = 32 << 10
+_LAST_SECONDS = 1.0
+"""For handlers to end by themselves after everything was told to end."""
+
+log = structlog.get_logger(__name__)
+
+Handler = Callable[[web.Request, Caller], Awaitable[web.StreamResponse]]
+
+
+class ServingTLS(Protocol):
+    """Where the server's TLS settings come from (`vnode.node.serving_cert`)."""
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        """One context for the life of the server; its certificates may change meanwhile."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Route:
+    name: str
+    """Label in metrics."""
+    paths: tuple[str, ...]
+    handler: Handler
+    methods: tuple[str, ...] = ("GET",)
+    subresources: tuple[str, ...] = ("proxy",)
+    """Of the Node object; a right on one of them is enough."""
+    runs_code: bool = False
+
+
+class KubeletServer:
+    """The kubelet API of one virtual node."""
+
+    def __init__(
+        self,
+        *,
+        node: NodeName,
+        pods: PodLocator,
+        authenticator: Authenticator,
+        sessions: Sessions,
+        metrics: KubeletMetrics,
+        host: str,
+        port: int,
+        tls: ServingTLS,
+        clock: Clock,
+    ) -> None:
+        """Serve `node` on `host`:`port` (0: any free port). Nothing happens before `start`."""
+        self._node = node
+        self._pods = pods
+        self._authenticator = authenticator
+        self._sessions = sessions
+        self._metrics = metrics
+        self._host = host
+        self._port = port
+        self._tls = tls
+        self._draining = False
+        self._logs = LogHandler(node=node, pods=pods, sessions=sessions, clock=clock)
+        self._streams = StreamHandler(node=node, pods=pods, sessions=sessions, clock=clock)
+        self._runner: web.AppRunner | None = None
+        self._site: web.TCPSite | None = None
+
+    @property
+    def port(self) -> int:
+        """The port that is served; the configured one before `start`."""
+        return self._port
+
+    async def start(self) -> None:
+        """Begin to listen.
+
+        Raises:
+            OSError: the address cannot be bound.
+        """
+        runner = web.AppRunner(
+            self._application(),
+            access_log=None,
+            handler_cancellation=True,
+            keepalive_timeout=_IDLE_SECONDS,
+            max_line_size=_MAX_REQUEST_LINE,
+            max_field_size=_MAX_HEADER,
+            shutdown_timeout=_LAST_SECONDS,
+        )
+        await runner.setup()
+        site = web.TCPSite(
+            runner, self._host, self._port, ssl_context=self._tls.context, backlog=_BACKLOG
+        )
+        try:
+            await site.start()
+        except BaseException:
+            await runner.cleanup()
+            raise
+        self._runner, self._site = runner, site
+        self._port = int(runner.addresses[0][1])
+        log.info("The kubelet API listens", node=self._node, host=self._host, port=self._port)
+
+    async def stop(self, *, drain_seconds: float) -> None:
+        """Take no new requests, let sessions end for `drain_seconds`, then end them."""
+        runner, site = self._runner, self._site
+        if runner is None or site is None:
+            return
+        self._runner = self._site = None
+        self._draining = True
+        try:
+            await site.stop()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(drain_seconds):
+                    await self._sessions.wait_ended(self._node)
+            cut = self._sessions.close(self._node)
+            if cut:
+                log.info("Sessions were ended by shutdown", node=self._node, sessions=cut)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_LAST_SECONDS):
+                        await self._sessions.wait_ended(self._node)
+        finally:
+            await runner.cleanup()
+
+    def _routes(self) -> Iterable[_Route]:
+        both = ("GET", "POST")
+        pod = "/{namespace}/{pod}"
+        in_container = (f"{pod}/{{container}}", f"{pod}/{{uid}}/{{container}}")
+        in_pod = (pod, f"{pod}/{{uid}}")
+        yield _Route("healthz", ("/healthz",), _healthz, subresources=("healthz", "proxy"))
+        yield _Route("pods", ("/pods", "/pods/"), self._bound, subresources=("pods", "proxy"))
+        yield _Route(
+            "runningpods",
+            ("/runningpods", "/runningpods/"),
+            self._running,
+            subresources=("pods", "proxy"),
+        )
+        yield _Route("metrics", ("/metrics",), self._own_metrics, subresources=("metrics",))
+        yield _Route(
+            "metrics/resource", ("/metrics/resource",), _no_usage, subresources=("metrics",)
+        )
+        yield _Route("stats/summary", ("/stats/summary",), _no_usage, subresources=("stats",))
+        yield _Route("containerLogs", (f"/containerLogs{pod}/{{container}}",), self._logs.serve)
+        for name, paths, handler, methods in (
+            ("exec", in_container, self._streams.exec, both),
+            ("attach", in_container, self._streams.attach, both),
+            ("portForward", in_pod, self._streams.port_forward, both),
+            ("run", in_container, _no_run, ("POST",)),
+        ):
+            full = tuple(f"/{name}{path}" for path in paths)
+            yield _Route(name, full, handler, methods, runs_code=True)
+        yield _Route("other", ("/{path:.*}",), _unknown, ("*",))
+
+    def _application(self) -> web.Application:
+        application = web.Application()
+        for route in self._routes():
+            guarded = self._guarded(route)
+            for path in route.paths:
+                for method in route.methods:
+                    application.router.add_route(method, path, guarded)
+        return application
+
+    def _guarded(self, route: _Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        async def answer(request: web.Request) -> web.StreamResponse:
+            response = await self._answer(route, request)
+            self._metrics.answered(route=route.name, code=response.status)
+            return response
+
+        return answer
+
+    async def _answer(self, route: _Route, request: web.Request) -> web.StreamResponse:
+        if self._draining:
+            response = text_answer(503, "this virtual node's agent is shutting down; try again")
+            response.force_close()
+            return response
+        try:
+            caller = await self._admit(route, request)
+            return await route.handler(request, caller)
+        except AuthError as error:
+            return text_answer(error.code, str(error))
+        except ConnectionError:
+            raise  # The client left; the server knows what to do.
+        except Exception:
+            log.exception("A kubelet API request failed", node=self._node, route=route.name)
+            return text_answer(500, "internal error of the virtual node")
+
+    async def _admit(self, route: _Route, request: web.Request) -> Caller:
+        certificate = request.get_extra_info("peercert")
+        return await self._authenticator.admit(
+            Credentials(
+                certificate=certificate or None,
+                token=bearer_token(request.headers.get("Authorization")),
+            ),
+            required_access(
+                node=self._node,
+                method=request.method,
+                subresources=route.subresources,
+                runs_code=route.runs_code,
+            ),
+        )
+
+    async def _bound(self, request: web.Request, _caller: Caller) -> web.StreamResponse:
+        return await _send_pods(request, self._pods.tenant_pods(self._node))
+
+    async def _running(self, request: web.Request, _caller: Caller) -> web.StreamResponse:
+        return await _send_pods(request, self._pods.running(self._node))
+
+    async def _own_metrics(self, request: web.Request, _caller: Caller) -> web.StreamResponse:
+        body, content_type = self._metrics.text(request.headers.get("Accept", ""))
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+
+async def _send_pods(request: web.Request, pods: Iterable[Pod]) -> web.StreamResponse:
+    snapshot = list(pods)  # The store may change while a slow client reads.
+    response = web.StreamResponse(headers={"Content-Type": "application/json"})
+    await response.prepare(request)
+    for piece in pod_list(snapshot):
+        await response.write(piece)
+    await response.write_eof()
+    return response
+
+
+async def _healthz(_request: web.Request, _caller: Caller) -> web.StreamResponse:
+    return text_answer(200, "ok")
+
+
+async def _no_usage(_request: web.Request, _caller: Caller) -> web.StreamResponse:
+    return text_answer(501, "this virtual node does not report resource usage")
+
+
+async def _no_run(_request: web.Request, _caller: Caller) -> web.StreamResponse:
+    return text_answer(501, "this virtual node does not serve /run; use exec")
+
+
+async def _unknown(_request: web.Request, _caller: Caller) -> web.StreamResponse:
+    return text_answer(404, "404 page not found")

@@ -1,0 +1,64 @@
+"""Turns an HTTP request that aiohttp serves into a bare connection.
+
+In: a request whose answer has not begun, and a connection below that has switched protocols. Out:
+both glued together, after the peer got the same 101. The peer sends nothing before it has the 101,
+so nothing is lost between the two protocols; what came early all the same is passed on.
+
+This is the only module that knows aiohttp's private parts: `RequestHandler._message_tail` (bytes
+behind a WebSocket request's head) and that a replaced protocol is never told `connection_lost`,
+which the server needs for its books. A test pins both.
+"""
+
+import asyncio
+
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+
+from vnode.backend import SplicedConnection, UpgradedConnection
+from vnode.kubelet.stream_query import kept_headers
+
+__all__ = ["TakenOver", "take_over"]
+
+
+class TakenOver(web.StreamResponse):
+    """Stands for the answer that was already written; writes nothing and ends the connection."""
+
+    def __init__(self) -> None:
+        super().__init__(status=101)
+        self.force_close()
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """Write no head."""
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Write no end."""
+
+
+def take_over(request: web.BaseRequest, connection: UpgradedConnection) -> SplicedConnection:
+    """Answer 101 and glue the client's connection to `connection`.
+
+    Afterwards the handler has to wait until the tunnel ends and return a `TakenOver`.
+
+    Raises:
+        ConnectionResetError: the client is gone; `connection` is aborted.
+    """
+    transport = request.transport
+    if not isinstance(transport, asyncio.Transport) or transport.is_closing():
+        connection.abort()
+        raise ConnectionResetError("the client left while its stream was being opened")
+    protocol = request.protocol
+    early, protocol._message_tail = protocol._message_tail, b""
+    transport.write(_head(connection))
+    spliced = connection.splice(transport, early=early)
+    # aiohttp stops reading when much comes behind a WebSocket request's head.
+    if not transport.is_reading():
+        transport.resume_reading()
+    request.task.add_done_callback(lambda _task: protocol.connection_lost(None))
+    return spliced
+
+
+def _head(connection: UpgradedConnection) -> bytes:
+    lines = ["HTTP/1.1 101 Switching Protocols"]
+    lines += [f"{name}: {value}" for name, value in kept_headers(connection.headers)]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
