@@ -18,10 +18,8 @@ from vnode.kube.errors import (
     Unreachable,
 )
 
-_NOWHERE = Names(namespace_below="", namespace="")
 
-
-def waiting(error: KubeError, *, what: str, names: Names = _NOWHERE) -> Waiting:
+def waiting(error: KubeError, *, what: str, names: Names) -> Waiting:
     """Anything that may pass, with the reason that `kubectl get pods` shows."""
     retry_after = error.retry_after if isinstance(error, ApiError) else None
     if isinstance(error, Unreachable):

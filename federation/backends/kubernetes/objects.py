@@ -8,6 +8,7 @@ that is not ours is never changed (`NameConflict`).
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from federation.backends.kubernetes.conceal import Names
 from federation.backends.kubernetes.failures import waiting
 from federation.backends.kubernetes.translate.names import (
     ANNOTATION_SOURCE_VERSION,
@@ -101,7 +102,7 @@ class ObjectWriter:
     owner: Owner
     namespaces: NamespaceMapping
 
-    async def put(self, key: ObjectKey, body: Mapping[str, object]) -> None:
+    async def put(self, key: ObjectKey, body: Mapping[str, object], *, names: Names) -> None:
         """Create the object, or replace ours of that name.
 
         Raises:
@@ -113,9 +114,9 @@ class ObjectWriter:
             if known is not None:
                 await self._replace(key, body, known)
         except KubeError as error:
-            raise waiting(error, what=f"{self.resource.kind} of the pod") from error
+            raise waiting(error, what=self._what, names=names) from error
 
-    async def delete(self, key: ObjectKey) -> None:
+    async def delete(self, key: ObjectKey, *, names: Names) -> None:
         """Delete our object of that name, if there is one. Raises Waiting."""
         known = self.store.get(key)
         if known is None:
@@ -127,7 +128,11 @@ class ObjectWriter:
         except NotFound:
             return
         except KubeError as error:
-            raise waiting(error, what=f"{self.resource.kind} of the pod") from error
+            raise waiting(error, what=self._what, names=names) from error
+
+    @property
+    def _what(self) -> str:
+        return f"a {self.resource.kind} of the pod"
 
     async def _create(self, key: ObjectKey, body: Mapping[str, object]) -> PartialObject | None:
         """Create it; return the object that stands in the way if that is ours."""

@@ -1,0 +1,487 @@
+"""A compute Kubernetes cluster as a `vnode.backend.PodBackend`.
+
+Down: `apply` translates (pure) and creates or patches; ConfigMaps, Secrets and tokens go through
+`ObjectWriter`. Up: watches on our labelled objects fill stores; `observed` reads them. All state is
+rebuilt from labels and annotations by the watches (DESIGN 4.8). It knows no lifecycle rules.
+"""
+
+import dataclasses
+import random
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from typing import NoReturn
+
+import structlog
+from vnode.runtime.tasks import run_all
+
+from federation.backends.kubernetes import streams
+from federation.backends.kubernetes.conceal import Names
+from federation.backends.kubernetes.failures import pod_refused, waiting
+from federation.backends.kubernetes.namespaces import ComputeNamespaces, NamespaceState
+from federation.backends.kubernetes.objects import (
+    ANNOTATION_TOKENS_REFRESH,
+    RESOURCES,
+    ObjectWriter,
+    object_below,
+    token_set,
+)
+from federation.backends.kubernetes.observe import names_of, observed_pod, tenant_key
+from federation.backends.kubernetes.translate.names import (
+    ANNOTATION_NAME,
+    ANNOTATION_SOURCE_VERSION,
+    LABEL_TENANT,
+    NamespaceMapping,
+    Owner,
+    object_name_below,
+    token_secret_name,
+)
+from federation.backends.kubernetes.translate.pod import translate, update_patch
+from federation.backends.kubernetes.translate.policy import TranslationPolicy
+from vnode.backend import (
+    Capabilities,
+    ExecSession,
+    LogOptions,
+    NameConflict,
+    ObjectRef,
+    ObservedPod,
+    PodEvent,
+    PodRequest,
+    ReferenceKind,
+    StreamError,
+    StreamRequest,
+    Token,
+    TokenKey,
+    UpgradedConnection,
+    Waiting,
+)
+from vnode.kube.client import KubeClient, PatchType
+from vnode.kube.errors import AlreadyExists, Conflict, KubeError, NotFound
+from vnode.kube.resources import CONFIG_MAPS, EVENTS, PODS, SECRETS
+from vnode.kube.types import UID, ConfigMap, Event, NodeName, ObjectKey, PartialObject, Pod, Secret
+from vnode.runtime.backoff import Backoff
+from vnode.runtime.clock import Clock
+from vnode.runtime.reflector import ReflectorSet
+from vnode.runtime.store import Change, Store
+
+_LOG = structlog.get_logger(__name__)
+_SILENT_SECONDS = 45.0
+"""Without any answer for so long the cluster counts as unreachable."""
+
+
+class KubernetesBackend:
+    """Runs the pods of one tenant cluster in one compute cluster."""
+
+    capabilities = Capabilities(
+        live_config=True,
+        token_refresh=True,
+        secret_objects=True,
+        cluster_dns=True,
+        upgrade_streams=True,
+        session_streams=False,
+    )
+
+    def __init__(
+        self,
+        client: KubeClient,
+        *,
+        cluster: str,
+        owner: Owner,
+        namespaces: NamespaceMapping,
+        policies: Mapping[NodeName, TranslationPolicy],
+        clock: Clock,
+        rng: random.Random,
+    ) -> None:
+        """Make the stores and watches; nothing is asked of the cluster before `run`.
+
+        Args:
+            client: of the compute cluster.
+            cluster: the name under which tenants know it.
+            owner: who we are: tenant name and UID of the tenant cluster.
+            namespaces: where tenant namespaces lie.
+            policies: the translation policy of each virtual node's pool.
+            clock: of the agent.
+            rng: for jitter.
+        """
+        self._client = client
+        self._cluster = cluster
+        self._owner = owner
+        self._mapping = namespaces
+        self._policies = policies
+        self._clock = clock
+        self._pods: Store[Pod] = Store(f"{cluster} pods")
+        self._events: Store[Event] = Store(f"{cluster} events")
+        self._config_maps: Store[PartialObject] = Store(f"{cluster} configmaps")
+        self._secrets: Store[PartialObject] = Store(f"{cluster} secrets")
+        self._read: dict[ObjectKey, tuple[str, ObservedPod | None]] = {}
+        self._gone: dict[ObjectKey, ObservedPod] = {}
+        self._listeners: list[Callable[[ObjectKey], None]] = []
+        self._object_listeners: list[Callable[[ObjectRef], None]] = []
+        self._event_listeners: list[Callable[[PodEvent], None]] = []
+        ours = f"{LABEL_TENANT}={owner.tenant}"
+        self._watches = (
+            ReflectorSet(client, PODS, Pod, self._pods, label_selector=ours, clock=clock, rng=rng),
+            ReflectorSet(
+                client,
+                CONFIG_MAPS,
+                PartialObject,
+                self._config_maps,
+                label_selector=ours,
+                metadata_only=True,
+                clock=clock,
+                rng=rng,
+            ),
+            ReflectorSet(
+                client,
+                SECRETS,
+                PartialObject,
+                self._secrets,
+                label_selector=ours,
+                metadata_only=True,
+                clock=clock,
+                rng=rng,
+            ),
+            ReflectorSet(
+                client,
+                EVENTS,
+                Event,
+                self._events,
+                field_selector="involvedObject.kind=Pod,type=Warning",
+                clock=clock,
+                rng=rng,
+            ),
+        )
+        self.namespaces = ComputeNamespaces(
+            client,
+            owner=owner,
+            mapping=namespaces,
+            watches=self._watches,
+            ready=self._namespace_ready,
+            clock=clock,
+            backoff=lambda: Backoff(1.0, 60.0, rng=rng),
+        )
+        self._writers = {
+            kind: ObjectWriter(client, RESOURCES[kind], store, owner, namespaces)
+            for kind, store in self._object_stores.items()
+        }
+        self._pods.subscribe(self._pod_changed)
+        self._events.subscribe(self._event_changed)
+        for kind, store in self._object_stores.items():
+            store.subscribe(self._object_listener(kind))
+
+    @property
+    def _object_stores(self) -> dict[ReferenceKind, Store[PartialObject]]:
+        return {
+            ReferenceKind.CONFIG_MAP: self._config_maps,
+            ReferenceKind.SECRET: self._secrets,
+        }
+
+    async def run(self) -> None:
+        """Watch the compute cluster until cancelled."""
+        await run_all(self.namespaces.run(), *(w.run() for w in self._watches))
+
+    # --- what is there --------------------------------------------------------------------------
+
+    def synced(self, namespace: str) -> bool:
+        """Whether everything of ours in that tenant namespace was listed."""
+        below = self._mapping.below(namespace)
+        stores = (self._pods, self._config_maps, self._secrets)
+        return below is not None and all(s.synced(below) for s in stores)
+
+    @property
+    def reachable(self) -> bool:
+        """Whether the API server answered lately."""
+        last = self._client.last_answer
+        return last is None or self._clock.monotonic() - last < _SILENT_SECONDS
+
+    def subscribe(self, listener: Callable[[ObjectKey], None]) -> None:
+        """See `PodBackend.subscribe`."""
+        self._listeners.append(listener)
+
+    def subscribe_events(self, listener: Callable[[PodEvent], None]) -> None:
+        """See `PodBackend.subscribe_events`."""
+        self._event_listeners.append(listener)
+
+    def subscribe_objects(self, listener: Callable[[ObjectRef], None]) -> None:
+        """See `PodBackend.subscribe_objects`."""
+        self._object_listeners.append(listener)
+
+    def observed(self, key: ObjectKey) -> ObservedPod | None:
+        """See `PodBackend.observed`."""
+        below = self._mapping.below(key.namespace)
+        pod = self._pods.get(ObjectKey(below, key.name)) if below is not None else None
+        live = self._observe(pod) if pod is not None else None
+        return live if live is not None else self._gone.get(key)
+
+    def observed_pods(self) -> Iterable[ObservedPod]:
+        """See `PodBackend.observed_pods`."""
+        return [seen for pod in self._pods.values() if (seen := self._observe(pod)) is not None]
+
+    def forget(self, pod: ObservedPod) -> None:
+        """See `PodBackend.forget`."""
+        kept = self._gone.get(pod.key)
+        if kept is not None and kept.handle == pod.handle:
+            del self._gone[pod.key]
+
+    def _observe(self, pod: Pod) -> ObservedPod | None:
+        key, version = pod.metadata.key, pod.metadata.resource_version
+        cached = self._read.get(key)
+        if cached is None or cached[0] != version:
+            seen = observed_pod(pod, owner=self._owner, namespaces=self._mapping)
+            cached = self._read[key] = (version, seen)
+        seen = cached[1]
+        if seen is None:
+            return None
+        tokens = self._secrets.get(ObjectKey(key.namespace, token_secret_name(seen.uid)))
+        due = tokens.metadata.annotations.get(ANNOTATION_TOKENS_REFRESH) if tokens else None
+        return dataclasses.replace(seen, tokens_refresh_at=float(due)) if due else seen
+
+    def _pod_changed(self, change: Change[Pod]) -> None:
+        if change.new is None:
+            self._read.pop(change.key, None)
+        seen = change.new or change.old
+        copy = observed_pod(seen, owner=self._owner, namespaces=self._mapping) if seen else None
+        if copy is None:
+            return
+        if change.new is None:
+            # Kept until the lifecycle rules have written its final states.
+            self._gone[copy.key] = dataclasses.replace(copy, gone=True)
+        for listener in self._listeners:
+            listener(copy.key)
+
+    def _namespace_ready(self, namespace: str) -> None:
+        _LOG.info("watching namespace", cluster=self._cluster, namespace=namespace)
+
+    def _event_changed(self, change: Change[Event]) -> None:
+        event = change.new
+        if event is None or change.initial:
+            return
+        about = ObjectKey(event.involved_object.namespace, event.involved_object.name)
+        pod = self._pods.get(about)
+        copy = self._observe(pod) if pod is not None else None
+        if pod is None or copy is None or copy.handle != event.involved_object.uid:
+            return
+        said = PodEvent(
+            key=copy.key,
+            uid=copy.uid,
+            node=copy.node,
+            type=event.type,
+            reason=event.reason,
+            message=names_of(pod).conceal(event.message),
+        )
+        for listener in self._event_listeners:
+            listener(said)
+
+    # --- pods -----------------------------------------------------------------------------------
+
+    async def apply(self, request: PodRequest) -> ObservedPod:
+        """See `PodBackend.apply`."""
+        key = request.pod.metadata.key
+        self._require_namespace(key.namespace)
+        body = translate(
+            request,
+            owner=self._owner,
+            namespaces=self._mapping,
+            policy=self._policies[request.node],
+        )
+        copy = self.observed(key)
+        if copy is not None and not copy.gone:
+            return await self._update(request, copy)
+        below = self._below(key)
+        names = Names(below.namespace, key.namespace)
+        try:
+            made = await self._client.create(PODS, body, Pod, namespace=below.namespace)
+        except AlreadyExists:
+            made = await self._adopt(request, below)
+        except KubeError as error:
+            raise pod_refused(error, names=names) from error
+        return self._remember(key, made)
+
+    async def _update(self, request: PodRequest, copy: ObservedPod) -> ObservedPod:
+        below = self._below(copy.key)
+        pod = self._pods.get(below)
+        if copy.uid != request.pod.metadata.uid or pod is None:
+            self._refuse_predecessor()
+        policy = self._policies[request.node]
+        change = update_patch(
+            request, below=pod, owner=self._owner, namespaces=self._mapping, policy=policy
+        )
+        if change is None:
+            return copy
+        try:
+            made = await self._client.patch(
+                PODS,
+                change,
+                Pod,
+                name=below.name,
+                namespace=below.namespace,
+                patch_type=PatchType.STRATEGIC,
+            )
+        except KubeError as error:
+            raise pod_refused(error, names=names_of(pod)) from error
+        return self._remember(copy.key, made)
+
+    async def _adopt(self, request: PodRequest, below: ObjectKey) -> Pod:
+        """There is a pod of that name. Ours of the same UID is the copy; nothing else is touched."""
+        found = await self._live(below)
+        if found is None:
+            raise Waiting("a pod of that name is just going away", reason="PredecessorExists")
+        copy = observed_pod(found, owner=self._owner, namespaces=self._mapping)
+        if copy is None:
+            raise NameConflict(
+                f'a pod named "{below.name}" exists in the compute cluster '
+                "and does not belong to this tenant"
+            )
+        if copy.uid != request.pod.metadata.uid:
+            self._refuse_predecessor()
+        return found
+
+    def _remember(self, key: ObjectKey, made: Pod) -> ObservedPod:
+        """Know our own write before the watch brings it, unless it is gone again already."""
+        kept = self._gone.get(key)
+        if kept is not None and kept.handle == made.metadata.uid:
+            return kept
+        self._gone.pop(key, None)
+        self._pods.upsert(made, scope=made.metadata.namespace)
+        copy = self._observe(made)
+        if copy is None:
+            raise Waiting("the copy lost its marks on the way", reason="ComputeConflict")
+        return copy
+
+    async def confirm_gone(self, key: ObjectKey, uid: UID) -> bool:
+        """See `PodBackend.confirm_gone`."""
+        self._require_namespace(key.namespace)
+        found = await self._live(self._below(key))
+        if found is None:
+            return True
+        copy = observed_pod(found, owner=self._owner, namespaces=self._mapping)
+        return copy is None or copy.uid != uid
+
+    async def delete(self, pod: ObservedPod, *, grace_seconds: int | None) -> None:
+        """See `PodBackend.delete`."""
+        below = self._below(pod.key)
+        try:
+            await self._client.delete(
+                PODS,
+                name=below.name,
+                namespace=below.namespace,
+                uid=UID(pod.handle),
+                grace_seconds=grace_seconds,
+            )
+        except (NotFound, Conflict):
+            return  # It is gone; what may have its name now is another object.
+        except KubeError as error:
+            names = Names(below.namespace, pod.key.namespace, pod.handle, pod.uid)
+            raise waiting(error, what="deletion in the compute cluster", names=names) from error
+
+    async def _live(self, below: ObjectKey) -> Pod | None:
+        try:
+            return await self._client.get(PODS, Pod, name=below.name, namespace=below.namespace)
+        except NotFound:
+            return None
+        except KubeError as error:
+            names = Names(below.namespace, "the pod's namespace")
+            raise waiting(error, what="look-up in the compute cluster", names=names) from error
+
+    # --- objects --------------------------------------------------------------------------------
+
+    async def put_tokens(self, pod: ObservedPod, tokens: Mapping[TokenKey, Token]) -> None:
+        """See `PodBackend.put_tokens`."""
+        namespace = self._below(pod.key).namespace
+        body = token_set(pod, tokens, owner=self._owner, namespace=namespace)
+        await self._writers[ReferenceKind.SECRET].put(
+            ObjectKey(namespace, token_secret_name(pod.uid)),
+            body,
+            names=Names(namespace, pod.key.namespace),
+        )
+
+    def held_objects(self) -> Iterable[ObjectRef]:
+        """See `PodBackend.held_objects`."""
+        return [
+            ref
+            for kind, store in self._object_stores.items()
+            for held in store.values()
+            if (ref := self._ref(kind, held)) is not None
+        ]
+
+    def held_version(self, ref: ObjectRef) -> str | None:
+        """See `PodBackend.held_version`."""
+        held = self._object_stores[ref.kind].get(self._object_key(ref))
+        if held is None or self._ref(ref.kind, held) != ref:
+            return None
+        return held.metadata.annotations[ANNOTATION_SOURCE_VERSION]
+
+    async def put_object(self, ref: ObjectRef, body: ConfigMap | Secret) -> None:
+        """See `PodBackend.put_object`."""
+        self._require_namespace(ref.namespace)
+        key = self._object_key(ref)
+        built = object_below(ref, body, owner=self._owner, namespace=key.namespace)
+        names = Names(key.namespace, ref.namespace)
+        await self._writers[ref.kind].put(key, built, names=names)
+
+    async def drop_object(self, ref: ObjectRef) -> None:
+        """See `PodBackend.drop_object`."""
+        key = self._object_key(ref)
+        await self._writers[ref.kind].delete(key, names=Names(key.namespace, ref.namespace))
+
+    def _object_key(self, ref: ObjectRef) -> ObjectKey:
+        below = self._mapping.below(ref.namespace)
+        return ObjectKey(below or "", object_name_below(ref.kind, ref.name))
+
+    def _ref(self, kind: ReferenceKind, held: PartialObject) -> ObjectRef | None:
+        """Which tenant object a copy was made from; None for token sets and foreign objects."""
+        if ANNOTATION_SOURCE_VERSION not in held.metadata.annotations:
+            return None
+        key = tenant_key(held.metadata, owner=self._owner, namespaces=self._mapping)
+        name = held.metadata.annotations.get(ANNOTATION_NAME, "")
+        return ObjectRef(key.namespace, kind, name) if key else None
+
+    def _object_listener(self, kind: ReferenceKind) -> Callable[[Change[PartialObject]], None]:
+        def changed(change: Change[PartialObject]) -> None:
+            held = change.new or change.old
+            ref = self._ref(kind, held) if held else None
+            if ref is not None:
+                for listener in self._object_listeners:
+                    listener(ref)
+
+        return changed
+
+    # --- streams --------------------------------------------------------------------------------
+
+    def logs(self, pod: ObservedPod, options: LogOptions) -> AsyncIterator[bytes]:
+        """See `PodBackend.logs`."""
+        return streams.logs(self._client, self._below(pod.key), self._names(pod), options)
+
+    async def upgrade(self, pod: ObservedPod, request: StreamRequest) -> UpgradedConnection:
+        """See `PodBackend.upgrade`."""
+        return await streams.upgrade(self._client, self._below(pod.key), self._names(pod), request)
+
+    async def session(self, pod: ObservedPod, request: StreamRequest) -> ExecSession:
+        """Not the form of this backend: `capabilities.session_streams` is False."""
+        raise StreamError(f"{request.verb} of {pod.key} has no session form", code=501)
+
+    def _names(self, pod: ObservedPod) -> Names:
+        found = self._pods.get(self._below(pod.key))
+        below = self._below(pod.key).namespace
+        return names_of(found) if found else Names(below, pod.key.namespace, pod.handle, pod.uid)
+
+    # --- small things ---------------------------------------------------------------------------
+
+    def _below(self, key: ObjectKey) -> ObjectKey:
+        return ObjectKey(self._mapping.below(key.namespace) or "", key.name)
+
+    def _require_namespace(self, namespace: str) -> None:
+        self.namespaces.add(namespace)
+        state = self.namespaces.state(namespace)
+        if state is NamespaceState.READY and self.synced(namespace):
+            return
+        why = "is being looked at" if state is NamespaceState.READY else state.value
+        raise Waiting(
+            f'namespace "{namespace}" {why} (cluster "{self._cluster}"); '
+            "ask the platform team to prepare it for this tenant",
+            reason="NamespaceNotReady",
+        )
+
+    @staticmethod
+    def _refuse_predecessor() -> NoReturn:
+        raise Waiting(
+            "the copy of an older pod of the same name is not gone yet", reason="PredecessorExists"
+        )

@@ -1,0 +1,137 @@
+"""Which compute namespaces are ready for this tenant, and the watches in them.
+
+In: tenant namespaces that may be forwarded. Out: one set of reflectors per compute namespace that
+exists and carries our owner label. A namespace of somebody else is refused; one that is missing is
+looked for again and again (DESIGN 4.1, 4.2).
+"""
+
+import asyncio
+import enum
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+import structlog
+
+from federation.backends.kubernetes.translate.names import (
+    ANNOTATION_CLUSTER_UID,
+    LABEL_TENANT,
+    NamespaceMapping,
+    Owner,
+)
+from vnode.kube.client import KubeClient
+from vnode.kube.errors import Forbidden, KubeError, NotFound
+from vnode.kube.resources import NAMESPACES
+from vnode.kube.types import PartialObject
+from vnode.runtime.backoff import Backoff
+from vnode.runtime.clock import Clock
+
+_LOG = structlog.get_logger(__name__)
+
+
+class NamespaceState(enum.Enum):
+    """What is known of one compute namespace; the value is the text for the tenant's users."""
+
+    UNKNOWN = "was not looked at yet"
+    READY = "is ready"
+    UNMAPPED = "is not in the table of namespaces that may be forwarded"
+    MISSING = "is not prepared there"
+    FORBIDDEN = "is not prepared there, or the virtual node has no right in it"
+    FOREIGN = "is prepared there for somebody else"
+
+
+class Watches(Protocol):
+    """A set of namespaces that reflectors watch."""
+
+    def add(self, namespace: str) -> None:
+        """Start to watch a namespace."""
+        ...
+
+
+class ComputeNamespaces:
+    """Finds the compute namespaces of tenant namespaces and starts the watches in them."""
+
+    def __init__(
+        self,
+        client: KubeClient,
+        *,
+        owner: Owner,
+        mapping: NamespaceMapping,
+        watches: Iterable[Watches],
+        ready: Callable[[str], None],
+        clock: Clock,
+        backoff: Callable[[], Backoff],
+    ) -> None:
+        """Wire it up; `ready` is called with a tenant namespace whose watches were started."""
+        self._client = client
+        self._owner = owner
+        self._mapping = mapping
+        self._watches = tuple(watches)
+        self._ready = ready
+        self._clock = clock
+        self._backoff = backoff
+        self._states: dict[str, NamespaceState] = {}
+        self._tasks: asyncio.TaskGroup | None = None
+
+    def state(self, namespace: str) -> NamespaceState:
+        """State of the compute namespace of a tenant namespace."""
+        return self._states.get(namespace, NamespaceState.UNKNOWN)
+
+    def known(self) -> Iterable[str]:
+        """Tenant namespaces that were added."""
+        return tuple(self._states)
+
+    def add(self, namespace: str) -> None:
+        """Look for the compute namespace of a tenant namespace, now and until it is ready."""
+        if namespace in self._states or self._tasks is None:
+            return
+        self._states[namespace] = NamespaceState.UNKNOWN
+        self._tasks.create_task(self._find(namespace), name=f"namespace {namespace}")
+
+    async def run(self) -> None:
+        """Own the look-ups until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            await asyncio.Event().wait()
+
+    async def _find(self, namespace: str) -> None:
+        backoff = self._backoff()
+        while True:
+            state = await self._look(namespace)
+            if state is not self._states[namespace]:
+                _LOG.info(
+                    "compute namespace",
+                    cluster=self._client.name,
+                    namespace=namespace,
+                    state=state.name,
+                )
+            self._states[namespace] = state
+            if state is NamespaceState.READY:
+                below = self._mapping.below(namespace)
+                for watch in self._watches:
+                    watch.add(str(below))
+                self._ready(namespace)
+            if state in (NamespaceState.READY, NamespaceState.UNMAPPED):
+                return
+            await self._clock.sleep(backoff.next())
+
+    async def _look(self, namespace: str) -> NamespaceState:
+        below = self._mapping.below(namespace)
+        if below is None:
+            return NamespaceState.UNMAPPED
+        try:
+            found = await self._client.get(NAMESPACES, PartialObject, name=below)
+        except NotFound:
+            return NamespaceState.MISSING
+        except Forbidden:
+            return NamespaceState.FORBIDDEN
+        except KubeError as error:
+            _LOG.warning("compute namespace not read", cluster=self._client.name, why=str(error))
+            return NamespaceState.UNKNOWN
+        return self._judge(found)
+
+    def _judge(self, found: PartialObject) -> NamespaceState:
+        """Ours by label; if it names a tenant cluster, then by that too."""
+        uid = found.metadata.annotations.get(ANNOTATION_CLUSTER_UID, self._owner.cluster_uid)
+        if found.metadata.labels.get(LABEL_TENANT) != self._owner.tenant:
+            return NamespaceState.FOREIGN
+        return NamespaceState.READY if uid == self._owner.cluster_uid else NamespaceState.FOREIGN
