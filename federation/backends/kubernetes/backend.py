@@ -320,7 +320,7 @@ class KubernetesBackend:
         return self._remember(copy.key, made)
 
     async def _adopt(self, request: PodRequest, below: ObjectKey) -> Pod:
-        """There is a pod of that name. Ours of the same UID is the copy; nothing else is touched."""
+        """A pod of that name exists: ours of the same UID is the copy, nothing else is touched."""
         found = await self._live(below)
         if found is None:
             raise Waiting("a pod of that name is just going away", reason="PredecessorExists")
