@@ -1,0 +1,120 @@
+"""What one compute cluster and pool allows and sets: the settings of a translation.
+
+In: validated configuration. Out: a frozen value that every rule reads. Owned by whoever builds the
+backend; nothing here fails.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cache
+
+from vnode.kube.types import JSON
+
+DEFAULT_DENIED_PREFIXES = (
+    # cloud and data: these make the compute side run, mount or inject something
+    "*.aliyun.com/",
+    "*alibabacloud.com/",
+    "*fluid.io/",
+    # networks: extra interfaces, chosen addresses
+    "k8s.v1.cni.cncf.io/",
+    "v1.multus-cni.io/",
+    "*projectcalico.org/",
+    "ovn.kubernetes.io/",
+    "k8s.ovn.org/",
+    "*cilium.io/",
+    # meshes
+    "*istio.io/",
+    "*linkerd.io/",
+    "*kuma.io/",
+    "consul.hashicorp.com/",
+    # queues and gangs
+    "kueue.x-k8s.io/",
+    "scheduling.k8s.io/",
+    "scheduling.volcano.sh/",
+    "volcano.sh/queue-name",
+    "volcano.sh/preemptable",
+    "volcano.sh/cooldown-time",
+    "volcano.sh/revocable-zone",
+    "scheduling.x-k8s.io/",
+    "pod-group.scheduling.sigs.k8s.io",
+    "yunikorn.apache.org/",
+)
+"""Labels and annotations that only the cluster's overlay and the gang code set."""
+
+NEVER_TRAVEL = (
+    "vnode.dev/",
+    "kubectl.kubernetes.io/last-applied-configuration",
+    # would make a kubelet take the copy for a static pod's mirror
+    "kubernetes.io/config.",
+)
+"""Denied whatever the configuration says."""
+
+FEATURES = frozenset(
+    {
+        "hostNetwork",
+        "hostPID",
+        "hostIPC",
+        "hostPath",
+        "privileged",
+        "hostPort",
+        "capabilities",
+        "hostUsers",
+        "sysctls",
+    }
+)
+"""What `TranslationPolicy.allow` may contain."""
+
+
+class PvcMode(StrEnum):
+    """What happens to volumes of PersistentVolumeClaims."""
+
+    NONE = "none"
+    """Refused."""
+    SHARED = "shared"
+    """A claim of the same name exists in the compute namespace."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranslationPolicy:
+    """Rules of one compute cluster and pool for one tenant."""
+
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    """The pool's own; every pod gets it."""
+    tolerations: Sequence[Mapping[str, JSON]] = ()
+    """The pool's own; the only ones that may be NoExecute."""
+    passthrough: frozenset[str] = frozenset()
+    """Label, taint and topology keys that mean the same in tenant and compute cluster."""
+    allowed_scheduling_keys: frozenset[str] = frozenset()
+    """Keys that the annotation `vnode.dev/compute-scheduling` may use."""
+    denied_prefixes: tuple[str, ...] = DEFAULT_DENIED_PREFIXES
+    """Beginnings of label and annotation keys that do not travel; `*`: anything but `/`."""
+    priority_classes: Mapping[str, str] = field(default_factory=dict)
+    """Tenant class -> compute class; others run with the compute cluster's default."""
+    runtime_classes: Mapping[str, str] = field(default_factory=dict)
+    """Tenant class -> compute class; others are refused."""
+    scheduler_names: Mapping[str, str] = field(default_factory=dict)
+    """Tenant scheduler -> compute scheduler; others use the compute cluster's default."""
+    allow: frozenset[str] = frozenset()
+    """Privileged features that this tenant may use, of `FEATURES`."""
+    overlay_labels: Mapping[str, str] = field(default_factory=dict)
+    overlay_annotations: Mapping[str, str] = field(default_factory=dict)
+    api_host: str | None = None
+    """Address at which pods reach the tenant API server. None: KUBERNETES_* stay as the caller
+    computed them."""
+    api_port: str | None = None
+    """Port of `api_host`; None: 443."""
+    expose_host_ip: bool = False
+    """Pods see the compute node's address as status.hostIP."""
+    pvc_mode: PvcMode = PvcMode.NONE
+
+    def travels(self, key: str) -> bool:
+        """Whether a label or annotation of the tenant is copied."""
+        return _denied(self.denied_prefixes).match(key) is None
+
+
+@cache
+def _denied(prefixes: tuple[str, ...]) -> re.Pattern[str]:
+    patterns = (re.escape(prefix).replace(r"\*", "[^/]*") for prefix in NEVER_TRAVEL + prefixes)
+    return re.compile("|".join(patterns))

@@ -1,0 +1,215 @@
+"""The machinery of the field table: what a row can say, and how a value is taken through a table.
+
+In: decoded JSON of a tenant pod and the `Translation` it belongs to. Out: new JSON for the compute
+cluster; nothing of the input is changed, but parts of it are shared. A value that may not travel
+raises `Refused`, which collects the path of its field on the way out. The rows themselves are in
+`fields`; what they call is in `env`, `volumes`, `security`, `scheduling` and `dns`.
+"""
+
+import enum
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from federation.backends.kubernetes.translate.names import NamespaceMapping, Owner
+from federation.backends.kubernetes.translate.policy import TranslationPolicy
+from vnode.backend import PodRequest
+from vnode.kube.types import JSON
+
+JSONObject: TypeAlias = dict[str, JSON]
+
+_UNSET: tuple[JSON, ...] = (None, "", [], {})
+
+
+class Refused(Exception):
+    """A field's value may not travel. Outside of this package: `vnode.backend.Rejected`."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+        self._segments: list[str] = []
+
+    def inside(self, segment: str) -> None:
+        """Note, from the inside out, where the value stands: `.name` or `[index]`."""
+        self._segments.append(segment)
+
+    def path(self, root: str) -> str:
+        """The field's path below `root`, e.g. `spec.containers[0].ports[1].hostPort`."""
+        return root + "".join(reversed(self._segments))
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Translation:
+    """One pod on its way down: what handlers may look at."""
+
+    request: PodRequest
+    owner: Owner
+    namespaces: NamespaceMapping
+    policy: TranslationPolicy
+    namespace: str
+    """The compute namespace."""
+    service_account: str
+    """The tenant pod's serviceAccountName."""
+    service_env: Mapping[str, str]
+    """Service variables that every container gets."""
+
+
+Handler: TypeAlias = Callable[[JSON, Translation], JSON]
+"""Computes a field's value below; None leaves the field out."""
+
+
+class Action(enum.Enum):
+    """What happens to a field."""
+
+    KEEP = "keep"
+    REWRITE = "rewrite"
+    DROP = "drop"
+    REJECT = "reject"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What happens to one field. Made by `keep`, `rewrite`, `drop` and `reject`."""
+
+    action: Action
+    of: "Table | None" = None
+    """Table of the field's value; None: the value is taken as it is."""
+    many: bool = False
+    """The value is a list of `of`."""
+    handler: Handler | None = None
+    default: JSON = None
+    """REJECT: the API's default, which is left out and not refused."""
+    unless: frozenset[str] = frozenset()
+    """REJECT: policy features of which one is enough to keep the field."""
+    text: str = ""
+    """Why it is dropped or rejected, as users read it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """All fields of one API type."""
+
+    name: str
+    """Name of the type in the OpenAPI document, without its group."""
+    rows: Mapping[str, Row]
+
+
+KEEP = Row(Action.KEEP)
+"""The value travels as it is."""
+
+
+def keep(of: Table, *, many: bool = False) -> Row:
+    """The value travels if all of its own fields do."""
+    return Row(Action.KEEP, of=of, many=many)
+
+
+def rewrite(handler: Handler, of: Table | None = None, *, many: bool = False) -> Row:
+    """The value goes through its own table first, then through `handler`."""
+    return Row(Action.REWRITE, of=of, many=many, handler=handler)
+
+
+def drop(text: str) -> Row:
+    """The value stays in the tenant cluster, or is computed anew, because of `text`."""
+    return Row(Action.DROP, text=text)
+
+
+def reject(
+    text: str,
+    *,
+    default: JSON = None,
+    unless: tuple[str, ...] = (),
+    of: Table | None = None,
+    many: bool = False,
+) -> Row:
+    """A value other than `default` refuses the pod, unless the policy allows such a feature."""
+    return Row(
+        Action.REJECT, of=of, many=many, default=default, unless=frozenset(unless), text=text
+    )
+
+
+def walk(value: JSON, table: Table, at: Translation) -> JSONObject:
+    """Take an object through its table.
+
+    Raises:
+        Refused: a field is unknown, or its row refuses the value.
+    """
+    rows = table.rows
+    result: JSONObject = {}
+    for name, item in as_object(value).items():
+        row = rows.get(name)
+        if row is KEEP:
+            if item is not None:
+                result[name] = item
+            continue
+        try:
+            kept = _apply(row, item, at)
+        except Refused as refused:
+            refused.inside(f".{name}")
+            raise
+        if kept is not None:
+            result[name] = kept
+    return result
+
+
+def walk_list(value: JSON, table: Table, at: Translation) -> list[JSONObject]:
+    """Take every object of a list through the same table.
+
+    Raises:
+        Refused: see `walk`.
+    """
+    result: list[JSONObject] = []
+    for index, item in enumerate(as_list(value)):
+        try:
+            result.append(walk(item, table, at))
+        except Refused as refused:
+            refused.inside(f"[{index}]")
+            raise
+    return result
+
+
+def _apply(row: Row | None, item: JSON, at: Translation) -> JSON:
+    if row is None:
+        if item in _UNSET:
+            return None
+        raise Refused("this field is not known to this virtual node, so it cannot be forwarded")
+    if item is None or row.action is Action.DROP:
+        return None
+    if row.action is Action.REJECT:
+        if item in _UNSET or item == row.default:
+            return None
+        if not row.unless & at.policy.allow:
+            raise Refused(row.text)
+    if row.of is not None:
+        # list[JSONObject] is a JSON value, though lists are invariant to the type checker
+        item = list(walk_list(item, row.of, at)) if row.many else walk(item, row.of, at)
+    return item if row.handler is None else row.handler(item, at)
+
+
+def as_object(value: JSON) -> JSONObject:
+    """The value as an object. Raises Refused if it is none."""
+    if not isinstance(value, dict):
+        raise Refused("must be an object")
+    return value
+
+
+def as_list(value: JSON) -> list[JSON]:
+    """The value as a list; null is an empty one. Raises Refused if it is none."""
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise Refused("must be a list")
+    return value
+
+
+def as_objects(value: JSON) -> list[JSONObject]:
+    """The value as a list of objects; null is an empty one. Raises Refused if it is none."""
+    return [as_object(item) for item in as_list(value)]
+
+
+def as_text(value: JSON) -> str:
+    """The value as a string; null is an empty one. Raises Refused if it is none."""
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise Refused("must be a string")
+    return value
