@@ -41,6 +41,18 @@ class Capabilities:
     """exec and attach as stdin/stdout/stderr/resize/exit objects (`PodBackend.session`)."""
 
 
+class Sight(enum.Enum):
+    """How much a backend knows of what is below for one tenant namespace."""
+
+    COMPLETE = enum.auto()
+    """A full listing was seen: what `observed` does not have is not there."""
+    UNKNOWN = enum.auto()
+    """Not looked at yet."""
+    BARRED = enum.auto()
+    """No place for this namespace (not forwarded, not prepared, not ours): nothing can be made
+    there, and what may have been made earlier cannot be seen."""
+
+
 class ReferenceKind(enum.StrEnum):
     """Kinds of objects that pods refer to by name."""
 
@@ -299,8 +311,8 @@ class PodBackend(Protocol):
         """What this backend can do."""
         ...
 
-    def synced(self, namespace: str) -> bool:
-        """Whether `observed` is complete for a tenant namespace (a full listing was seen)."""
+    def sight(self, namespace: str) -> Sight:
+        """How much `observed` says about a tenant namespace."""
         ...
 
     @property

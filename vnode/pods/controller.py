@@ -25,6 +25,7 @@ from vnode.backend import (
     PodEvent,
     PodRequest,
     Rejected,
+    Sight,
     Waiting,
     WaitingReason,
 )
@@ -134,10 +135,13 @@ class PodController:
         if seen is not None and seen.node not in self._nodes:
             return Result()
         copy = self._backend.observed(key)
+        sight = self._backend.sight(key.namespace)
+        if sight is Sight.UNKNOWN:
+            return Result(requeue_after=_SETTLE_SECONDS)
         step = lifecycle.decide(
             seen,
             copy,
-            synced=self._backend.synced(key.namespace),
+            sight=sight,
             remaining=self._remaining(pod) if pod and seen and seen.deleting else None,
         )
         try:

@@ -18,7 +18,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from vnode.backend import ObservedPod
+from vnode.backend import ObservedPod, Sight
 from vnode.pods.view import TERMINAL, PodView
 
 
@@ -103,18 +103,18 @@ def phase_below(copy: ObservedPod) -> str:
 
 
 def decide(
-    pod: PodView | None, copy: ObservedPod | None, *, synced: bool, remaining: int | None = None
+    pod: PodView | None, copy: ObservedPod | None, *, sight: Sight, remaining: int | None = None
 ) -> Step:
     """Say what to do next about one tenant pod name.
 
     Args:
         pod: the tenant pod bound to one of our virtual nodes; None when there is none.
         copy: what the backend sees under that name, of whichever UID.
-        synced: whether the backend's view of that namespace is complete.
+        sight: how much the backend knows of that namespace.
         remaining: seconds left of a deletion's grace period by the tenant API server's clock.
     """
-    if not synced:
-        return Nothing()
+    if sight is not Sight.COMPLETE:
+        return _blind(pod, sight)
     if pod is None:
         return _without_pod(copy)
     if copy is not None and (copy.uid != pod.uid or copy.node != pod.node):
@@ -124,6 +124,13 @@ def decide(
     if pod.terminal:
         return _terminal(copy)
     return _alive(pod, copy)
+
+
+def _blind(pod: PodView | None, sight: Sight) -> Step:
+    """What is below cannot be seen: only pods of which there never was a copy can be decided on."""
+    if sight is Sight.UNKNOWN or pod is None or pod.forwarded or pod.terminal:
+        return Nothing()
+    return RemovePod(None) if pod.deleting else Create()
 
 
 def _without_pod(copy: ObservedPod | None) -> Step:

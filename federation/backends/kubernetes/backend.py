@@ -5,18 +5,17 @@ Down: `apply` translates (pure) and creates or patches; ConfigMaps, Secrets and 
 rebuilt from labels and annotations by the watches (DESIGN 4.8). It knows no lifecycle rules.
 """
 
+import asyncio
 import dataclasses
 import random
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from typing import NoReturn
-
-import structlog
-from vnode.runtime.tasks import run_all
+from typing import NoReturn, TypeVar
 
 from federation.backends.kubernetes import streams
+from federation.backends.kubernetes.capacity.quota import ResourceQuota
 from federation.backends.kubernetes.conceal import Names
 from federation.backends.kubernetes.failures import pod_refused, waiting
-from federation.backends.kubernetes.namespaces import ComputeNamespaces, NamespaceState
+from federation.backends.kubernetes.namespaces import ComputeNamespaces, NamespaceState, Watches
 from federation.backends.kubernetes.objects import (
     ANNOTATION_TOKENS_REFRESH,
     RESOURCES,
@@ -46,6 +45,7 @@ from vnode.backend import (
     PodEvent,
     PodRequest,
     ReferenceKind,
+    Sight,
     StreamError,
     StreamRequest,
     Token,
@@ -55,14 +55,32 @@ from vnode.backend import (
 )
 from vnode.kube.client import KubeClient, PatchType
 from vnode.kube.errors import AlreadyExists, Conflict, KubeError, NotFound
-from vnode.kube.resources import CONFIG_MAPS, EVENTS, PODS, SECRETS
-from vnode.kube.types import UID, ConfigMap, Event, NodeName, ObjectKey, PartialObject, Pod, Secret
+from vnode.kube.resources import (
+    CONFIG_MAPS,
+    EVENTS,
+    PODS,
+    RESOURCE_QUOTAS,
+    SECRETS,
+    Resource,
+)
+from vnode.kube.types import (
+    UID,
+    ConfigMap,
+    Event,
+    HasMetadata,
+    NodeName,
+    ObjectKey,
+    PartialObject,
+    Pod,
+    Secret,
+)
 from vnode.runtime.backoff import Backoff
 from vnode.runtime.clock import Clock
-from vnode.runtime.reflector import ReflectorSet
+from vnode.runtime.reflector import Reflector, ReflectorSet
 from vnode.runtime.store import Change, Store
 
-_LOG = structlog.get_logger(__name__)
+T = TypeVar("T", bound=HasMetadata)
+
 _SILENT_SECONDS = 45.0
 """Without any answer for so long the cluster counts as unreachable."""
 
@@ -107,54 +125,23 @@ class KubernetesBackend:
         self._mapping = namespaces
         self._policies = policies
         self._clock = clock
-        self._pods: Store[Pod] = Store(f"{cluster} pods")
+        self._rng = rng
+        self.pods: Store[Pod] = Store(f"{cluster} pods")
         self._events: Store[Event] = Store(f"{cluster} events")
         self._config_maps: Store[PartialObject] = Store(f"{cluster} configmaps")
         self._secrets: Store[PartialObject] = Store(f"{cluster} secrets")
+        self.quotas: Store[ResourceQuota] = Store(f"{cluster} quotas")
         self._read: dict[ObjectKey, tuple[str, ObservedPod | None]] = {}
         self._gone: dict[ObjectKey, ObservedPod] = {}
         self._listeners: list[Callable[[ObjectKey], None]] = []
         self._object_listeners: list[Callable[[ObjectRef], None]] = []
         self._event_listeners: list[Callable[[PodEvent], None]] = []
-        ours = f"{LABEL_TENANT}={owner.tenant}"
-        self._watches = (
-            ReflectorSet(client, PODS, Pod, self._pods, label_selector=ours, clock=clock, rng=rng),
-            ReflectorSet(
-                client,
-                CONFIG_MAPS,
-                PartialObject,
-                self._config_maps,
-                label_selector=ours,
-                metadata_only=True,
-                clock=clock,
-                rng=rng,
-            ),
-            ReflectorSet(
-                client,
-                SECRETS,
-                PartialObject,
-                self._secrets,
-                label_selector=ours,
-                metadata_only=True,
-                clock=clock,
-                rng=rng,
-            ),
-            ReflectorSet(
-                client,
-                EVENTS,
-                Event,
-                self._events,
-                field_selector="involvedObject.kind=Pod,type=Warning",
-                clock=clock,
-                rng=rng,
-            ),
-        )
+        self._watches = self._make_watches()
         self.namespaces = ComputeNamespaces(
             client,
             owner=owner,
             mapping=namespaces,
             watches=self._watches,
-            ready=self._namespace_ready,
             clock=clock,
             backoff=lambda: Backoff(1.0, 60.0, rng=rng),
         )
@@ -162,10 +149,47 @@ class KubernetesBackend:
             kind: ObjectWriter(client, RESOURCES[kind], store, owner, namespaces)
             for kind, store in self._object_stores.items()
         }
-        self._pods.subscribe(self._pod_changed)
+        self.pods.subscribe(self._pod_changed)
         self._events.subscribe(self._event_changed)
         for kind, store in self._object_stores.items():
             store.subscribe(self._object_listener(kind))
+
+    def _make_watches(self) -> tuple[Watches, ...]:
+        ours = f"{LABEL_TENANT}={self._owner.tenant}"
+
+        def watch(
+            resource: Resource,
+            kind: type[T],
+            store: Store[T],
+            *,
+            labels: str = "",
+            fields: str = "",
+            metadata_only: bool = False,
+        ) -> ReflectorSet[T]:
+            def make(namespace: str) -> Reflector[T]:
+                return Reflector(
+                    self._client,
+                    resource,
+                    kind,
+                    store,
+                    namespace=namespace,
+                    label_selector=labels,
+                    field_selector=fields,
+                    metadata_only=metadata_only,
+                    clock=self._clock,
+                    rng=self._rng,
+                )
+
+            return ReflectorSet(store, make)
+
+        partial, about_pods = PartialObject, "involvedObject.kind=Pod,type=Warning"
+        return (
+            watch(PODS, Pod, self.pods, labels=ours),
+            watch(CONFIG_MAPS, partial, self._config_maps, labels=ours, metadata_only=True),
+            watch(SECRETS, partial, self._secrets, labels=ours, metadata_only=True),
+            watch(EVENTS, Event, self._events, fields=about_pods),
+            watch(RESOURCE_QUOTAS, ResourceQuota, self.quotas),
+        )
 
     @property
     def _object_stores(self) -> dict[ReferenceKind, Store[PartialObject]]:
@@ -176,15 +200,21 @@ class KubernetesBackend:
 
     async def run(self) -> None:
         """Watch the compute cluster until cancelled."""
-        await run_all(self.namespaces.run(), *(w.run() for w in self._watches))
+        async with asyncio.TaskGroup() as tasks:
+            for watch in self._watches:
+                tasks.create_task(watch.run())
+            tasks.create_task(self.namespaces.run())
 
     # --- what is there --------------------------------------------------------------------------
 
-    def synced(self, namespace: str) -> bool:
-        """Whether everything of ours in that tenant namespace was listed."""
-        below = self._mapping.below(namespace)
-        stores = (self._pods, self._config_maps, self._secrets)
-        return below is not None and all(s.synced(below) for s in stores)
+    def sight(self, namespace: str) -> Sight:
+        """See `PodBackend.sight`."""
+        state = self.namespaces.state(namespace)
+        if state not in (NamespaceState.READY, NamespaceState.UNKNOWN):
+            return Sight.BARRED
+        below = self._mapping.below(namespace) or ""
+        stores = (self.pods, self._config_maps, self._secrets)
+        return Sight.COMPLETE if all(s.synced(below) for s in stores) else Sight.UNKNOWN
 
     @property
     def reachable(self) -> bool:
@@ -207,13 +237,13 @@ class KubernetesBackend:
     def observed(self, key: ObjectKey) -> ObservedPod | None:
         """See `PodBackend.observed`."""
         below = self._mapping.below(key.namespace)
-        pod = self._pods.get(ObjectKey(below, key.name)) if below is not None else None
+        pod = self.pods.get(ObjectKey(below, key.name)) if below is not None else None
         live = self._observe(pod) if pod is not None else None
         return live if live is not None else self._gone.get(key)
 
     def observed_pods(self) -> Iterable[ObservedPod]:
         """See `PodBackend.observed_pods`."""
-        return [seen for pod in self._pods.values() if (seen := self._observe(pod)) is not None]
+        return [seen for pod in self.pods.values() if (seen := self._observe(pod)) is not None]
 
     def forget(self, pod: ObservedPod) -> None:
         """See `PodBackend.forget`."""
@@ -247,15 +277,12 @@ class KubernetesBackend:
         for listener in self._listeners:
             listener(copy.key)
 
-    def _namespace_ready(self, namespace: str) -> None:
-        _LOG.info("watching namespace", cluster=self._cluster, namespace=namespace)
-
     def _event_changed(self, change: Change[Event]) -> None:
         event = change.new
         if event is None or change.initial:
             return
         about = ObjectKey(event.involved_object.namespace, event.involved_object.name)
-        pod = self._pods.get(about)
+        pod = self.pods.get(about)
         copy = self._observe(pod) if pod is not None else None
         if pod is None or copy is None or copy.handle != event.involved_object.uid:
             return
@@ -297,7 +324,7 @@ class KubernetesBackend:
 
     async def _update(self, request: PodRequest, copy: ObservedPod) -> ObservedPod:
         below = self._below(copy.key)
-        pod = self._pods.get(below)
+        pod = self.pods.get(below)
         if copy.uid != request.pod.metadata.uid or pod is None:
             self._refuse_predecessor()
         policy = self._policies[request.node]
@@ -340,7 +367,7 @@ class KubernetesBackend:
         if kept is not None and kept.handle == made.metadata.uid:
             return kept
         self._gone.pop(key, None)
-        self._pods.upsert(made, scope=made.metadata.namespace)
+        self.pods.upsert(made, scope=made.metadata.namespace)
         copy = self._observe(made)
         if copy is None:
             raise Waiting("the copy lost its marks on the way", reason="ComputeConflict")
@@ -459,7 +486,7 @@ class KubernetesBackend:
         raise StreamError(f"{request.verb} of {pod.key} has no session form", code=501)
 
     def _names(self, pod: ObservedPod) -> Names:
-        found = self._pods.get(self._below(pod.key))
+        found = self.pods.get(self._below(pod.key))
         below = self._below(pod.key).namespace
         return names_of(found) if found else Names(below, pod.key.namespace, pod.handle, pod.uid)
 
@@ -469,9 +496,8 @@ class KubernetesBackend:
         return ObjectKey(self._mapping.below(key.namespace) or "", key.name)
 
     def _require_namespace(self, namespace: str) -> None:
-        self.namespaces.add(namespace)
         state = self.namespaces.state(namespace)
-        if state is NamespaceState.READY and self.synced(namespace):
+        if self.sight(namespace) is Sight.COMPLETE:
             return
         why = "is being looked at" if state is NamespaceState.READY else state.value
         raise Waiting(

@@ -31,6 +31,7 @@ _LOG = structlog.get_logger(__name__)
 class NamespaceState(enum.Enum):
     """What is known of one compute namespace; the value is the text for the tenant's users."""
 
+    NOT_FORWARDED = "is not forwarded to compute clusters"
     UNKNOWN = "was not looked at yet"
     READY = "is ready"
     UNMAPPED = "is not in the table of namespaces that may be forwarded"
@@ -46,6 +47,10 @@ class Watches(Protocol):
         """Start to watch a namespace."""
         ...
 
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        ...
+
 
 class ComputeNamespaces:
     """Finds the compute namespaces of tenant namespaces and starts the watches in them."""
@@ -57,16 +62,14 @@ class ComputeNamespaces:
         owner: Owner,
         mapping: NamespaceMapping,
         watches: Iterable[Watches],
-        ready: Callable[[str], None],
         clock: Clock,
         backoff: Callable[[], Backoff],
     ) -> None:
-        """Wire it up; `ready` is called with a tenant namespace whose watches were started."""
+        """Wire it up; `watches` get the compute namespaces that are ready."""
         self._client = client
         self._owner = owner
         self._mapping = mapping
         self._watches = tuple(watches)
-        self._ready = ready
         self._clock = clock
         self._backoff = backoff
         self._states: dict[str, NamespaceState] = {}
@@ -74,24 +77,30 @@ class ComputeNamespaces:
 
     def state(self, namespace: str) -> NamespaceState:
         """State of the compute namespace of a tenant namespace."""
-        return self._states.get(namespace, NamespaceState.UNKNOWN)
+        return self._states.get(namespace, NamespaceState.NOT_FORWARDED)
 
-    def known(self) -> Iterable[str]:
-        """Tenant namespaces that were added."""
-        return tuple(self._states)
+    def ready(self) -> Iterable[str]:
+        """Compute namespaces that are watched."""
+        ready = (n for n, state in self._states.items() if state is NamespaceState.READY)
+        return [below for n in ready if (below := self._mapping.below(n)) is not None]
 
     def add(self, namespace: str) -> None:
         """Look for the compute namespace of a tenant namespace, now and until it is ready."""
-        if namespace in self._states or self._tasks is None:
-            return
-        self._states[namespace] = NamespaceState.UNKNOWN
-        self._tasks.create_task(self._find(namespace), name=f"namespace {namespace}")
+        if namespace not in self._states:
+            self._states[namespace] = NamespaceState.UNKNOWN
+            self._start(namespace)
 
     async def run(self) -> None:
         """Own the look-ups until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
+            for namespace in self._states:
+                self._start(namespace)
             await asyncio.Event().wait()
+
+    def _start(self, namespace: str) -> None:
+        if self._tasks is not None:
+            self._tasks.create_task(self._find(namespace), name=f"namespace {namespace}")
 
     async def _find(self, namespace: str) -> None:
         backoff = self._backoff()
@@ -109,7 +118,6 @@ class ComputeNamespaces:
                 below = self._mapping.below(namespace)
                 for watch in self._watches:
                     watch.add(str(below))
-                self._ready(namespace)
             if state in (NamespaceState.READY, NamespaceState.UNMAPPED):
                 return
             await self._clock.sleep(backoff.next())

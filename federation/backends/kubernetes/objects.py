@@ -49,7 +49,7 @@ def object_below(
 ) -> dict[str, object]:
     """The copy of a referenced object, complete but for preconditions."""
     labels, annotations = owner.marks(namespace=ref.namespace, name=ref.name, uid=body.metadata.uid)
-    version = f"{body.metadata.uid}/{body.metadata.resource_version}"
+    annotations[ANNOTATION_SOURCE_VERSION] = f"{body.metadata.uid}/{body.metadata.resource_version}"
     built: dict[str, object] = {
         "apiVersion": "v1",
         "kind": str(ref.kind),
@@ -57,7 +57,7 @@ def object_below(
             "name": object_name_below(ref.kind, ref.name),
             "namespace": namespace,
             "labels": labels,
-            "annotations": {**annotations, ANNOTATION_SOURCE_VERSION: version},
+            "annotations": annotations,
         },
         "data": body.data,
     }
@@ -76,6 +76,7 @@ def token_set(
     """The Secret with a copy's tokens; owned by the copy, so that it goes with it."""
     labels, annotations = owner.marks(namespace=pod.key.namespace, name=pod.key.name, uid=pod.uid)
     refresh_at = min(t.refresh_at for t in tokens.values())
+    annotations[ANNOTATION_TOKENS_REFRESH] = f"{refresh_at:.0f}"
     holder = OwnerReference(api_version="v1", kind="Pod", name=pod.key.name, uid=UID(pod.handle))
     return {
         "apiVersion": "v1",
@@ -85,7 +86,7 @@ def token_set(
             "name": token_secret_name(pod.uid),
             "namespace": namespace,
             "labels": labels,
-            "annotations": {**annotations, ANNOTATION_TOKENS_REFRESH: f"{refresh_at:.0f}"},
+            "annotations": annotations,
             "ownerReferences": [holder],
         },
         "data": {k.data_key: encode_base64(t.value) for k, t in tokens.items()},
@@ -156,11 +157,9 @@ class ObjectWriter:
         metadata = body["metadata"]
         if not isinstance(metadata, dict):
             raise TypeError("metadata must be a mapping")
-        guarded = {
-            **metadata,
-            "uid": known.metadata.uid,
-            "resourceVersion": known.metadata.resource_version,
-        }
+        guarded: dict[str, object] = dict(metadata)
+        guarded["uid"] = known.metadata.uid
+        guarded["resourceVersion"] = known.metadata.resource_version
         try:
             made = await self.client.replace(
                 self.resource,

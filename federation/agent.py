@@ -1,0 +1,170 @@
+"""The agent process: what runs, in which order it starts and stops.
+
+    run_agent
+    ├── tenant    client, facts, shared watches           (federation.tenant)
+    ├── events    the recorder's writer                   (vnode.pods.events)
+    └── per compute cluster: a Lease in the tenant; while it is held
+        └── ComputeCluster.serve                          (federation.cluster)
+
+Everything is built here and handed down; there are no globals. What is wrong at the start (a
+kubeconfig, a credential, a cluster that does not answer) ends the process with one clear error. A
+compute cluster that already has its virtual nodes is the exception: its nodes have to be kept alive
+while it is away (DESIGN 7, Two links).
+"""
+
+import asyncio
+import os
+import random
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from importlib.metadata import version
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from federation.cluster import ComputeCluster, Shared
+from federation.config import AgentConfig, ClusterConfig
+from federation.tenant import Tenant, read_facts
+from vnode.kube.client import KubeClient
+from vnode.kube.config import Connection
+from vnode.kube.errors import ConfigError, KubeError, NotFound
+from vnode.kube.resources import NODES
+from vnode.kube.types import PartialObject
+from vnode.kubelet.auth import Authenticator
+from vnode.kubelet.metrics import KubeletMetrics
+from vnode.kubelet.reviews import Reviews
+from vnode.kubelet.sessions import Sessions
+from vnode.pods.addresses import AddressPool
+from vnode.pods.events import EventRecorder
+from vnode.runtime.clock import Clock, SystemClock
+from vnode.runtime.leader import LeaseElector
+
+_LOG = structlog.get_logger(__name__)
+
+
+async def run_agent(config: AgentConfig, *, identity: str) -> None:
+    """Run one replica until cancelled.
+
+    Args:
+        config: validated configuration.
+        identity: name of this replica in leader election, unique among replicas.
+
+    Raises:
+        KubeError: the tenant, or a compute cluster that was never joined, cannot be used.
+        OSError: a kubelet port cannot be bound.
+    """
+    clock, rng = SystemClock(), random.Random()  # noqa: S311 - jitter only
+    address = _address(config)
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(await _connect(config))
+        tenant = Tenant(client, config, await read_facts(client), clock=clock, rng=rng)
+        joined: list[tuple[ClusterConfig, KubeClient]] = []
+        for index, cluster in enumerate(config.clusters):
+            compute = await stack.enter_async_context(await _connect_cluster(cluster, index))
+            await _probe(compute, cluster, config, client)
+            joined.append((cluster, compute))
+        shared = _share(config, tenant, address, clock=clock, rng=rng)
+        await _work(shared, joined, identity)
+
+
+async def _work(
+    shared: Shared, joined: Sequence[tuple[ClusterConfig, KubeClient]], identity: str
+) -> None:
+    election = shared.config.leader_election
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(shared.tenant.run(), name="tenant")
+        tasks.create_task(shared.events.run(), name="events")
+        for cluster, compute in joined:
+            elector = LeaseElector(
+                shared.tenant.client,
+                namespace=election.namespace,
+                name=f"vnode-{cluster.name}",
+                identity=identity,
+                duration=election.lease_duration,
+                renew_deadline=election.renew_deadline,
+                retry_period=election.retry_period,
+                clock=shared.clock,
+                rng=shared.rng,
+            )
+            served = ComputeCluster(shared, cluster, compute)
+            tasks.create_task(elector.run(served.serve), name=f"cluster {cluster.name}")
+
+
+def _share(
+    config: AgentConfig, tenant: Tenant, address: str, *, clock: Clock, rng: random.Random
+) -> Shared:
+    sessions = Sessions(per_namespace=config.kubelet.sessions_per_namespace)
+    return Shared(
+        config=config,
+        tenant=tenant,
+        address=address,
+        authenticator=Authenticator(
+            Reviews(tenant.client, clock=clock), insecure=config.kubelet.insecure
+        ),
+        sessions=sessions,
+        kubelet_metrics=KubeletMetrics(CollectorRegistry(), sessions=sessions),
+        events=EventRecorder(tenant.client, clock=clock),
+        addresses=AddressPool(str(config.pod_addresses)),
+        clock=clock,
+        rng=rng,
+    )
+
+
+async def _connect(config: AgentConfig) -> KubeClient:
+    return await KubeClient.connect(
+        Connection(
+            name="tenant",
+            kubeconfig=config.tenant.kubeconfig,
+            context=config.tenant.context,
+            user_agent=_user_agent(),
+        )
+    )
+
+
+async def _connect_cluster(cluster: ClusterConfig, index: int) -> KubeClient:
+    return await KubeClient.connect(
+        Connection(
+            name=f"clusters[{index}] {cluster.name}",
+            kubeconfig=cluster.kubeconfig,
+            context=cluster.context,
+            user_agent=_user_agent(),
+        )
+    )
+
+
+async def _probe(
+    compute: KubeClient, cluster: ClusterConfig, config: AgentConfig, tenant: KubeClient
+) -> None:
+    """See that a compute cluster answers and knows our credential."""
+    try:
+        await compute.request("GET", "/version", timeout=10.0)
+    except KubeError as error:
+        if not await _has_nodes(cluster, config, tenant):
+            raise
+        _LOG.error("compute cluster not usable yet", cluster=cluster.name, error=str(error))
+
+
+async def _has_nodes(cluster: ClusterConfig, config: AgentConfig, tenant: KubeClient) -> bool:
+    for node in config.virtual_nodes:
+        if node.cluster.name == cluster.name:
+            try:
+                await tenant.get(NODES, PartialObject, name=node.name)
+            except NotFound:
+                continue
+            return True
+    return False
+
+
+def _address(config: AgentConfig) -> str:
+    """Address of the virtual nodes: as configured, else the pod's own."""
+    address = config.kubelet.advertise or os.environ.get("POD_IP", "")
+    if not address:
+        raise ConfigError(
+            "kubelet.advertise is not set and there is no POD_IP in the environment; set it to an "
+            "address at which the tenant's API server reaches this process"
+        )
+    return str(address)
+
+
+def _user_agent() -> str:
+    return f"vnode/{version('vnode-federation')}"

@@ -1,0 +1,342 @@
+"""Everything that one replica does for one compute cluster while it holds that cluster's Lease.
+
+In: the tenant's shared stores and the cluster's configuration. Out: a backend with its watches, one
+virtual node per pool (Node object, lease, kubelet API), and the pod controller with its queues. All
+of it lives in one task group: when leadership is lost the group is cancelled and writes stop.
+"""
+
+import asyncio
+import random
+from collections.abc import Coroutine, Iterable
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Never
+
+from federation.backends.kubernetes.backend import KubernetesBackend
+from federation.backends.kubernetes.capacity.black_hole import NoBlackHole
+from federation.backends.kubernetes.capacity.minimum import MinimumCapacity
+from federation.backends.kubernetes.capacity.nodes import NodesCapacity
+from federation.backends.kubernetes.capacity.pool import Pool
+from federation.backends.kubernetes.capacity.pool import Toleration as PoolToleration
+from federation.backends.kubernetes.capacity.quota import QuotaCapacity
+from federation.backends.kubernetes.capacity.requests import RequestingPod
+from federation.backends.kubernetes.capacity.static import StaticCapacity
+from federation.backends.kubernetes.translate.names import (
+    ANNOTATION_NODE,
+    NamespaceMapping,
+    Owner,
+)
+from federation.backends.kubernetes.translate.names import NamespaceMode as MappingMode
+from federation.backends.kubernetes.translate.policy import (
+    DEFAULT_DENIED_PREFIXES,
+    TranslationPolicy,
+)
+from federation.backends.kubernetes.translate.policy import PvcMode as TranslatedPvcMode
+from federation.config import (
+    AgentConfig,
+    CapacitySourceKind,
+    ClusterConfig,
+    NetworkMode,
+    PodPolicyConfig,
+    PoolConfig,
+)
+from federation.config import VirtualNode as ConfiguredNode
+from federation.tenant import Tenant
+from vnode.backend import CapacitySource, ObjectRef
+from vnode.kube.client import KubeClient
+from vnode.kube.resources import NODES, PODS
+from vnode.kube.types import ObjectKey, ObjectMeta, Pod
+from vnode.kubelet.auth import Authenticator
+from vnode.kubelet.metrics import KubeletMetrics
+from vnode.kubelet.server import KubeletServer
+from vnode.kubelet.sessions import Sessions
+from vnode.node.controller import NodeController
+from vnode.node.lease import NodeLease
+from vnode.node.objects import Node, Taint
+from vnode.node.serving_cert import (
+    CertificateFiles,
+    ServingCertificate,
+    keep_self_signed,
+    self_signed,
+)
+from vnode.node.spec import VirtualNode, kubelet_version
+from vnode.pods.addresses import AddressPool
+from vnode.pods.controller import NodeSettings, PodController
+from vnode.pods.events import EventRecorder
+from vnode.pods.locator import BackendPods
+from vnode.pods.objects import ReferencedObjects
+from vnode.pods.tokens import TokenIssuer
+from vnode.runtime.clock import Clock
+from vnode.runtime.reflector import Reflector
+from vnode.runtime.store import Store
+from vnode.runtime.workqueue import WorkQueue, run_workers
+
+_POD_WORKERS, _OBJECT_WORKERS = 32, 8
+_DRAIN_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all clusters of one replica share."""
+
+    config: AgentConfig
+    tenant: Tenant
+    address: str
+    """Where the tenant's API server reaches this replica's kubelet APIs."""
+    authenticator: Authenticator
+    sessions: Sessions
+    kubelet_metrics: KubeletMetrics
+    events: EventRecorder
+    addresses: AddressPool
+    clock: Clock
+    rng: random.Random
+
+
+class ComputeCluster:
+    """Serves the virtual nodes of one compute cluster; see the module."""
+
+    def __init__(self, shared: Shared, config: ClusterConfig, client: KubeClient) -> None:
+        self._shared = shared
+        self._config = config
+        self._client = client
+        self._nodes = tuple(n for n in shared.config.virtual_nodes if n.cluster.name == config.name)
+
+    async def serve(self) -> None:
+        """Do the work until cancelled."""
+        shared, tenant = self._shared, self._shared.tenant
+        owner = Owner(tenant=shared.config.tenant.name, cluster_uid=tenant.facts.cluster_uid)
+        backend = self._make_backend(owner)
+        pods: Store[Pod] = Store(f"tenant pods for {self._config.name}")
+        watches = list(self._pod_watches(pods))
+        keys: WorkQueue[ObjectKey] = WorkQueue(f"{self._config.name} pods", rng=shared.rng)
+        refs: WorkQueue[ObjectRef] = WorkQueue(f"{self._config.name} objects", rng=shared.rng)
+
+        def synced() -> bool:
+            return tenant.synced and all(pods.synced(w.scope) for w in watches)
+
+        objects = ReferencedObjects(
+            tenant.client,
+            backend,
+            metadata=tenant.metadata,
+            queue=refs,
+            pods_synced=synced,
+            wake=keys.add,
+        )
+        controller = PodController(
+            client=tenant.client,
+            pods=pods,
+            backend=backend,
+            nodes={n.name: self._settings(n) for n in self._nodes},
+            objects=objects,
+            tokens=TokenIssuer(tenant.client, shared.clock),
+            events=shared.events,
+            addresses=shared.addresses,
+            service_env=tenant.service_env,
+            queue=keys,
+            pods_synced=synced,
+            clock=shared.clock,
+            rng=shared.rng,
+        )
+        tenant.each_namespace(backend.namespaces.add)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(backend.run(), name="backend")
+            for watch in watches:
+                tasks.create_task(watch.run(), name="tenant pods")
+            tasks.create_task(
+                run_workers(keys, controller.reconcile, workers=_POD_WORKERS, name="pods")
+            )
+            tasks.create_task(
+                run_workers(refs, objects.reconcile, workers=_OBJECT_WORKERS, name="objects")
+            )
+            locator = BackendPods(pods, backend)
+            inventory = self._inventory(tasks)
+            for node in self._nodes:
+                capacity = self._capacity(node, backend, owner, inventory)
+                tasks.create_task(self._serve_node(node, backend, capacity, locator))
+
+    # --- one virtual node -----------------------------------------------------------------------
+
+    async def _serve_node(
+        self,
+        node: ConfiguredNode,
+        backend: KubernetesBackend,
+        capacity: CapacitySource,
+        locator: BackendPods,
+    ) -> None:
+        shared = self._shared
+        client, clock, rng = shared.tenant.client, shared.clock, shared.rng
+        serving, keep = await self._certificate(node)
+        server = KubeletServer(
+            node=node.name,
+            pods=locator,
+            authenticator=shared.authenticator,
+            sessions=shared.sessions,
+            metrics=shared.kubelet_metrics,
+            host=shared.config.kubelet.listen,
+            port=node.port,
+            tls=serving,
+            clock=clock,
+        )
+        controller = NodeController(
+            client,
+            self._virtual_node(node),
+            capacity=capacity,
+            reachable=lambda: backend.reachable,
+            clock=clock,
+            rng=rng,
+        )
+        lease = NodeLease(client, node.name, node_uid=lambda: controller.uid, clock=clock, rng=rng)
+        await server.start()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(keep, name=f"certificate {node.name}")
+                tasks.create_task(controller.run(), name=f"node {node.name}")
+                tasks.create_task(lease.run(), name=f"lease {node.name}")
+        finally:
+            await server.stop(drain_seconds=_DRAIN_SECONDS)
+
+    async def _certificate(
+        self, node: ConfiguredNode
+    ) -> tuple[ServingCertificate, Coroutine[None, None, Never]]:
+        shared = self._shared
+        files = shared.config.kubelet.certificate
+        ca = shared.tenant.facts.client_ca
+        if files.file is not None and files.key is not None:
+            pair = CertificateFiles(files.file, files.key)
+            serving = ServingCertificate(await pair.read(), client_ca=ca)
+            return serving, pair.keep(serving, clock=shared.clock)
+        addresses = (shared.address,)
+        own = self_signed(node=node.name, addresses=addresses, now=shared.clock.time())
+        serving = ServingCertificate(own, client_ca=ca)
+        return serving, keep_self_signed(
+            serving, node=node.name, addresses=addresses, clock=shared.clock
+        )
+
+    def _virtual_node(self, node: ConfiguredNode) -> VirtualNode:
+        shared = self._shared
+        return VirtualNode(
+            name=node.name,
+            tenant=shared.config.tenant.name,
+            cluster=self._config.name,
+            pool=node.pool.name,
+            address=shared.address,
+            port=node.port,
+            version=kubelet_version(shared.tenant.facts.version),
+            labels=node.pool.labels,
+            taints=tuple(Taint(key=t.key, value=t.value, effect=t.effect) for t in node.taints),
+            agent_version=version("vnode-federation"),
+        )
+
+    def _settings(self, node: ConfiguredNode) -> NodeSettings:
+        flat = self._config.network is NetworkMode.FLAT
+        return NodeSettings(node.name, self._shared.address, flat_network=flat)
+
+    # --- capacity -------------------------------------------------------------------------------
+
+    def _inventory(
+        self, tasks: asyncio.TaskGroup
+    ) -> tuple[Store[Node], Store[RequestingPod]] | None:
+        """Watches on the cluster's nodes and pods, where a pool's capacity comes from them."""
+        if not any(CapacitySourceKind.NODES in n.pool.capacity.sources for n in self._nodes):
+            return None
+        nodes: Store[Node] = Store(f"{self._config.name} nodes")
+        pods: Store[RequestingPod] = Store(f"{self._config.name} all pods")
+        clock, rng = self._shared.clock, self._shared.rng
+        # No scope of a namespace: these two need rights on the whole cluster.
+        node_watch = Reflector(self._client, NODES, Node, nodes, clock=clock, rng=rng)
+        pod_watch = Reflector(self._client, PODS, RequestingPod, pods, clock=clock, rng=rng)
+        tasks.create_task(node_watch.run(), name="compute nodes")
+        tasks.create_task(pod_watch.run(), name="all compute pods")
+        return nodes, pods
+
+    def _capacity(
+        self,
+        node: ConfiguredNode,
+        backend: KubernetesBackend,
+        owner: Owner,
+        inventory: tuple[Store[Node], Store[RequestingPod]] | None,
+    ) -> CapacitySource:
+        settings = node.pool.capacity
+
+        def is_own(metadata: ObjectMeta) -> bool:
+            return owner.owns(metadata) and metadata.annotations.get(ANNOTATION_NODE) == node.name
+
+        limits: list[CapacitySource] = []
+        if CapacitySourceKind.STATIC in settings.sources and settings.static is not None:
+            limits.append(StaticCapacity(settings.static))
+        if CapacitySourceKind.QUOTA in settings.sources:
+            limits.append(QuotaCapacity(backend.quotas, scopes=backend.namespaces.ready))
+        counted = None
+        if CapacitySourceKind.NODES in settings.sources and inventory is not None:
+            nodes, pods = inventory
+            counted = NodesCapacity(nodes, pods, pool=_pool(node.pool), is_own=is_own)
+        least = MinimumCapacity(limits, inventory=counted)
+        return NoBlackHole(least, backend.pods, is_own=is_own)
+
+    # --- pods -----------------------------------------------------------------------------------
+
+    def _pod_watches(self, pods: Store[Pod]) -> Iterable[Reflector[Pod]]:
+        """One watch per virtual node (and granted namespace) on the tenant's pods bound to it."""
+        shared = self._shared
+        for node in self._nodes:
+            for namespace in shared.tenant.scopes:
+                yield Reflector(
+                    shared.tenant.client,
+                    PODS,
+                    Pod,
+                    pods,
+                    namespace=namespace,
+                    field_selector=f"spec.nodeName={node.name}",
+                    scope=f"{node.name}/{namespace or ''}",
+                    clock=shared.clock,
+                    rng=shared.rng,
+                )
+
+    def _make_backend(self, owner: Owner) -> KubernetesBackend:
+        namespaces = self._config.namespaces
+        return KubernetesBackend(
+            self._client,
+            cluster=self._config.name,
+            owner=owner,
+            namespaces=NamespaceMapping(
+                tenant=owner.tenant,
+                mode=MappingMode(namespaces.mode.value),
+                table=namespaces.table,
+            ),
+            policies={n.name: _policy(self._config.policy, n.pool) for n in self._nodes},
+            clock=self._shared.clock,
+            rng=self._shared.rng,
+        )
+
+
+def _pool(pool: PoolConfig) -> Pool:
+    return Pool(
+        selector=pool.node_selector,
+        tolerations=[
+            PoolToleration(
+                key=t.key or "", operator=t.operator, value=t.value, effect=t.effect or ""
+            )
+            for t in pool.tolerations
+        ],
+    )
+
+
+def _policy(policy: PodPolicyConfig, pool: PoolConfig) -> TranslationPolicy:
+    denied = policy.deny_prefixes
+    return TranslationPolicy(
+        node_selector=pool.node_selector,
+        tolerations=tuple(
+            t.model_dump(mode="json", by_alias=True, exclude_none=True) for t in pool.tolerations
+        ),
+        passthrough=frozenset(policy.passthrough),
+        allowed_scheduling_keys=frozenset(policy.scheduling_keys),
+        denied_prefixes=DEFAULT_DENIED_PREFIXES if denied is None else denied,
+        priority_classes=policy.priority_classes,
+        runtime_classes=policy.runtime_classes,
+        scheduler_names=policy.scheduler_names,
+        allow=frozenset(a.value for a in policy.allow),
+        overlay_labels=policy.overlay.labels,
+        overlay_annotations=policy.overlay.annotations,
+        expose_host_ip=policy.expose_host_ip,
+        pvc_mode=TranslatedPvcMode(policy.pvc.value),
+    )

@@ -1,0 +1,172 @@
+"""The tenant cluster as the agent sees it at the start, and what it watches of it for everybody.
+
+In: the configuration. Out: `Tenant`, which holds the client, who we are (UID of kube-system), the
+API server's version and client CA, and the stores that all compute clusters share: metadata of
+ConfigMaps and Secrets, Services, namespaces. A cluster that cannot be used is an error here, before
+anything is written.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+
+from federation.config import AgentConfig
+from vnode.backend import ReferenceKind
+from vnode.kube.client import KubeClient
+from vnode.kube.resources import CONFIG_MAPS, NAMESPACES, SECRETS, SERVICES, Resource
+from vnode.kube.types import UID, ConfigMap, HasMetadata, PartialObject
+from vnode.pods.service_env import Service, api_server_environment, service_environment
+from vnode.runtime.clock import Clock
+from vnode.runtime.reflector import Reflector
+from vnode.runtime.store import Store
+
+T = TypeVar("T", bound=HasMetadata)
+
+_CLIENT_CA_NAMESPACE, _CLIENT_CA = "kube-system", "extension-apiserver-authentication"
+
+
+class _Version(msgspec.Struct, frozen=True, rename="camel"):
+    git_version: str
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class TenantFacts:
+    """What is read once at the start."""
+
+    cluster_uid: UID
+    """UID of the tenant's kube-system namespace."""
+    version: str
+    """gitVersion of its API server."""
+    client_ca: bytes
+    """PEM of the CA that signs client certificates."""
+
+
+async def read_facts(client: KubeClient) -> TenantFacts:
+    """Ask the tenant's API server who it is. Raises KubeError."""
+    system = await client.get(NAMESPACES, PartialObject, name="kube-system")
+    version = msgspec.json.decode(await client.request("GET", "/version"), type=_Version)
+    published = await client.get(
+        CONFIG_MAPS, ConfigMap, name=_CLIENT_CA, namespace=_CLIENT_CA_NAMESPACE
+    )
+    return TenantFacts(
+        cluster_uid=system.metadata.uid,
+        version=version.git_version,
+        client_ca=published.data.get("client-ca-file", "").encode(),
+    )
+
+
+class Tenant:
+    """The shared watches on the tenant cluster."""
+
+    def __init__(
+        self,
+        client: KubeClient,
+        config: AgentConfig,
+        facts: TenantFacts,
+        *,
+        clock: Clock,
+        rng: random.Random,
+    ) -> None:
+        self.client = client
+        self.facts = facts
+        self._config = config
+        self._clock = clock
+        self._rng = rng
+        self.config_maps: Store[PartialObject] = Store("tenant configmaps")
+        self.secrets: Store[PartialObject] = Store("tenant secrets")
+        self.services: Store[Service] = Store(
+            "tenant services", {"namespace": lambda s: (s.metadata.namespace,)}
+        )
+        self.namespaces: Store[PartialObject] = Store("tenant namespaces")
+        self._api_server_env = _api_server_env(client, config)
+
+    @property
+    def metadata(self) -> dict[ReferenceKind, Store[PartialObject]]:
+        """Stores of objects that pods refer to, metadata only."""
+        return {
+            ReferenceKind.CONFIG_MAP: self.config_maps,
+            ReferenceKind.SECRET: self.secrets,
+        }
+
+    @property
+    def scopes(self) -> tuple[str | None, ...]:
+        """Namespaces to watch; (None,) means the whole cluster."""
+        return self._config.tenant.namespaces or (None,)
+
+    @property
+    def synced(self) -> bool:
+        """Whether the shared stores are complete."""
+        stores = (self.config_maps, self.secrets, self.services)
+        return all(s.synced(scope or "") for s in stores for scope in self.scopes)
+
+    def service_env(self, namespace: str) -> dict[str, str]:
+        """Service variables of pods in a tenant namespace."""
+        services = self.services.by_index("namespace", namespace)
+        return {**service_environment(services), **self._api_server_env}
+
+    def each_namespace(self, found: Callable[[str], None]) -> None:
+        """Call `found` with every tenant namespace that is forwarded, now and later."""
+        for name in self._config.tenant.namespaces:
+            found(name)
+        if self._config.tenant.namespaces:
+            return
+        for known in self.namespaces.values():
+            if self._config.tenant.forwards(known.metadata.name):
+                found(known.metadata.name)
+        self.namespaces.subscribe(
+            lambda change: (
+                found(change.key.name)
+                if change.new is not None and self._config.tenant.forwards(change.key.name)
+                else None
+            )
+        )
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for scope in self.scopes:
+                partial = PartialObject
+                for reflector in (
+                    self._reflector(CONFIG_MAPS, partial, self.config_maps, scope, partial=True),
+                    self._reflector(SECRETS, partial, self.secrets, scope, partial=True),
+                    self._reflector(SERVICES, Service, self.services, scope),
+                ):
+                    tasks.create_task(reflector.run())
+            if not self._config.tenant.namespaces:
+                names = self._reflector(
+                    NAMESPACES, PartialObject, self.namespaces, None, partial=True
+                )
+                tasks.create_task(names.run())
+
+    def _reflector(
+        self,
+        resource: Resource,
+        kind: type[T],
+        store: Store[T],
+        namespace: str | None,
+        *,
+        partial: bool = False,
+    ) -> Reflector[T]:
+        return Reflector(
+            self.client,
+            resource,
+            kind,
+            store,
+            namespace=namespace,
+            metadata_only=partial,
+            clock=self._clock,
+            rng=self._rng,
+        )
+
+
+def _api_server_env(client: KubeClient, config: AgentConfig) -> dict[str, str]:
+    """Where in-pod clients find the tenant's API server: as configured, else as we do."""
+    url = urlsplit(client.server)
+    host = config.tenant.api_server.host or url.hostname or ""
+    port = config.tenant.api_server.port or url.port or 443
+    return api_server_environment(host, port)
