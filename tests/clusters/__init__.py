@@ -5,8 +5,8 @@
         clusters["gpu-a"].kubectl("get", "nodes")
 
 What flows where: `spec` (what to make) -> `harness` (owner) -> `programs` (executables) and
-`slots` (ports, addresses) -> `control_plane`, `kwok`, `node` (processes) -> `cluster` (what the
-caller gets) -> `teardown`. `python -m tests.clusters` is the same from a shell.
+`slots` (ports, addresses) -> `launch` -> `control_plane`, `kwok`, `node` (processes) -> `cluster`
+(what the caller gets) -> `teardown`. `python -m tests.clusters` is the same from a shell.
 """
 
 from tests.clusters.cluster import Cluster
@@ -19,6 +19,7 @@ from tests.clusters.errors import (
     UnsupportedError,
 )
 from tests.clusters.harness import Harness
+from tests.clusters.host import can_run_containers
 from tests.clusters.spec import ClusterSpec, NodePool, SpecError, parse_cluster_spec
 
 __all__ = [
@@ -33,5 +34,6 @@ __all__ = [
     "SpecError",
     "StartError",
     "UnsupportedError",
+    "can_run_containers",
     "parse_cluster_spec",
 ]

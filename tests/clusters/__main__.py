@@ -17,9 +17,10 @@ import sys
 import time
 from pathlib import Path
 
-from tests.clusters import programs
+from tests.clusters import packages, programs
 from tests.clusters.errors import HarnessError
 from tests.clusters.harness import Harness
+from tests.clusters.host import can_run_containers
 from tests.clusters.report import process_table
 from tests.clusters.spec import SpecError, parse_cluster_spec
 
@@ -69,7 +70,12 @@ def _programs(options: argparse.Namespace) -> int:
 
 
 def _check(_: argparse.Namespace) -> int:
-    print("control planes and simulated nodes: yes")
+    possible, reason = can_run_containers()
+    print(f"real nodes: {'yes' if possible else f'no: {reason}'}")
+    if possible and (wanted := packages.missing()):
+        print(f"  to be installed first: {', '.join(wanted)}")
+    for name, source in programs.sources().items():
+        print(f"{name}: {source}")
     return 0
 
 

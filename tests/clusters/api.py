@@ -62,9 +62,9 @@ class AdminClient:
         """POSTs an object."""
         return self._call("POST", path, json.dumps(body).encode(), "application/json")
 
-    def merge_patch(self, path: str, body: Mapping[str, Any]) -> Any:
-        """PATCHes an object (JSON merge patch)."""
-        kind = "application/merge-patch+json"
+    def patch(self, path: str, body: Mapping[str, Any]) -> Any:
+        """PATCHes an object (strategic merge: entries of lists are found by their keys)."""
+        kind = "application/strategic-merge-patch+json"
         return self._call("PATCH", path, json.dumps(body).encode(), kind)
 
     def _call(self, method: str, path: str, body: bytes, content_type: str) -> Any:
@@ -84,3 +84,11 @@ class AdminClient:
         self._connection.request(method, path, body=body or None, headers=headers)
         response = self._connection.getresponse()
         return response.status, response.read()
+
+
+def is_usable(node: dict[str, Any]) -> bool:
+    """Ready, and no longer tainted as not ready."""
+    conditions = {c["type"]: c["status"] for c in node["status"].get("conditions", [])}
+    return conditions.get("Ready") == "True" and not any(
+        taint["key"].startswith("node.kubernetes.io/") for taint in node["spec"].get("taints", [])
+    )

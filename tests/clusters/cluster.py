@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import os
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.clusters import pki
 from tests.clusters.errors import CommandError, UnsupportedError
+from tests.clusters.node import KUBELET
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tests.clusters.control_plane import ControlPlane
+    from tests.clusters.node import Node
     from tests.clusters.processes import ProcessTable
 
 
@@ -36,6 +40,8 @@ class Cluster:
     kubectl_program: Path = Path("kubectl")
     control_plane: ControlPlane | None = None
     table: ProcessTable | None = None
+    nodes: Mapping[str, Node] = field(default_factory=dict)
+    """Real nodes by name; empty for clusters that the harness did not start."""
 
     def kubectl(
         self,
@@ -94,18 +100,30 @@ class Cluster:
         return self.kubeconfig_for_token(token.strip(), path)
 
     def stop(self, component: str, *, hard: bool = False) -> None:
-        """Ends a component: SIGTERM and up to 10 s of patience, or SIGKILL when `hard`."""
+        """Ends a component: SIGTERM and up to 10 s of patience, or SIGKILL when `hard`.
+
+        A component is `etcd`, `kube-apiserver`, `kube-controller-manager`, `kube-scheduler` or
+        `kwok`; those of real nodes are named `NODE/kubelet` and `NODE/containerd`.
+        """
         table = self._own_table()
-        table.stop(table.get(self.name, component), hard=hard)
+        table.stop(table.get(*self._owner_and_name(component)), hard=hard)
 
     def start(self, component: str) -> None:
-        """Starts a stopped component as it was; returns when etcd or the API server answers."""
+        """Starts a stopped component as it was; etcd, API server and kubelet are waited for."""
         table = self._own_table()
-        record = table.restart(self.name, component)
+        owner, name = self._owner_and_name(component)
+        if name == KUBELET and owner in self.nodes:
+            self.nodes[owner].restart_kubelet()
+            return
+        record = table.restart(owner, name)
         if self.control_plane and component == "etcd":
             self.control_plane.await_etcd(record)
         if self.control_plane and component == "kube-apiserver":
             self.control_plane.await_api(record)
+
+    def _owner_and_name(self, component: str) -> tuple[str, str]:
+        node, _, name = component.rpartition("/")
+        return node or self.name, name
 
     def _own_table(self) -> ProcessTable:
         if self.table is None:

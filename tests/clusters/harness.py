@@ -2,7 +2,7 @@
 
 In: `ClusterSpec`s. Out: running `Cluster`s, and nothing at all after `down`. Claims a slot, gets
 programs, starts all clusters in parallel, and takes everything down again: at `down`, at the end
-of a `with` block, at interpreter exit, or (after a kill -9) when the next harness starts.
+of a `with` block, at interpreter exit, or (after a kill -9) by its guard or the next harness.
 
 A detached harness leaves its clusters running; its state folder owns them, and `down` of any
 `Harness` with the same state folder ends them.
@@ -14,14 +14,13 @@ import atexit
 import shutil
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.clusters import existing, kwok, programs
-from tests.clusters.cluster import Cluster
-from tests.clusters.control_plane import COMPONENTS, ControlPlane
+from tests.clusters import existing, launch, packages, programs
 from tests.clusters.errors import HarnessError, SlotError, UnsupportedError
+from tests.clusters.guard import Guard
+from tests.clusters.host import can_run_containers
 from tests.clusters.processes import ProcessTable
 from tests.clusters.slots import LOOPBACK, Claim, PortAllocator, Slot, SlotRegistry
 from tests.clusters.teardown import MARK_FILE, tear_down
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import TracebackType
 
+    from tests.clusters.cluster import Cluster
     from tests.clusters.spec import ClusterSpec
 
 _MOST_CLUSTERS = 12
@@ -48,11 +48,12 @@ class Harness:
         """`state`: an empty or missing folder (default: a temporary one); removed by `down`."""
         if detached and state is None:
             raise UnsupportedError("detached clusters need a state folder, or nobody finds them")
-        self._given_state = state.absolute() if state else None
+        self._given_state = state.resolve() if state else None
         self._detached = detached
         self._progress = progress
         self._registry = SlotRegistry()
         self._claim: Claim | None = None
+        self._guard: Guard | None = None
         self._table: ProcessTable | None = None
         self._clusters: dict[str, Cluster] = {}
         self._ports: PortAllocator | None = None
@@ -102,18 +103,28 @@ class Harness:
         if existing.requested():
             self._clusters = self._open_existing(names)
             return self.clusters
-        found = programs.ensure(_programs_for(specs), self._progress)
+        containers = any(spec.real_nodes for spec in specs)
+        if containers:
+            possible, reason = can_run_containers()
+            if not possible:
+                raise UnsupportedError(f"real nodes cannot run here: {reason}")
+            packages.ensure(self._progress)
+        found = programs.ensure(launch.programs_for(specs), self._progress)
         started = time.monotonic()
         claim = self._claim = self._registry.claim(
             self._choose_state(),
             detached=self._detached,
-            containers=any(spec.real_nodes for spec in specs),
+            containers=containers,
             sweep=self._sweep,
         )
         atexit.register(self._at_exit)
+        if not self._detached:
+            self._guard = Guard()
         try:
             self._make_state(claim.state)
-            self._clusters = self._start_all(claim, specs, found)
+            self._table = ProcessTable(claim.state)
+            launcher = launch.Launcher(claim, self._table, found, self._progress)
+            self._clusters = launcher.start(specs)
         except BaseException:
             self._progress("start failed, taking everything down")
             self.down()
@@ -129,7 +140,10 @@ class Harness:
         if claim:
             tear_down(claim, self._table or ProcessTable(claim.state), self._progress)
             self._registry.release(claim)
+        if self._guard:
+            self._guard.dismiss()
         self._claim = None
+        self._guard = None
         self._table = None
         self._clusters = {}
         self._ports = None
@@ -137,45 +151,6 @@ class Harness:
 
     def _at_exit(self) -> None:
         self.down()
-
-    def _start_all(
-        self, claim: Claim, specs: Sequence[ClusterSpec], found: dict[str, Path]
-    ) -> dict[str, Cluster]:
-        table = self._table = ProcessTable(claim.state)
-        ports = PortAllocator(claim.slot.component_ports)
-        planes = [
-            ControlPlane(
-                spec.name,
-                index=index,
-                folder=claim.state / spec.name,
-                address=LOOPBACK,
-                ports=ports,
-                programs=found,
-                table=table,
-                apiserver_args=spec.apiserver_args,
-            )
-            for index, spec in enumerate(specs)
-        ]
-
-        def start(spec: ClusterSpec, plane: ControlPlane) -> Cluster:
-            began = time.monotonic()
-            plane.start()
-            if spec.kwok:
-                kwok.start(plane, spec.kwok, program=found[kwok.NAME], ports=ports, table=table)
-            self._progress(f"{spec.name}: ready after {time.monotonic() - began:.1f} s")
-            return Cluster(
-                name=spec.name,
-                kubeconfig=plane.kubeconfig,
-                server=plane.server,
-                ca_file=plane.certificates.authority.files.cert,
-                audit_log=plane.audit_log,
-                kubectl_program=found[programs.KUBECTL],
-                control_plane=plane,
-                table=table,
-            )
-
-        with ThreadPoolExecutor(len(specs)) as pool:
-            return {cluster.name: cluster for cluster in pool.map(start, specs, planes)}
 
     def _open_existing(self, names: list[str]) -> dict[str, Cluster]:
         configs = existing.kubeconfigs()
@@ -192,7 +167,7 @@ class Harness:
     def _choose_state(self) -> Path:
         state = self._given_state
         if state is None:
-            return Path(tempfile.mkdtemp(prefix="vnode-clusters-"))
+            return Path(tempfile.mkdtemp(prefix="vnode-clusters-")).resolve()
         if state.exists() and not (state / MARK_FILE).exists() and any(state.iterdir()):
             raise HarnessError(f"{state} holds something else; give an empty or new folder")
         return state
@@ -214,12 +189,3 @@ class Harness:
             raise HarnessError("no clusters are up")
         self._claim = claim
         return claim
-
-
-def _programs_for(specs: Sequence[ClusterSpec]) -> set[str]:
-    needed = {*COMPONENTS, programs.KUBECTL}
-    if any(spec.kwok for spec in specs):
-        needed.add(programs.KWOK)
-    if any(spec.real_nodes for spec in specs):
-        needed.add(programs.KUBELET)
-    return needed

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.clusters import pki
+from tests.clusters.api import is_usable
 from tests.clusters.processes import ProcessTable, Record, Stage
 from tests.clusters.slots import LOOPBACK, PortAllocator, simulated_pod_cidr
 
@@ -84,14 +85,6 @@ def node_object(name: str, pool: NodePool) -> dict[str, Any]:
             },
         },
     }
-
-
-def is_usable(node: dict[str, Any]) -> bool:
-    """Ready, and no longer tainted as not ready."""
-    conditions = {c["type"]: c["status"] for c in node["status"].get("conditions", [])}
-    return conditions.get("Ready") == "True" and not any(
-        taint["key"].startswith("node.kubernetes.io/") for taint in node["spec"].get("taints", [])
-    )
 
 
 def _spawn(control_plane: ControlPlane, *, program: Path, port: int, table: ProcessTable) -> Record:

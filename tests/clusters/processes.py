@@ -133,6 +133,7 @@ class ProcessTable:
     def __init__(self, state: Path) -> None:
         self._state = state
         self._lock = threading.Lock()
+        self._closed = threading.Event()
         self._children: dict[int, subprocess.Popen[bytes]] = {}
         self._records: dict[tuple[str, str], Record] = {}
         with contextlib.suppress(FileNotFoundError):
@@ -156,6 +157,7 @@ class ProcessTable:
         environment: Mapping[str, str] | None = None,
     ) -> Record:
         """Starts a program in a session of its own, its output appended to `log`."""
+        self._check_open()
         words = tuple(str(word) for word in argv)
         extra = dict(environment or {})
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -231,6 +233,7 @@ class ProcessTable:
         """Polls until `ready`; raises StartError when `watch` ended or the time is over."""
         deadline = time.monotonic() + timeout
         while not ready():
+            self._check_open()
             if not watch.identity.alive():
                 self._reap()
                 raise StartError(f"{what}: {watch.name} ended\n{log_tail(Path(watch.log))}")
@@ -240,9 +243,17 @@ class ProcessTable:
                 )
             time.sleep(0.05)
 
+    def close(self) -> None:
+        """Nothing is started or waited for from now on: other threads get a StartError."""
+        self._closed.set()
+
     def any_alive(self) -> bool:
         """Whether at least one recorded process runs."""
         return any(record.identity.alive() for record in self.records())
+
+    def _check_open(self) -> None:
+        if self._closed.is_set():
+            raise StartError("given up, since something else did not start")
 
     def _remember(self, record: Record) -> None:
         self._records[record.owner, record.name] = record

@@ -92,6 +92,20 @@ def ensure(names: Iterable[str], progress: Progress) -> dict[str, Path]:
     return found
 
 
+def sources() -> dict[str, str]:
+    """Where each program would come from, without getting it; for people."""
+    found: dict[str, str] = {}
+    for family in FAMILIES:
+        for name in family.packages:
+            if name == KUBECTL and (kubectl := _installed_kubectl()):
+                found[name] = str(kubectl)
+            elif ready := _ready(family, [name]):
+                found[name] = str(ready[name])
+            else:
+                found[name] = f"to be downloaded or built, {family.version}"
+    return found
+
+
 def cache_folder() -> Path:
     """Our cache of programs and images."""
     given = os.environ.get("VNODE_CACHE")
@@ -104,18 +118,24 @@ def machine() -> str:
 
 
 def _ensure_family(family: Family, names: list[str], progress: Progress) -> dict[str, Path]:
-    assets = os.environ.get("KUBEBUILDER_ASSETS")
-    if assets and (found := _all_in(Path(assets), names)):
+    if found := _ready(family, names):
         return found
-    folder = cache_folder() / f"{family.name}-{family.version}-linux-{machine()}"
-    if found := _all_in(folder, names):
-        return found
+    folder = _cached(family)
     folder.mkdir(parents=True, exist_ok=True)
     with _file_lock(folder / "lock", progress):
         missing = [name for name in names if not _is_program(folder / name)]
         if missing:
             _get(family, missing, folder, progress)
     return {name: folder / name for name in names}
+
+
+def _ready(family: Family, names: list[str]) -> dict[str, Path] | None:
+    assets = os.environ.get("KUBEBUILDER_ASSETS")
+    return (_all_in(Path(assets), names) if assets else None) or _all_in(_cached(family), names)
+
+
+def _cached(family: Family) -> Path:
+    return cache_folder() / f"{family.name}-{family.version}-linux-{machine()}"
 
 
 def _get(family: Family, names: list[str], folder: Path, progress: Progress) -> None:

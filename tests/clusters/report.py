@@ -25,6 +25,17 @@ def process_table(state: Path) -> str:
     return "\n".join(lines)
 
 
+def _line(owner: str, name: str, pid: int, used: tuple[int, float]) -> str:
+    return f"{owner:16} {name:26} {pid:8} {used[0]:5} MiB {used[1]:7.1f} s"
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return "?"
+
+
 def _usage(pid: int) -> tuple[int, float] | None:
     """Resident memory in MiB and processor seconds; None when the process is gone."""
     try:

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.clusters.errors import HarnessError, SlotError
+from tests.clusters.host import KernelSettings
 from tests.clusters.processes import Identity, ProcessTable
 
 if TYPE_CHECKING:
@@ -124,6 +125,7 @@ class SlotRegistry:
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder or _default_folder()
+        self._settings = KernelSettings(self.folder / "kernel-settings.json")
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = self.folder.stat()
         if found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o022:
@@ -159,28 +161,40 @@ class SlotRegistry:
         owner = Identity.of(os.getpid())
         assert owner is not None
         with self.locked():
-            taken = set()
-            for claim in self.claims():
-                if claim.alive():
-                    taken.add(claim.slot.index)
-                    if claim.state == state:
-                        raise SlotError(f"clusters of {state} are running; take them down first")
-                else:
-                    sweep(claim)
-                    self._path(claim.slot).unlink()
-            slot = next(
-                (s for s in map(Slot, range(SLOTS)) if s.index not in taken and _usable(s)), None
-            )
+            self._sweep(sweep)
+            taken = {claim.slot.index: claim for claim in self.claims()}
+            if any(claim.state == state for claim in taken.values()):
+                raise SlotError(f"clusters of {state} are running; take them down first")
+            free = (Slot(index) for index in range(SLOTS) if index not in taken)
+            slot = next(filter(_usable, free), None)
             if slot is None:
                 raise SlotError(f"all {SLOTS} slots are taken, see {self.folder}")
             claim = Claim(slot, state, owner, detached, containers)
             self._write(claim)
+            if containers:
+                self._settings.save()
             return claim
 
-    def release(self, claim: Claim) -> None:
-        """Gives a slot back."""
+    def sweep(self, sweep: Callable[[Claim], None]) -> None:
+        """Has the left-overs of dead owners removed, and frees their slots."""
         with self.locked():
-            self._path(claim.slot).unlink(missing_ok=True)
+            self._sweep(sweep)
+
+    def release(self, claim: Claim) -> None:
+        """Gives a slot back; the last one with real nodes puts the kernel's settings back."""
+        with self.locked():
+            self._drop(claim)
+
+    def _sweep(self, sweep: Callable[[Claim], None]) -> None:
+        for claim in self.claims():
+            if not claim.alive():
+                sweep(claim)
+                self._drop(claim)
+
+    def _drop(self, claim: Claim) -> None:
+        self._path(claim.slot).unlink(missing_ok=True)
+        if not any(other.containers for other in self.claims()):
+            self._settings.restore()
 
     def _path(self, slot: Slot) -> Path:
         return self.folder / f"slot-{slot.index:02}.json"

@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,29}[a-z0-9])?")
-_GPU_LABELS: Mapping[str, str] = MappingProxyType(
-    {
+
+
+def gpu_labels(gpus: int) -> dict[str, str]:
+    """The labels that NVIDIA's feature discovery puts on a node with so many GPUs."""
+    if not gpus:
+        return {}
+    return {
         "nvidia.com/gpu.present": "true",
         "nvidia.com/gpu.product": "NVIDIA-A100-SXM4-80GB",
         "nvidia.com/gpu.memory": "81920",
-        "nvidia.com/gpu.count": "8",
+        "nvidia.com/gpu.count": str(gpus),
     }
-)
 
 
 class SpecError(ValueError):
@@ -38,7 +41,7 @@ class NodePool:
     memory: str = "768Gi"
     gpus: int = 8
     pods: int = 1000
-    labels: Mapping[str, str] = field(default_factory=lambda: _GPU_LABELS)
+    labels: Mapping[str, str] = field(default_factory=lambda: gpu_labels(8))
 
     def __post_init__(self) -> None:
         if self.count < 1 or self.gpus < 0 or self.pods < 1:
@@ -97,7 +100,7 @@ def parse_cluster_spec(text: str) -> ClusterSpec:
             memory=options.get("memory", "768Gi"),
             gpus=gpus,
             pods=number("pods", 1000),
-            labels={**_GPU_LABELS, "nvidia.com/gpu.count": str(gpus)} if gpus else {},
+            labels=gpu_labels(gpus),
         )
         if count
         else None

@@ -7,9 +7,13 @@ can be run again when it was interrupted.
 
 from __future__ import annotations
 
+import re
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.clusters import cgroups, network, node
+from tests.clusters.host import run
 from tests.clusters.processes import Stage
 
 if TYPE_CHECKING:
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
     from tests.clusters.processes import ProcessTable
     from tests.clusters.slots import Claim
 
+_ESCAPE = re.compile(r"\\([0-7]{3})")
 MARK_FILE = "vnode-clusters"
 """A state folder carries this file; only such a folder is ever removed."""
 
@@ -25,8 +30,32 @@ MARK_FILE = "vnode-clusters"
 def tear_down(claim: Claim, table: ProcessTable, progress: Callable[[str], None]) -> None:
     """Removes whatever the claim's harness made. Raises HarnessError when something stays."""
     progress(f"ending {sum(r.identity.alive() for r in table.records())} processes")
+    table.end(Stage.KUBELET)  # it would start containers again
+    if claim.containers:
+        cgroups.remove(claim.slot.cgroup, kill=table.kill)
     for stage in Stage:
         table.end(stage)
     table.end_marked()
+    if claim.containers:
+        unmount_below(claim.state)
+        network.remove(claim.slot)
+        node.remove_strays(claim.state)
     if (claim.state / MARK_FILE).exists():
         shutil.rmtree(claim.state)
+
+
+def unmount_below(folder: Path) -> None:
+    """Unmounts everything under a folder, the latest mount first."""
+    mounts = mounts_below(folder, Path("/proc/self/mounts").read_text())
+    if mounts:
+        run("umount", "--lazy", *reversed(mounts))
+
+
+def mounts_below(folder: Path, table: str) -> list[str]:
+    """Mount points under a folder, in the order of the kernel's table of mounts."""
+    points = [_ESCAPE.sub(_character, line.split()[1]) for line in table.splitlines()]
+    return [point for point in points if Path(point).is_relative_to(folder)]
+
+
+def _character(escape: re.Match[str]) -> str:
+    return chr(int(escape[1], 8))

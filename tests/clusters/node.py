@@ -1,0 +1,320 @@
+"""One real node: containerd and a kubelet in a network namespace of their own.
+
+In: a namespace, a running control plane, an archive of images. Out: a Ready Node that runs
+containers, with made-up GPUs. Every node has its own containerd: two kubelets on one would take
+each other's pods for orphans and kill them. Ended by `teardown`.
+
+What a node leaves outside of its folder (files that programs put at fixed places) is listed in
+`remove_strays`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.clusters import cgroups, images, packages, pki
+from tests.clusters.api import is_usable
+from tests.clusters.errors import CommandError, UnsupportedError
+from tests.clusters.host import run
+from tests.clusters.processes import Record, Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tests.clusters.control_plane import ControlPlane
+    from tests.clusters.processes import ProcessTable
+
+KUBELET = "kubelet"
+CONTAINERD = "containerd"
+_START_TIMEOUT = 90.0
+_LONGEST_SOCKET = 107  # bytes in a sockaddr_un
+_MOST_PODS = 200
+_SHIM_SOCKETS = Path("/run/containerd/s")
+_CNI_RESULTS = Path("/var/lib/cni/results")
+_LOG_LINKS = Path("/var/log/containers")
+_LONG_AGO = "1970-01-01T00:00:00Z"
+
+
+@dataclass(frozen=True)
+class NodeSite:
+    """Where a node lives: decided before anything is started."""
+
+    name: str
+    folder: Path
+    namespace: Path
+    address: str
+    pod_cidr: str
+    cgroup: str
+
+    def __post_init__(self) -> None:
+        longest = self.folder / "kubelet" / "device-plugins" / "kubelet.sock"
+        if len(str(longest)) > _LONGEST_SOCKET:
+            raise UnsupportedError(f"{longest} is too long a socket path; choose another state")
+
+    @property
+    def socket(self) -> Path:
+        """containerd's socket."""
+        return self.folder / "run" / "containerd.sock"
+
+
+class Node:
+    """Starts containerd and the kubelet of one node."""
+
+    def __init__(
+        self,
+        site: NodeSite,
+        *,
+        control_plane: ControlPlane,
+        kubelet: Path,
+        archive: Path,
+        table: ProcessTable,
+        gpus: int,
+        labels: Mapping[str, str],
+    ) -> None:
+        self.site = site
+        self.gpus = gpus
+        self._control_plane = control_plane
+        self._kubelet = kubelet
+        self._archive = archive
+        self._table = table
+        self._labels = labels
+
+    def start(self) -> None:
+        """Starts everything and returns when the node is Ready. Raises StartError."""
+        for name in ("run", "cni", "kubelet", "opt", "pod-logs", "plugins"):
+            (self.site.folder / name).mkdir(parents=True)
+        cgroups.create(self.site.cgroup)
+        self._start_containerd()
+        self.await_ready(self._start_kubelet())
+
+    def restart_kubelet(self) -> None:
+        """Starts a stopped kubelet; returns when the node is Ready and has its GPUs again."""
+        with self._control_plane.client() as client:
+            # The old kubelet's word must not be taken for the new one's, which may come within
+            # the same second: heartbeats have no finer resolution.
+            ready = {"type": "Ready", "lastHeartbeatTime": _LONG_AGO}
+            client.patch(f"{self._path}/status", {"status": {"conditions": [ready]}})
+        self.await_ready(self._table.restart(self.site.name, KUBELET))
+
+    def await_ready(self, kubelet: Record) -> None:
+        """Returns when the kubelet has reported Ready; then sets the node's GPUs.
+
+        A starting kubelet takes them away, as no device plugin vouches for them.
+        """
+        with self._control_plane.client() as client:
+
+            def ready() -> bool:
+                if client.status(self._path) != 200:
+                    return False
+                node = client.get(self._path)
+                return is_usable(node) and last_heartbeat(node) != _LONG_AGO
+
+            self._table.wait_until(
+                f"node {self.site.name}", ready, watch=kubelet, timeout=_START_TIMEOUT
+            )
+            if self.gpus:
+                gpus = {"nvidia.com/gpu": str(self.gpus)}
+                # Its next report would copy capacity to allocatable, but that is 10 s away.
+                status = {"status": {"capacity": gpus, "allocatable": gpus}}
+                client.patch(f"{self._path}/status", status)
+
+    @property
+    def _path(self) -> str:
+        return f"/api/v1/nodes/{self.site.name}"
+
+    def _start_containerd(self) -> None:
+        site = self.site
+        config = site.folder / "containerd.toml"
+        config.write_text(containerd_config(site.folder, site.socket, packages.cni_folder()))
+        (site.folder / "cni" / "10-bridge.conflist").write_text(json.dumps(cni_config(site)))
+        record = self._spawn(CONTAINERD, ["containerd", f"--config={config}"], Stage.CONTAINERD)
+        ctr = ("ctr", f"--address={site.socket}", "--namespace=k8s.io")
+
+        def answers() -> bool:
+            try:
+                run(*ctr, "version", timeout=5)
+            except CommandError:
+                return False
+            return True
+
+        self._table.wait_until(f"node {site.name}", answers, watch=record, timeout=_START_TIMEOUT)
+        run(*ctr, "images", "import", self._archive, timeout=_START_TIMEOUT)
+
+    def _start_kubelet(self) -> Record:
+        site, folder = self.site, self.site.folder
+        authority = self._control_plane.certificates.authority
+        client = authority.issue(
+            "kubelet-client", f"system:node:{site.name}", groups=["system:nodes"], folder=folder
+        )
+        serving = authority.issue(
+            "kubelet-serving",
+            f"system:node:{site.name}",
+            groups=["system:nodes"],
+            sans=[site.name, site.address],
+            folder=folder,
+        )
+        kubeconfig = pki.write_kubeconfig(
+            folder / "kubelet.kubeconfig",
+            cluster=self._control_plane.name,
+            server=self._control_plane.server,
+            ca_file=authority.files.cert,
+            user=pki.client_user(client),
+        )
+        (folder / "resolv.conf").write_text(f"nameserver {self._control_plane.address}\n")
+        config = kubelet_config(
+            site,
+            ca_file=authority.files.cert,
+            serving=serving,
+            dns_address=self._control_plane.address,
+        )
+        (folder / "kubelet.json").write_text(json.dumps(config, indent=1))
+        labels = ",".join(f"{key}={value}" for key, value in self._labels.items())
+        return self._spawn(
+            KUBELET,
+            [
+                str(self._kubelet),
+                f"--config={folder / 'kubelet.json'}",
+                f"--kubeconfig={kubeconfig}",
+                f"--root-dir={folder / 'kubelet'}",
+                f"--cert-dir={folder / 'kubelet' / 'pki'}",
+                f"--hostname-override={site.name}",
+                f"--node-ip={site.address}",
+                f"--node-labels={labels}",
+            ],
+            Stage.KUBELET,
+        )
+
+    def _spawn(self, name: str, command: list[str], stage: Stage) -> Record:
+        return self._table.spawn(
+            self.site.name,
+            name,
+            ["nsenter", f"--net={self.site.namespace}", "--", *command],
+            stage=stage,
+            log=self.site.folder / "logs" / f"{name}.log",
+        )
+
+
+def containerd_config(folder: Path, socket: Path, cni: Path) -> str:
+    """Configuration version 2, which containerd 1.x and 2.x both read."""
+    return f"""\
+version = 2
+root = "{folder}/containerd"
+state = "{folder}/run/state"
+disabled_plugins = ["io.containerd.nri.v1.nri", "io.containerd.internal.v1.tracing"]
+[grpc]
+  address = "{socket}"
+[plugins."io.containerd.internal.v1.opt"]
+  path = "{folder}/opt"
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "{images.PAUSE}"
+  disable_tcp_service = true
+  disable_apparmor = true
+  restrict_oom_score_adj = true  # a lower score than our own needs CAP_SYS_RESOURCE
+  netns_mounts_under_state_dir = true
+  [plugins."io.containerd.grpc.v1.cri".containerd]
+    default_runtime_name = "runc"
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+      runtime_type = "io.containerd.runc.v2"
+      [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+        SystemdCgroup = false
+        Root = "{folder}/run/runc"
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "{cni}"
+    conf_dir = "{folder}/cni"
+"""
+
+
+def cni_config(site: NodeSite) -> dict[str, Any]:
+    """Pods on a bridge of the node, no address translation, host ports."""
+    return {
+        "cniVersion": "1.0.0",
+        "name": site.namespace.name,
+        "plugins": [
+            {
+                "type": "bridge",
+                "bridge": "cni0",
+                "isGateway": True,
+                "ipMasq": False,
+                "hairpinMode": True,
+                "ipam": {
+                    "type": "host-local",
+                    "dataDir": str(site.folder / "cni-addresses"),
+                    "ranges": [[{"subnet": site.pod_cidr}]],
+                    "routes": [{"dst": "0.0.0.0/0"}],
+                },
+            },
+            {"type": "portmap", "capabilities": {"portMappings": True}, "snat": True},
+        ],
+    }
+
+
+def kubelet_config(
+    site: NodeSite, *, ca_file: Path, serving: pki.Pair, dns_address: str
+) -> dict[str, Any]:
+    """https://kubernetes.io/docs/reference/config-api/kubelet-config.v1beta1/"""
+    folder = site.folder
+    return {
+        "apiVersion": "kubelet.config.k8s.io/v1beta1",
+        "kind": "KubeletConfiguration",
+        "address": site.address,
+        "healthzBindAddress": "127.0.0.1",
+        "readOnlyPort": 0,
+        "authentication": {
+            "anonymous": {"enabled": False},
+            "webhook": {"enabled": True},
+            "x509": {"clientCAFile": str(ca_file)},
+        },
+        "authorization": {"mode": "Webhook"},
+        "tlsCertFile": str(serving.cert),
+        "tlsPrivateKeyFile": str(serving.key),
+        "clusterDomain": "cluster.local",
+        "clusterDNS": [dns_address],
+        "resolvConf": str(folder / "resolv.conf"),
+        "containerRuntimeEndpoint": f"unix://{site.socket}",
+        "cgroupDriver": "cgroupfs",
+        "cgroupRoot": f"/{site.cgroup}",
+        "failCgroupV1": False,
+        "enforceNodeAllocatable": [],
+        "failSwapOn": False,
+        "oomScoreAdj": 0,  # a negative one needs CAP_SYS_RESOURCE
+        "podLogsDir": str(folder / "pod-logs"),
+        "volumePluginDir": str(folder / "plugins"),
+        "maxPods": _MOST_PODS,
+        "serializeImagePulls": False,
+        # Nodes share one machine: what others use must not evict pods, or collect images that
+        # nobody could pull again.
+        "evictionHard": {
+            "memory.available": "100Mi",
+            "nodefs.available": "1%",
+            "imagefs.available": "1%",
+        },
+        "imageGCHighThresholdPercent": 100,
+        "imageGCLowThresholdPercent": 99,
+    }
+
+
+def last_heartbeat(node: dict[str, Any]) -> str:
+    """When the kubelet last reported its conditions; empty when it never did."""
+    for condition in node["status"].get("conditions", []):
+        if condition["type"] == "Ready":
+            return str(condition.get("lastHeartbeatTime"))
+    return ""
+
+
+def remove_strays(state: Path) -> None:
+    """Removes what ended nodes left at places that their programs do not let us choose."""
+    for task in state.glob("nodes/*/run/state/io.containerd.runtime.v2.task/k8s.io/*"):
+        with contextlib.suppress(FileNotFoundError):
+            socket = Path((task / "address").read_text().strip().removeprefix("unix://"))
+            if socket.parent == _SHIM_SOCKETS:
+                socket.unlink()
+        for result in _CNI_RESULTS.glob(f"*-{task.name}-*"):
+            result.unlink(missing_ok=True)
+    for link in _LOG_LINKS.glob("*.log"):
+        with contextlib.suppress(OSError):
+            if link.readlink().is_relative_to(state):
+                link.unlink()
