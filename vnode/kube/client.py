@@ -20,6 +20,7 @@ from vnode.kube.resources import Resource
 from vnode.kube.stream import ByteStream
 from vnode.kube.transport import CONNECT_TIMEOUT, ClientStatistics, Query, Transport
 from vnode.kube.types import UID, PartialObject, encode
+from vnode.kube.upgrade import Upgraded, dial
 
 __all__ = ["KubeClient", "PatchType"]
 
@@ -332,6 +333,21 @@ class KubeClient:
             yield ByteStream(self._transport, response, path)
         finally:
             response.close()
+
+    async def upgrade(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Sequence[tuple[str, str]],
+        headers: Sequence[tuple[str, str]],
+    ) -> Upgraded:
+        """Ask the server to switch protocols (exec, attach, portforward); see `Upgraded`.
+
+        Of `headers` only those that negotiate the protocol are sent. Raises ApiError for every
+        answer but 101, and Unreachable.
+        """
+        return await dial(self._transport, method, path, query=query, headers=headers)
 
     async def _call(
         self,

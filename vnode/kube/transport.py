@@ -2,9 +2,10 @@
 
 In: method, path, headers, body. Out: an `aiohttp.ClientResponse` of whatever status, or an
 `Unreachable`. A 401 makes the credentials be read again and the call be sent once more (a refused
-call was not carried out). Three sessions per server, so that a flood of one kind of traffic does
-not keep the others waiting: ordinary requests, streams (watches, logs, upgrades; unlimited) and
-leases, on which everything else depends. Redirects are never followed.
+call was not carried out). Several sessions per server, so that a flood of one kind of traffic does
+not keep the others waiting: ordinary requests, streams (watches and logs; unlimited), upgrades
+(unlimited, each on a fresh connection) and leases, on which everything else depends. Redirects are
+never followed.
 """
 
 import contextlib
@@ -30,7 +31,7 @@ from vnode.kube.types import Status
 
 __all__ = ["ClientStatistics", "Query", "SessionName", "Transport"]
 
-SessionName = Literal["requests", "streams", "lease"]
+SessionName = Literal["requests", "streams", "upgrades", "lease"]
 Query = Mapping[str, str] | Sequence[tuple[str, str]]
 
 CONNECT_TIMEOUT = 5.0
@@ -70,7 +71,12 @@ class Transport:
         self.last_answer: float | None = None
         self._user_agent = connection.user_agent
         self._credentials = credentials
-        self._limits: dict[SessionName, int] = {"requests": limit, "streams": 0, "lease": 2}
+        self._limits: dict[SessionName, int] = {
+            "requests": limit,
+            "streams": 0,
+            "upgrades": 0,
+            "lease": 2,
+        }
         self._monotonic = monotonic
         self._unix = unix
         self._date = ""
@@ -192,9 +198,12 @@ class Transport:
                 connector=aiohttp.TCPConnector(
                     limit=limit,
                     ssl=access.tls or True,
-                    keepalive_timeout=_KEEPALIVE,
+                    # aiohttp repeats a GET when a pooled connection turns out to be dead, which
+                    # would run a command twice: upgrades never use pooled connections.
+                    force_close=name == "upgrades",
+                    keepalive_timeout=None if name == "upgrades" else _KEEPALIVE,
                     ttl_dns_cache=_DNS_TTL,
-                    socket_factory=_socket,
+                    socket_factory=_make_socket,
                 ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 read_bufsize=_READ_BUFFER,
@@ -230,12 +239,17 @@ class Transport:
                 self.clock_offset = server - self._unix()
 
 
-def _socket(
+def _make_socket(
     address: tuple[int, int, int, str, tuple[object, ...]],
 ) -> socket.socket:
-    """A socket that notices within a minute that its peer is gone."""
     family, kind, protocol, _, _ = address
     sock = socket.socket(family, kind, protocol)
+    keep_alive(sock)
+    return sock
+
+
+def keep_alive(sock: socket.socket) -> None:
+    """Make a TCP socket notice within about a minute that its peer is gone."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in (
         ("TCP_KEEPIDLE", 30),
@@ -246,7 +260,6 @@ def _socket(
         number = getattr(socket, option, None)  # not every system has them
         if number is not None:
             sock.setsockopt(socket.IPPROTO_TCP, number, value)
-    return sock
 
 
 async def _read_at_most(response: aiohttp.ClientResponse, limit: int) -> bytes:
