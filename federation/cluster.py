@@ -50,6 +50,7 @@ from vnode.kubelet.auth import Authenticator
 from vnode.kubelet.metrics import KubeletMetrics
 from vnode.kubelet.server import KubeletServer
 from vnode.kubelet.sessions import Sessions
+from vnode.locator import BackendPods
 from vnode.node.controller import NodeController
 from vnode.node.lease import NodeLease
 from vnode.node.objects import Node, Taint
@@ -63,7 +64,6 @@ from vnode.node.spec import VirtualNode, kubelet_version
 from vnode.pods.addresses import AddressPool
 from vnode.pods.controller import NodeSettings, PodController
 from vnode.pods.events import EventRecorder
-from vnode.pods.locator import BackendPods
 from vnode.pods.objects import ReferencedObjects
 from vnode.pods.tokens import TokenIssuer
 from vnode.runtime.clock import Clock
