@@ -8,8 +8,7 @@ from importlib import metadata
 
 import typer
 
-from federation.cli import config
-from federation.cli.run import run
+from federation.cli import config, run
 
 __all__ = ["app"]
 
@@ -24,7 +23,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-app.command()(run)
+app.command()(run.run)
 app.add_typer(config.app, name="config")
 
 

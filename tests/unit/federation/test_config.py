@@ -1,0 +1,572 @@
+"""The configuration file: what it means, and what is said when it is wrong."""
+
+import ipaddress
+import json
+import textwrap
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from federation.config import (
+    AgentConfig,
+    CapacitySourceKind,
+    ConfigFileError,
+    NamespaceMode,
+    NetworkMode,
+    Taint,
+    TaintEffect,
+    config_schema,
+    load_config,
+)
+from federation.config.values import Section, format_duration
+
+ROOT = Path(__file__).parents[3]
+MINIMAL = """
+tenant:
+  name: demo
+clusters:
+- name: gpu-a
+  kubeconfig: gpu-a/kubeconfig
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "config.yaml"
+    path.write_text(textwrap.dedent(text).lstrip("\n"), encoding="utf-8")
+    return path
+
+
+def errors_of(path: Path) -> list[str]:
+    """The problems of a file, without its folder."""
+    with pytest.raises(ConfigFileError) as caught:
+        load_config(path)
+    return [str(problem).removeprefix(f"{path.parent}/") for problem in caught.value.problems]
+
+
+def pool_config(*pools: dict[str, object], cluster: str = "gpu-a") -> AgentConfig:
+    return AgentConfig.model_validate(
+        {
+            "tenant": {"name": "demo"},
+            "clusters": [{"name": cluster, "kubeconfig": "k", "pools": list(pools)}],
+        }
+    )
+
+
+class TestMeaning:
+    def test_a_minimal_file_gives_one_virtual_node_with_defaults(self, tmp_path: Path) -> None:
+        config = load_config(written(tmp_path, MINIMAL))
+
+        (node,) = config.virtual_nodes
+        assert (node.name, node.port) == ("vnode-gpu-a", 10250)
+        assert node.taints == (
+            Taint(key="vnode.dev/provider", value="gpu-a", effect=TaintEffect.NO_SCHEDULE),
+        )
+        assert node.pool.capacity.sources == (CapacitySourceKind.QUOTA,)
+        assert node.cluster.namespaces.mode is NamespaceMode.PREFIX
+        assert node.cluster.network is NetworkMode.ISOLATED
+        assert config.pod_addresses == ipaddress.ip_network("198.18.0.0/15")
+        assert config.leader_election.lease_duration == 15.0
+
+    def test_relative_paths_start_at_the_folder_of_the_file(self, tmp_path: Path) -> None:
+        (cluster,) = load_config(written(tmp_path, MINIMAL)).clusters
+
+        assert cluster.kubeconfig == tmp_path / "gpu-a/kubeconfig"
+
+    def test_absolute_paths_stay(self, tmp_path: Path) -> None:
+        text = MINIMAL.replace("gpu-a/kubeconfig", "/etc/vnode/gpu-a/kubeconfig")
+
+        (cluster,) = load_config(written(tmp_path, text)).clusters
+
+        assert cluster.kubeconfig == Path("/etc/vnode/gpu-a/kubeconfig")
+
+    def test_node_names_follow_from_cluster_and_pool(self) -> None:
+        config = pool_config({}, {"name": "a100"}, {"name": "v100", "nodeName": "old-gpus"})
+
+        assert [node.name for node in config.virtual_nodes] == [
+            "vnode-gpu-a",
+            "vnode-gpu-a-a100",
+            "old-gpus",
+        ]
+
+    def test_ports_count_up_over_all_clusters_unless_fixed(self) -> None:
+        cluster = {"kubeconfig": "k", "pools": [{}, {"name": "a100"}]}
+        config = AgentConfig.model_validate(
+            {
+                "tenant": {"name": "demo"},
+                "kubelet": {"basePort": 20000},
+                "clusters": [
+                    {"name": "gpu-a", "kubeconfig": "k", "pools": [{"port": 30000}]},
+                    {"name": "gpu-b", **cluster},
+                ],
+            }
+        )
+
+        assert [node.port for node in config.virtual_nodes] == [30000, 20001, 20002]
+
+    def test_an_empty_list_of_taints_means_no_taint(self) -> None:
+        (node,) = pool_config({"taints": []}).virtual_nodes
+
+        assert node.taints == ()
+
+    def test_numbers_are_quantities_too(self) -> None:
+        (node,) = pool_config(
+            {"capacity": {"sources": ["static"], "static": {"cpu": 1.5, "pods": 110}}}
+        ).virtual_nodes
+
+        assert node.pool.capacity.static == {"cpu": "1.5", "pods": "110"}
+
+    @pytest.mark.parametrize(
+        ("listed", "namespace", "forwarded"),
+        [
+            ([], "team-a", True),
+            ([], "kube-system", False),
+            (["team-a"], "team-a", True),
+            (["team-a"], "team-b", False),
+            (["kube-system"], "kube-system", True),
+        ],
+    )
+    def test_listed_namespaces_are_forwarded_or_all_but_those_of_kubernetes(
+        self, listed: list[str], namespace: str, *, forwarded: bool
+    ) -> None:
+        config = AgentConfig.model_validate(
+            {
+                "tenant": {"name": "demo", "namespaces": listed},
+                "clusters": [{"name": "a", "kubeconfig": "k"}],
+            }
+        )
+
+        assert config.tenant.forwards(namespace) is forwarded
+
+    @pytest.mark.parametrize(
+        ("text", "seconds"),
+        [("15s", 15.0), ("500ms", 0.5), ("1m", 60.0), ("1m30s", 90.0), ("1.5h", 5400.0)],
+    )
+    def test_durations_have_units(self, tmp_path: Path, text: str, seconds: float) -> None:
+        path = written(
+            tmp_path,
+            f"{MINIMAL}leaderElection:\n  leaseDuration: 9h\n  renewDeadline: 8h\n"
+            f"  retryPeriod: {text}\n",
+        )
+
+        assert load_config(path).leader_election.retry_period == seconds
+
+    @given(st.integers(min_value=1, max_value=10**6))
+    def test_a_formatted_duration_means_the_same(self, milliseconds: int) -> None:
+        config = AgentConfig.model_validate(
+            {
+                "tenant": {"name": "demo"},
+                "clusters": [{"name": "a", "kubeconfig": "k"}],
+                "leaderElection": {
+                    "leaseDuration": "9h",
+                    "renewDeadline": "8h",
+                    "retryPeriod": f"{milliseconds}ms",
+                },
+            }
+        )
+        seconds = milliseconds / 1000
+
+        assert config.leader_election.retry_period == pytest.approx(seconds)
+        assert float(format_duration(seconds).removesuffix("s")) == pytest.approx(seconds)
+
+    def test_the_configuration_cannot_be_changed(self) -> None:
+        config = pool_config({})
+
+        with pytest.raises(ValueError, match="frozen"):
+            config.tenant.name = "other"
+
+
+class TestShippedFiles:
+    def test_the_example_is_valid(self) -> None:
+        config = load_config(ROOT / "config/example.yaml")
+
+        assert [node.name for node in config.virtual_nodes] == [
+            "vnode-gpu-a",
+            "vnode-gpu-b",
+            "gpu-b-a100",
+        ]
+
+    def test_the_example_shows_every_key(self) -> None:
+        """A new setting has to be explained there."""
+        example = yaml.safe_load((ROOT / "config/example.yaml").read_text(encoding="utf-8"))
+        known = {
+            field.alias or name
+            for section in Section.__subclasses__()
+            for name, field in section.model_fields.items()
+        }
+
+        assert known - keys_in(example) == {"tolerationSeconds"}
+
+    def test_the_schema_is_current(self) -> None:
+        shipped = json.loads((ROOT / "config/schema.json").read_text(encoding="utf-8"))
+
+        assert shipped == config_schema(), "run: vnode config schema > config/schema.json"
+
+
+def keys_in(value: object) -> set[str]:
+    match value:
+        case dict():
+            return set(value) | {key for inner in value.values() for key in keys_in(inner)}
+        case list():
+            return {key for inner in value for key in keys_in(inner)}
+        case _:
+            return set()
+
+
+TENANT = "tenant: {name: demo}\n"
+CLUSTER = "- {name: gpu-a, kubeconfig: k}\n"
+CLUSTERS = TENANT + "clusters:\n- name: a\n  kubeconfig: k\n"
+POOLS = CLUSTERS + "  pools:\n"
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        ("text", "problems"),
+        [
+            pytest.param("", ["config.yaml: is empty; start from config/example.yaml"], id="empty"),
+            pytest.param(
+                "- tenant\n",
+                [
+                    "config.yaml:1: holds a list instead of a mapping; "
+                    "start from config/example.yaml"
+                ],
+                id="no mapping",
+            ),
+            pytest.param(
+                "tenant:\n  name: demo\n bad: [\n",
+                [
+                    "config.yaml:3: is not valid YAML (did not find expected key); "
+                    "check indentation, quotes and colons"
+                ],
+                id="syntax",
+            ),
+            pytest.param(
+                "tenant: *nowhere\n",
+                [
+                    "config.yaml:1: is not valid YAML (found undefined alias); "
+                    "check indentation, quotes and colons"
+                ],
+                id="alias",
+            ),
+            pytest.param(
+                "tenant: !!python/object:os.system {}\n",
+                [
+                    "config.yaml:1: is not valid YAML (could not determine a constructor for the "
+                    "tag 'tag:yaml.org,2002:python/object:os.system'); "
+                    "check indentation, quotes and colons"
+                ],
+                id="tag",
+            ),
+            pytest.param(
+                "tenant:\n  name: a\n  name: b\n",
+                ["config.yaml:3: tenant.name: is given twice; remove one"],
+                id="key twice",
+            ),
+            pytest.param(
+                TENANT, ["config.yaml: clusters: is missing; add it"], id="section missing"
+            ),
+            pytest.param(
+                TENANT + "clusters: []\n",
+                ["config.yaml:2: clusters: is empty; at least 1 entry is needed"],
+                id="no cluster",
+            ),
+            pytest.param(
+                TENANT + "clusters:\n- name: gpu-a\n",
+                ["config.yaml:3: clusters[0].kubeconfig: is missing; add it"],
+                id="key missing",
+            ),
+            pytest.param(
+                TENANT + "clusters:\n- name: gpu-a\n  kubeconfig:\n",
+                ["config.yaml:4: clusters[0].kubeconfig: has no value; give a path"],
+                id="no value",
+            ),
+            pytest.param(
+                TENANT + "clusters:\n- gpu-a\n",
+                ['config.yaml:3: clusters[0]: "gpu-a" is not a mapping (key: value)'],
+                id="text for a mapping",
+            ),
+            pytest.param(
+                "tenant:\n  name: demo\n  namespace: [a]\nclusters:\n" + CLUSTER,
+                ['config.yaml:3: tenant.namespace: unknown key; did you mean "namespaces"?'],
+                id="mistyped key",
+            ),
+            pytest.param(
+                TENANT + "logging: {zzz: 1}\nclusters:\n" + CLUSTER,
+                ["config.yaml:2: logging.zzz: unknown key; known here: level, format"],
+                id="unknown key",
+            ),
+            pytest.param(
+                POOLS + "  - node_name: x\n",
+                [
+                    "config.yaml:6: clusters[0].pools[0].node_name: unknown key; "
+                    'did you mean "nodeName"?'
+                ],
+                id="Python's spelling",
+            ),
+            pytest.param(
+                "tenant: {name: a--b}\nclusters:\n" + CLUSTER,
+                [
+                    'config.yaml:1: tenant.name: "a--b" is no tenant name; '
+                    'at most 20 characters, no "--"'
+                ],
+                id="tenant name",
+            ),
+            pytest.param(
+                "tenant: {name: Team_A}\nclusters:\n" + CLUSTER,
+                [
+                    'config.yaml:1: tenant.name: "Team_A" is not a DNS label; '
+                    "use a-z, 0-9 and -, at most 63 characters, no - at either end"
+                ],
+                id="DNS label",
+            ),
+            pytest.param(
+                TENANT + "kubelet:\n  basePort: 70000\n  insecure: perhaps\nclusters:\n" + CLUSTER,
+                [
+                    "config.yaml:3: kubelet.basePort: 70000 is too large; at most 65535",
+                    'config.yaml:4: kubelet.insecure: "perhaps" is not true or false',
+                ],
+                id="two problems",
+            ),
+            pytest.param(
+                TENANT + "kubelet: {certificate: {file: tls.crt}}\nclusters:\n" + CLUSTER,
+                [
+                    "config.yaml:2: kubelet.certificate: file and key belong together; "
+                    "give both or neither"
+                ],
+                id="half a certificate",
+            ),
+            pytest.param(
+                TENANT + "kubelet: {listen: localhost}\nclusters:\n" + CLUSTER,
+                ['config.yaml:2: kubelet.listen: "localhost" is not an IP address'],
+                id="address",
+            ),
+            pytest.param(
+                "tenant: {name: a, apiServer: {host: 'https://api:6443'}}\nclusters:\n" + CLUSTER,
+                [
+                    'config.yaml:1: tenant.apiServer.host: "https://api:6443" is neither an IP '
+                    "address nor a DNS name; leave out scheme and port"
+                ],
+                id="host",
+            ),
+            pytest.param(
+                TENANT + "podAddresses: 10.0.0.1/8\nclusters:\n" + CLUSTER,
+                [
+                    'config.yaml:2: podAddresses: "10.0.0.1/8" is not a network in CIDR form; '
+                    "write it like 198.18.0.0/15"
+                ],
+                id="network",
+            ),
+            pytest.param(
+                TENANT + "leaderElection:\n  leaseDuration: 15\nclusters:\n" + CLUSTER,
+                [
+                    "config.yaml:3: leaderElection.leaseDuration: 15 is not a duration; "
+                    'write it with a unit, like "15s", "1m"'
+                ],
+                id="duration without unit",
+            ),
+            pytest.param(
+                TENANT
+                + "leaderElection:\n  leaseDuration: 10s\n  renewDeadline: 10s\n  retryPeriod: 1m\n"
+                + "clusters:\n"
+                + CLUSTER,
+                [
+                    "config.yaml:4: leaderElection.renewDeadline: 10s must be shorter than "
+                    "leaseDuration (10s)",
+                    "config.yaml:5: leaderElection.retryPeriod: 60s must be shorter than "
+                    "renewDeadline (10s)",
+                ],
+                id="time limits",
+            ),
+            pytest.param(
+                TENANT + "clusters:\n" + CLUSTER + CLUSTER,
+                [
+                    'config.yaml:4: clusters[1].name: "gpu-a" is used twice; '
+                    "cluster names must be unique"
+                ],
+                id="cluster name twice",
+            ),
+            pytest.param(
+                TENANT + "clusters:\n- name: gpu-a\n  kubeconfig: k\n  network: tunnel\n",
+                ['config.yaml:5: clusters[0].network: "tunnel" is not one of: isolated, flat'],
+                id="choice",
+            ),
+            pytest.param(
+                POOLS + "  - name: x\n  - name: x\n",
+                [
+                    'config.yaml:7: clusters[0].pools[1].name: "x" is used twice; '
+                    "pool names must be unique within a cluster"
+                ],
+                id="pool name twice",
+            ),
+            pytest.param(
+                TENANT
+                + "clusters:\n- {name: a, kubeconfig: k, pools: [{name: b-c}]}\n"
+                + "- name: a-b\n  kubeconfig: k\n  pools:\n  - name: c\n",
+                [
+                    'config.yaml:7: clusters[1].pools[0]: node name "vnode-a-b-c" is used by '
+                    "clusters[0].pools[0] too; set another nodeName"
+                ],
+                id="node name twice",
+            ),
+            pytest.param(
+                POOLS + "  - {}\n" + "  - name: b\n    port: 10250\n",
+                [
+                    "config.yaml:7: clusters[0].pools[1]: port 10250 is used by "
+                    "clusters[0].pools[0] too; set another port"
+                ],
+                id="port twice",
+            ),
+            pytest.param(
+                TENANT
+                + "kubelet: {basePort: 65535}\nclusters:\n"
+                + "- {name: a, kubeconfig: k, pools: [{name: x}, {name: y}]}\n",
+                [
+                    "config.yaml:4: clusters[0].pools[1]: port 65536 is above 65535; "
+                    "lower kubelet.basePort or set port"
+                ],
+                id="port too high",
+            ),
+            pytest.param(
+                TENANT
+                + f"clusters:\n- name: {'a' * 40}\n  kubeconfig: k\n"
+                + f"  pools:\n  - name: {'b' * 40}\n",
+                [
+                    f'config.yaml:6: clusters[0].pools[0]: node name "vnode-{"a" * 40}-{"b" * 40}" '
+                    "is longer than 63 characters; set nodeName"
+                ],
+                id="node name too long",
+            ),
+            pytest.param(
+                CLUSTERS + "  namespaces: {mode: same, table: {a: b}}\n",
+                [
+                    "config.yaml:5: clusters[0].namespaces.table: only mode map has a table, "
+                    "this is mode same; remove it or set mode: map"
+                ],
+                id="table without mode map",
+            ),
+            pytest.param(
+                CLUSTERS + "  namespaces: {mode: map}\n",
+                [
+                    "config.yaml:5: clusters[0].namespaces.table: is missing; "
+                    "mode map needs an entry for each tenant namespace"
+                ],
+                id="mode map without table",
+            ),
+            pytest.param(
+                CLUSTERS
+                + "  namespaces:\n    mode: map\n"
+                + "    table:\n      x: shared\n      y: shared\n",
+                [
+                    'config.yaml:9: clusters[0].namespaces.table.y: "shared" is used twice; '
+                    "each tenant namespace needs its own"
+                ],
+                id="two namespaces in one",
+            ),
+            pytest.param(
+                "tenant: {name: demo, namespaces: [x, y]}\n"
+                + "clusters:\n- name: a\n  kubeconfig: k\n"
+                + "  namespaces: {mode: map, table: {x: z}}\n",
+                [
+                    'config.yaml:5: clusters[0].namespaces.table: has no entry for "y"; '
+                    "add it, or remove it from tenant.namespaces"
+                ],
+                id="namespace without entry",
+            ),
+            pytest.param(
+                POOLS + "  - nodeSelector:\n      train: true\n",
+                [
+                    "config.yaml:7: clusters[0].pools[0].nodeSelector.train: true is not text; "
+                    "put it in quotes"
+                ],
+                id="unquoted label",
+            ),
+            pytest.param(
+                POOLS + "  - labels: {'a b': c}\n",
+                [
+                    'config.yaml:6: clusters[0].pools[0].labels.a b: "a b" is not a label key; '
+                    "write it like name or example.com/name"
+                ],
+                id="label key",
+            ),
+            pytest.param(
+                POOLS + "  - tolerations:\n    - {operator: Equal, value: x}\n",
+                [
+                    "config.yaml:7: clusters[0].pools[0].tolerations[0]: key is missing; "
+                    "give one, or set operator: Exists for all taints"
+                ],
+                id="toleration",
+            ),
+            pytest.param(
+                POOLS + "  - capacity: {sources: [static]}\n",
+                [
+                    "config.yaml:6: clusters[0].pools[0].capacity.static: is missing; "
+                    'source static needs numbers, like {cpu: "64", memory: 512Gi, pods: "110"}'
+                ],
+                id="static without numbers",
+            ),
+            pytest.param(
+                POOLS + "  - capacity: {static: {pods: 1}}\n",
+                [
+                    "config.yaml:6: clusters[0].pools[0].capacity.static: is not used; "
+                    "add static to sources or remove it"
+                ],
+                id="numbers without static",
+            ),
+            pytest.param(
+                POOLS + "  - capacity: {sources: [static], static: {cpu: 64}}\n",
+                [
+                    'config.yaml:6: clusters[0].pools[0].capacity.static: has no "pods", '
+                    'so no pod would fit; add it, like pods: "110"'
+                ],
+                id="static without pods",
+            ),
+            pytest.param(
+                POOLS + "  - capacity: {sources: [quota, quota]}\n",
+                [
+                    "config.yaml:6: clusters[0].pools[0].capacity.sources[1]: "
+                    "quota is listed twice; remove one"
+                ],
+                id="source twice",
+            ),
+            pytest.param(
+                POOLS + "  - capacity: {sources: [static], static: {pods: 5, memory: 5GB}}\n",
+                [
+                    'config.yaml:6: clusters[0].pools[0].capacity.static.memory: "5GB" is not a '
+                    'Kubernetes quantity; write it like "64", "500m" or "512Gi"'
+                ],
+                id="quantity",
+            ),
+        ],
+    )
+    def test_a_wrong_file_is_explained(
+        self, tmp_path: Path, text: str, problems: list[str]
+    ) -> None:
+        assert errors_of(written(tmp_path, text)) == problems
+
+    def test_a_missing_file_is_named(self, tmp_path: Path) -> None:
+        assert errors_of(tmp_path / "nowhere.yaml") == [
+            "nowhere.yaml: no such file; check the path, or start from config/example.yaml"
+        ]
+
+    def test_a_folder_is_no_configuration(self, tmp_path: Path) -> None:
+        (tmp_path / "config.yaml").mkdir()
+
+        assert errors_of(tmp_path / "config.yaml") == [
+            "config.yaml: cannot be read (Is a directory); check its type and permissions"
+        ]
+
+    def test_bytes_that_are_no_text_are_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "config.yaml").write_bytes(b"tenant: \xff")
+
+        assert errors_of(tmp_path / "config.yaml") == [
+            "config.yaml: is not UTF-8 text; save it as UTF-8"
+        ]
+
+    def test_long_values_are_cut(self, tmp_path: Path) -> None:
+        (problem,) = errors_of(
+            written(tmp_path, f"tenant: {{name: {'A' * 500}}}\nclusters:\n{CLUSTER}")
+        )
+
+        assert len(problem) < 250
