@@ -1,0 +1,137 @@
+"""A node that attracts pods which cannot start is closed for what they wait for.
+
+In: any capacity source, and the store of our compute pods. Out: the source's capacity, but while
+the compute scheduler finds one of our pods Unschedulable for want of a resource, no more of that
+resource than our pods have asked for already: to the tenant's scheduler nothing of it is free.
+It opens again when that pod starts or goes. Sums over nodes hide fragmentation and quotas hide
+other tenants, so without this one node could swallow a whole queue.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from federation.backends.kubernetes.capacity.requests import (
+    ZERO,
+    RequestSpec,
+    RequestStatus,
+    Resources,
+    add,
+    pod_requests,
+    subtract,
+)
+from vnode.backend import Capacity, CapacitySource
+from vnode.kube.quantity import Quantity
+from vnode.kube.types import ObjectKey, ObjectMeta, Pod
+from vnode.runtime.store import Change, Store
+
+_SPEC = msgspec.json.Decoder(RequestSpec)
+_STATUS = msgspec.json.Decoder(RequestStatus)
+_INSUFFICIENT = re.compile(r"\bInsufficient ([A-Za-z0-9](?:[-A-Za-z0-9_./]*[A-Za-z0-9])?)")
+_TOO_MANY_PODS = "Too many pods"
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """What one of our pods has asked for, and for want of what it waits."""
+
+    requests: Resources
+    waits_for: frozenset[str]
+
+
+def waits_for(spec: RequestSpec, status: RequestStatus) -> frozenset[str]:
+    """Resources of which kube-scheduler (or Volcano) found too little for this pod."""
+    if spec.node_name:
+        return frozenset()
+    missing: set[str] = set()
+    for condition in status.conditions:
+        if condition.type != "PodScheduled" or condition.reason != "Unschedulable":
+            continue
+        missing.update(_INSUFFICIENT.findall(condition.message))
+        if _TOO_MANY_PODS in condition.message:
+            missing.add("pods")
+    return frozenset(missing)
+
+
+class NoBlackHole:
+    """Closes a virtual node for resources that one of its pods waits for below.
+
+    `is_own` tells from its metadata whether a compute pod is a copy made for this virtual node.
+    """
+
+    def __init__(
+        self,
+        source: CapacitySource,
+        pods: Store[Pod],
+        *,
+        is_own: Callable[[ObjectMeta], bool],
+    ) -> None:
+        self._source = source
+        self._is_own = is_own
+        self._claims: dict[ObjectKey, _Claim] = {}
+        self._asked: Resources = {}
+        self._waiting: dict[str, int] = {}
+        self._listeners: list[Callable[[], None]] = []
+        for pod in pods.values():
+            self._update(pod.metadata.key, pod)
+        pods.subscribe(self._on_pod)
+
+    @property
+    def synced(self) -> bool:
+        """Whether the source is."""
+        return self._source.synced
+
+    def capacity(self) -> Capacity:
+        """The source's capacity without what is waited for."""
+        found = self._source.capacity()
+        closed = {
+            name: str(self._asked.get(name, ZERO))
+            for name in self._waiting
+            if name in found.allocatable
+            and self._asked.get(name, ZERO) < Quantity.parse(found.allocatable[name])
+        }
+        if not closed:
+            return found
+        return Capacity(
+            allocatable={**found.allocatable, **closed},
+            labels=found.labels,
+            largest_free=found.largest_free,
+        )
+
+    def subscribe(self, listener: Callable[[], None]) -> None:
+        """Call `listener` when the source changed, or what our pods wait for."""
+        self._listeners.append(listener)
+        self._source.subscribe(listener)
+
+    def _on_pod(self, change: Change[Pod]) -> None:
+        was_closed = bool(self._waiting)
+        if self._update(change.key, change.new) and (was_closed or self._waiting):
+            for listener in self._listeners:
+                listener()
+
+    def _update(self, key: ObjectKey, pod: Pod | None) -> bool:
+        before, after = self._claims.get(key), self._claim(pod)
+        if before == after:
+            return False
+        if before is not None:
+            del self._claims[key]
+            subtract(self._asked, before.requests)
+            for name in before.waits_for:
+                self._waiting[name] -= 1
+                if not self._waiting[name]:
+                    del self._waiting[name]
+        if after is not None:
+            self._claims[key] = after
+            add(self._asked, after.requests)
+            for name in after.waits_for:
+                self._waiting[name] = self._waiting.get(name, 0) + 1
+        return True
+
+    def _claim(self, pod: Pod | None) -> _Claim | None:
+        if pod is None or not self._is_own(pod.metadata):
+            return None
+        spec, status = _SPEC.decode(pod.spec), _STATUS.decode(pod.status)
+        requests = pod_requests(spec, status)
+        return _Claim(requests, waits_for(spec, status)) if requests else None

@@ -1,0 +1,197 @@
+"""How a virtual node shows itself: pure functions from what is known to labels, status and taints.
+
+In: a `Desired` (the node's identity, its capacity, whether compute answers, the time). Out: plain
+JSON values, from which `vnode.node.patches` makes a new Node object or patches of an existing one.
+No I/O, no clock. The tenant's Node is read by everybody there, so no compute name is in here but
+the cluster's and the pool's shown names.
+"""
+
+import uuid
+from dataclasses import dataclass
+
+import msgspec
+
+from vnode.backend import Capacity
+from vnode.kube.types import JSON
+from vnode.node.objects import (
+    DaemonEndpoint,
+    DaemonEndpoints,
+    NodeAddress,
+    NodeCondition,
+    NodeSystemInfo,
+    Taint,
+)
+from vnode.node.spec import VirtualNode
+
+COMPUTE_REACHABLE = "vnode.dev/ComputeReachable"
+"""Condition: whether the compute side behind the node answers. The node stays Ready without it."""
+COMPUTE_UNREACHABLE_TAINT = Taint(key="vnode.dev/compute-unreachable", effect="NoSchedule")
+"""On the node while compute does not answer: running pods stay, new ones go elsewhere."""
+
+KUBELET_PORT_ANNOTATION = "vnode.dev/kubelet-port"
+LARGEST_FREE_ANNOTATION = "vnode.dev/largest-free"
+"""JSON object: per resource the largest free slot on one node of the pool, where known."""
+PUBLISHED_LABELS_ANNOTATION = "vnode.dev/published-labels"
+"""Comma-separated label keys that we set from configuration and pool: removed when they end."""
+
+CLUSTER_LABEL = "vnode.dev/cluster"
+POOL_LABEL = "vnode.dev/pool"
+OS_LABEL = "kubernetes.io/os"
+ARCH_LABEL = "kubernetes.io/arch"
+
+PODS_WITHOUT_LIMIT = "10000"
+"""Published where a source does not bound `pods`: without it a node takes no pod at all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desired:
+    """Everything that decides how the Node should look now."""
+
+    node: VirtualNode
+    capacity: Capacity | None
+    """None: not known (yet); what the Node shows is left as it is."""
+    reachable: bool
+    """Whether the compute side answers."""
+    now: str
+    """RFC 3339 in the tenant API server's time."""
+
+
+def pool_labels(desired: Desired) -> dict[str, str]:
+    """Labels that come and go with configuration and pool."""
+    shared = desired.capacity.labels if desired.capacity else {}
+    fixed = fixed_labels(desired)
+    return {k: v for k, v in {**shared, **desired.node.labels}.items() if k not in fixed}
+
+
+def fixed_labels(desired: Desired) -> dict[str, str]:
+    """Labels that every virtual node has."""
+    info = node_info(desired)
+    return {
+        "type": "virtual-kubelet",
+        "kubernetes.io/role": "agent",
+        "kubernetes.io/hostname": desired.node.name,
+        OS_LABEL: info.operating_system,
+        ARCH_LABEL: info.architecture,
+        "node.kubernetes.io/exclude-from-external-load-balancers": "true",
+        "node.kubernetes.io/exclude-disruption": "true",
+        CLUSTER_LABEL: desired.node.cluster,
+        POOL_LABEL: desired.node.pool,
+    }
+
+
+def annotations(desired: Desired) -> dict[str, str | None]:
+    """Annotations that follow from the identity and the capacity; None: must not be there."""
+    values: dict[str, str | None] = {KUBELET_PORT_ANNOTATION: str(desired.node.port)}
+    if desired.capacity is not None:
+        free = dict(sorted(desired.capacity.largest_free.items()))
+        values[LARGEST_FREE_ANNOTATION] = msgspec.json.encode(free).decode() if free else None
+    return values
+
+
+def resources(capacity: Capacity) -> dict[str, str]:
+    """Resource quantities for status.capacity and status.allocatable, which are the same."""
+    return {"pods": PODS_WITHOUT_LIMIT, **capacity.allocatable}
+
+
+def conditions(*, reachable: bool) -> tuple[NodeCondition, ...]:
+    """The conditions that are ours, without their times.
+
+    NetworkUnavailable is among them as cloud route controllers set it on nodes without a route of
+    theirs, and its taint would keep every pod away; no pod network ends at a virtual node.
+    """
+    if reachable:
+        compute = ("True", "ComputeAnswers", "the compute side of this node answers")
+    else:
+        compute = (
+            "False",
+            "ComputeUnreachable",
+            "the compute side of this node does not answer: pods keep their last known state,"
+            " new pods are not placed here",
+        )
+    rows = (
+        ("Ready", "True", "KubeletReady", "the virtual kubelet is serving this node"),
+        ("MemoryPressure", "False", "KubeletHasSufficientMemory", "a virtual node has no memory"),
+        ("DiskPressure", "False", "KubeletHasNoDiskPressure", "a virtual node has no disk"),
+        ("PIDPressure", "False", "KubeletHasSufficientPID", "a virtual node has no processes"),
+        ("NetworkUnavailable", "False", "NoRouteNeeded", "a virtual node needs no route"),
+        (COMPUTE_REACHABLE, *compute),
+    )
+    return tuple(
+        NodeCondition(type=kind, status=status, reason=reason, message=message)
+        for kind, status, reason, message in rows
+    )
+
+
+def addresses(node: VirtualNode) -> tuple[NodeAddress, ...]:
+    """Where the kubelet API is reached.
+
+    API servers try Hostname before InternalIP unless told otherwise, so without a resolvable DNS
+    name the IP address stands there too.
+    """
+    return (
+        NodeAddress(type="InternalIP", address=node.address),
+        NodeAddress(type="Hostname", address=node.hostname or node.address),
+    )
+
+
+def daemon_endpoints(node: VirtualNode) -> DaemonEndpoints:
+    """Port of the kubelet API."""
+    return DaemonEndpoints(kubelet_endpoint=DaemonEndpoint(port=node.port))
+
+
+def node_info(desired: Desired) -> NodeSystemInfo:
+    """status.nodeInfo: identifiers made from the providerID, so the same after every restart."""
+    node = desired.node
+    shared = desired.capacity.labels if desired.capacity else {}
+    identity = uuid.uuid5(uuid.NAMESPACE_URL, node.provider_id)
+    return NodeSystemInfo(
+        machine_id=identity.hex,
+        system_uuid=str(identity),
+        boot_id=str(uuid.uuid5(identity, "boot")),
+        kernel_version="virtual",
+        os_image="Virtual node",
+        container_runtime_version=f"vnode://{node.agent_version}",
+        kubelet_version=node.version,
+        operating_system=shared.get(OS_LABEL, node.operating_system),
+        architecture=shared.get(ARCH_LABEL, node.architecture),
+    )
+
+
+def new_node(desired: Desired) -> dict[str, JSON]:
+    """The Node object to create, status included (the Node API takes it on create)."""
+    node = desired.node
+    published = pool_labels(desired)
+    notes = {**annotations(desired), PUBLISHED_LABELS_ANNOTATION: ",".join(sorted(published))}
+    taints = [*node.initial_taints]
+    if not desired.reachable:
+        taints.append(COMPUTE_UNREACHABLE_TAINT)
+    quantities = resources(desired.capacity) if desired.capacity else {}
+    times = {"lastHeartbeatTime": desired.now, "lastTransitionTime": desired.now}
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {
+            "name": node.name,
+            "labels": {**published, **fixed_labels(desired)},
+            "annotations": {key: note for key, note in notes.items() if note is not None},
+        },
+        "spec": {"providerID": node.provider_id, "taints": [plain(taint) for taint in taints]},
+        "status": {
+            "capacity": {**quantities},
+            "allocatable": {**quantities},
+            "conditions": [
+                {**plain(condition), **times}
+                for condition in conditions(reachable=desired.reachable)
+            ],
+            "addresses": [plain(address) for address in addresses(node)],
+            "daemonEndpoints": plain(daemon_endpoints(node)),
+            "nodeInfo": plain(node_info(desired)),
+            "declaredFeatures": [*node.declared_features],
+        },
+    }
+
+
+def plain(part: msgspec.Struct) -> dict[str, JSON]:
+    """A part of a Node as the JSON object that the API takes."""
+    value: dict[str, JSON] = msgspec.to_builtins(part)
+    return value
