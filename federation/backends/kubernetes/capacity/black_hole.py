@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import msgspec
 
 from federation.backends.kubernetes.capacity.requests import (
-    ZERO,
     RequestSpec,
     RequestStatus,
     Resources,
@@ -23,7 +22,7 @@ from federation.backends.kubernetes.capacity.requests import (
     subtract,
 )
 from vnode.backend import Capacity, CapacitySource
-from vnode.kube.quantity import Quantity
+from vnode.kube.quantity import ZERO, Quantity
 from vnode.kube.types import ObjectKey, ObjectMeta, Pod
 from vnode.runtime.store import Change, Store
 

@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 
 from federation.backends.kubernetes.capacity.pool import Pool, shared_labels
 from federation.backends.kubernetes.capacity.requests import (
-    ZERO,
     RequestingPod,
     Resources,
     add,
@@ -29,6 +28,7 @@ from federation.backends.kubernetes.capacity.requests import (
     subtract,
 )
 from vnode.backend import Capacity
+from vnode.kube.quantity import ZERO
 from vnode.kube.types import ObjectKey, ObjectMeta
 from vnode.node.objects import Node
 from vnode.runtime.store import Change, Store

@@ -6,19 +6,21 @@ k8s.io/component-helpers `resource.PodRequests` v0.36: KEP-753 (sidecars), KEP-1
 resize), KEP-2837 (pod-level resources), KEP-688 (overhead).
 """
 
-from collections.abc import Iterable, Mapping
+import functools
+from collections.abc import Mapping
 from typing import TypeAlias
 
 from msgspec import Struct
 
-from vnode.kube.quantity import Quantity
+from vnode.kube.quantity import ZERO, Quantity
 from vnode.kube.types import ObjectMeta
 
 Resources: TypeAlias = dict[str, Quantity]
 """Quantities by resource name. Values are not changed in place where others hold them."""
 
-ZERO = Quantity.parse("0")
-_ONE = Quantity.parse("1")
+_ONE = Quantity.of(1)
+_parse = functools.lru_cache(maxsize=4096)(Quantity.parse)
+"""Most pods of a cluster ask for one of a few amounts."""
 
 
 class _Part(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
@@ -116,7 +118,7 @@ def pod_requests(spec: RequestSpec, status: RequestStatus) -> Resources:
     raise_to(total, during_init)
     for name, text in spec.resources.requests.items():
         if name in ("cpu", "memory") or name.startswith("hugepages-"):
-            total[name] = Quantity.parse(text)
+            total[name] = _parse(text)
     add(total, parse(spec.overhead))
     total["pods"] = _ONE
     return total
@@ -124,7 +126,7 @@ def pod_requests(spec: RequestSpec, status: RequestStatus) -> Resources:
 
 def parse(resources: Mapping[str, str]) -> Resources:
     """Quantities from their text."""
-    return {name: Quantity.parse(text) for name, text in resources.items()}
+    return {name: _parse(text) for name, text in resources.items()}
 
 
 def add(total: Resources, more: Mapping[str, Quantity]) -> None:
@@ -147,14 +149,6 @@ def raise_to(total: Resources, least: Mapping[str, Quantity]) -> None:
     """Raise every quantity of `total` to at least that of `least`."""
     for name, quantity in least.items():
         total[name] = max(total.get(name, quantity), quantity)
-
-
-def total_of(parts: Iterable[Mapping[str, Quantity]]) -> Resources:
-    """The sum of all parts."""
-    total: Resources = {}
-    for part in parts:
-        add(total, part)
-    return total
 
 
 def _container_requests(

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from vnode.backend import Capacity
-from vnode.kube.quantity import Quantity
+from vnode.kube.quantity import ZERO, InvalidQuantity, Quantity
 
 
 class StaticCapacity:
@@ -16,8 +16,8 @@ class StaticCapacity:
     def __init__(self, resources: Mapping[str, str]) -> None:
         for name, text in resources.items():
             try:
-                negative = Quantity.parse(text) < Quantity.parse("0")
-            except ValueError as error:
+                negative = Quantity.parse(text) < ZERO
+            except InvalidQuantity as error:
                 raise ValueError(f"capacity of {name}: {error}") from error
             if negative:
                 raise ValueError(f"capacity of {name} is negative: {text}")
