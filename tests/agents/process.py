@@ -58,7 +58,8 @@ class AgentProcess:
     def start(self) -> None:
         """Start it in a session of its own; its log is appended to."""
         vnode = Path(sys.executable).with_name("vnode")
-        command = [vnode, "run", "--config", self._federation.config, "--identity", self._identity]
+        config = str(self._federation.config)
+        command = [str(vnode), "run", "--config", config, "--identity", self._identity]
         environment = {**os.environ, "PYTHONWARNINGS": "default"}
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(

@@ -1,0 +1,59 @@
+# Every command that people and CI use. All set-up is done here; nothing has to be prepared by hand.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := vnode federation tests demo
+
+.PHONY: help demo demo-down test lint format types contracts unit e2e programs clean
+.DEFAULT_GOAL := help
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@echo "== Python environment in $(VENV) (once)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(VENV)/.ready ## Start a tenant and two compute clusters, run the whole story, leave them running
+	@$(BIN)/python -m demo up
+
+demo-down: $(VENV)/.ready ## Remove everything that `make demo` started
+	@$(BIN)/python -m demo down
+
+test: lint types contracts unit e2e ## All of the below: what CI runs
+
+lint: $(VENV)/.ready ## Style
+	@echo "== lint"
+	@$(BIN)/ruff check $(SOURCES)
+	@$(BIN)/ruff format --check $(SOURCES)
+
+types: $(VENV)/.ready ## mypy --strict
+	@echo "== types"
+	@$(BIN)/mypy
+
+contracts: $(VENV)/.ready ## Import contracts
+	@echo "== import contracts"
+	@$(BIN)/lint-imports
+
+unit: $(VENV)/.ready ## Unit tests, without clusters
+	@echo "== unit tests"
+	@$(BIN)/pytest tests/unit
+
+e2e: $(VENV)/.ready ## Tests on real control planes and, where root allows it, real containers
+	@echo "== end-to-end tests"
+	@$(BIN)/pytest tests/e2e
+
+programs: $(VENV)/.ready ## Only fetch or build Kubernetes' programs
+	@$(BIN)/python -m tests.clusters programs
+
+format: $(VENV)/.ready ## Rewrite the sources in the project's style
+	@$(BIN)/ruff check --fix --quiet $(SOURCES)
+	@$(BIN)/ruff format $(SOURCES)
+
+clean: ## Remove the Python environment
+	rm -rf $(VENV)

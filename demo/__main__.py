@@ -1,0 +1,140 @@
+"""`make demo` and `make demo-down`.
+
+`up` starts a tenant and two compute clusters (real containers where this machine can run them, else
+simulated nodes), joins them with the manifests of deploy/, starts the agent as a process of its own
+and tells the story. Everything stays until `down`. All state is in the folder .demo/.
+"""
+
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from demo.story import Story, StoryError
+from tests.agents import AgentError, AgentProcess, Federation, join
+from tests.clusters import ClusterSpec, Harness, HarnessError, NodePool, can_run_containers
+from tests.clusters.processes import Identity
+
+STATE = Path(__file__).resolve().parents[1] / ".demo"
+COMPUTES = ("gpu-a", "gpu-b")
+
+app = typer.Typer(add_completion=False, no_args_is_help=True)
+console = Console(highlight=False, soft_wrap=True)
+
+
+@app.command()
+def up(
+    story: Annotated[bool, typer.Option(help="Tell the story once everything runs.")] = True,
+) -> None:
+    """Start everything and tell the story."""
+    if STATE.exists():
+        _fail("there is a demo already; remove it first with: make demo-down")
+    possible, why = can_run_containers()
+    containers = possible or os.environ.get("CLUSTERS") == "existing"
+    if not containers:
+        console.print(f"[yellow]No real containers here ({why}): nodes are simulated by kwok,")
+        console.print("[yellow]so there are no logs and no exec. Run as root for the whole story.")
+    harness = Harness(state=STATE / "clusters", detached=True, progress=_progress)
+    try:
+        federation = _join(harness, containers=possible)
+        agent = AgentProcess(federation)
+        agent.start()
+        _remember(agent.pid)
+        with console.status("the agent registers its virtual nodes"):
+            agent.wait_ready()
+        _progress(f"agent runs, log in {agent.log}")
+        if story:
+            Story(console, federation.tenant.kubeconfig, containers=containers).tell()
+    except (HarnessError, AgentError, StoryError) as error:
+        _fail(f"{error}\n(everything that was started is still there: make demo-down)")
+    _how_to_go_on(federation)
+
+
+@app.command()
+def down() -> None:
+    """Remove everything."""
+    if not STATE.exists():
+        console.print("there is no demo to remove")
+        return
+    _stop_agent()
+    Harness(state=STATE / "clusters", detached=True, progress=_progress).down()
+    shutil.rmtree(STATE)
+    console.print("the demo is removed")
+
+
+def _join(harness: Harness, *, containers: bool) -> Federation:
+    specs = [ClusterSpec("tenant")]
+    for name in COMPUTES:
+        if containers:
+            specs.append(ClusterSpec(name, real_nodes=1))
+        else:
+            specs.append(ClusterSpec(name, kwok=NodePool(2)))
+    clusters = harness.up(specs)
+    tenant = clusters["tenant"]
+    _progress("giving the agent its rights: deploy/tenant and deploy/compute")
+    return join(
+        harness,
+        tenant,
+        {name: clusters[name] for name in COMPUTES},
+        directory=STATE / "agent",
+    )
+
+
+def _remember(pid: int) -> None:
+    identity = Identity.of(pid)
+    if identity is not None:
+        (STATE / "agent.json").write_text(json.dumps({"pid": pid, "started": identity.started}))
+
+
+def _stop_agent() -> None:
+    path = STATE / "agent.json"
+    if not path.exists():
+        return
+    known = json.loads(path.read_text())
+    identity = Identity.of(known["pid"])
+    if identity is None or identity.started != known["started"]:
+        return
+    identity.signal(signal.SIGTERM)
+    deadline = time.monotonic() + 15
+    while identity.alive() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    identity.signal(signal.SIGKILL)
+
+
+def _how_to_go_on(federation: Federation) -> None:
+    tenant = federation.tenant.kubeconfig
+    first = next(iter(federation.computes.values())).kubeconfig
+    console.print()
+    console.rule("[bold green]The demo works. Go on exploring", align="left", style="green")
+    console.print(
+        f"""\
+  export KUBECONFIG={tenant}     # you are a user of the tenant
+  kubectl get nodes
+  kubectl -n team-a apply -f {STATE.parent / "demo" / "manifests" / "notebook.yaml"}
+  kubectl -n team-a exec -it deployment/notebook -- sh
+
+  kubectl --kubeconfig {first} get pods -A   # what really runs
+  tail -f {federation.directory / "agent-0.log"}
+
+  make demo-down     # remove everything"""
+    )
+
+
+def _progress(text: str) -> None:
+    console.print(f"[dim]{time.strftime('%H:%M:%S')}[/] {text}")
+
+
+def _fail(text: str) -> None:
+    console.print(f"[bold red]error:[/] {text}")
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+    app()
