@@ -5,6 +5,7 @@ simulated nodes), joins them with the manifests of deploy/, starts the agent as 
 and tells the story. Everything stays until `down`. All state is in the folder .demo/.
 """
 
+import dataclasses
 import json
 import os
 import shutil
@@ -90,17 +91,14 @@ def _join(harness: Harness, *, containers: bool) -> Federation:
 def _remember(pid: int) -> None:
     identity = Identity.of(pid)
     if identity is not None:
-        (STATE / "agent.json").write_text(json.dumps({"pid": pid, "started": identity.started}))
+        (STATE / "agent.json").write_text(json.dumps(dataclasses.asdict(identity)))
 
 
 def _stop_agent() -> None:
     path = STATE / "agent.json"
     if not path.exists():
         return
-    known = json.loads(path.read_text())
-    identity = Identity.of(known["pid"])
-    if identity is None or identity.started != known["started"]:
-        return
+    identity = Identity(**json.loads(path.read_text()))
     identity.signal(signal.SIGTERM)
     deadline = time.monotonic() + 15
     while identity.alive() and time.monotonic() < deadline:
