@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-import orjson
+import msgspec
 
 from vnode.backend import ObservedPod, WaitingReason
 from vnode.kube.types import JSON, Pod
@@ -52,8 +52,8 @@ class Placement:
 
 def mirrored(pod: Pod, seen: PodView, copy: ObservedPod, placement: Placement) -> Object:
     """The status that a tenant pod with this copy should have (only fields that we own)."""
-    below = _object(orjson.loads(copy.status))
-    current = _object(orjson.loads(pod.status))
+    below = _object(msgspec.json.decode(copy.status))
+    current = _object(msgspec.json.decode(pod.status))
     status: Object = {"phase": _phase(below, seen)}
     for name in _CONTAINER_LISTS:
         status[name] = [c for c in _objects(below.get(name)) if c.get("name") in seen.containers]
@@ -91,7 +91,9 @@ def lost(pod: Pod, seen: PodView, copy: ObservedPod | None, placement: Placement
     Reason `Evicted` is what MPI operators act on; exit code 137 is what training-operator's
     ExitCode policy calls retryable.
     """
-    base = mirrored(pod, seen, copy, placement) if copy else _object(orjson.loads(pod.status))
+    base = (
+        mirrored(pod, seen, copy, placement) if copy else _object(msgspec.json.decode(pod.status))
+    )
     message = "The pod's copy in the compute cluster was removed by somebody else"
     status: Object = {"phase": "Failed", "reason": "Evicted", "message": message}
     for name in _CONTAINER_LISTS:
@@ -108,7 +110,7 @@ def lost(pod: Pod, seen: PodView, copy: ObservedPod | None, placement: Placement
             disrupted,
             _condition(FORWARDED, "True"),
         ],
-        _object(orjson.loads(pod.status)),
+        _object(msgspec.json.decode(pod.status)),
         placement.now,
     )
     return status
@@ -127,7 +129,7 @@ def rejected(pod: Pod, seen: PodView, names: Iterable[str], message: str, now: s
         status["containerStatuses"] = [_not_started(n, reason, message) for n in names]
     status["conditions"] = _stamp(
         [_condition(COMPUTE_SCHEDULED, "False", reason, message)],
-        _object(orjson.loads(pod.status)),
+        _object(msgspec.json.decode(pod.status)),
         now,
     )
     return status
@@ -141,7 +143,7 @@ def held(pod: Pod, waiting: WaitingReason, now: str) -> Object:
         "message": waiting.message,
         "conditions": _stamp(
             [_condition(COMPUTE_SCHEDULED, "False", waiting.reason, waiting.message)],
-            _object(orjson.loads(pod.status)),
+            _object(msgspec.json.decode(pod.status)),
             now,
         ),
     }
@@ -152,7 +154,7 @@ def patch(pod: Pod, wanted: Mapping[str, JSON]) -> Object | None:
 
     It carries metadata.uid, so that it can never hit a successor of the same name.
     """
-    current = _object(orjson.loads(pod.status))
+    current = _object(msgspec.json.decode(pod.status))
     changes: Object = {}
     for name in (*_SCALARS, "hostIP", "podIP", *_CONTAINER_LISTS):
         if name in wanted and _differs(current.get(name), wanted[name]):
