@@ -39,7 +39,7 @@ from vnode.pods.events import EventRecorder, EventType
 from vnode.pods.objects import ReferencedObjects
 from vnode.pods.references import references, token_requests
 from vnode.pods.tokens import TokenIssuer
-from vnode.pods.view import TERMINAL, PodView, container_names, view
+from vnode.pods.view import TERMINAL, PodView, container_names, pod_address, view
 from vnode.runtime.clock import Clock
 from vnode.runtime.store import Change, Store
 from vnode.runtime.workqueue import Result, WorkQueue
@@ -123,6 +123,8 @@ class PodController:
     def _pod_changed(self, change: Change[Pod]) -> None:
         if change.new is None and change.old is not None:
             self._addresses.release(change.old.metadata.uid)
+        elif change.new is not None and change.initial and (address := pod_address(change.new)):
+            self._addresses.learn(change.new.metadata.uid, address)
         self._objects.pod_changed(change)
         self._queue.add(change.key, low=change.initial)
 

@@ -41,8 +41,9 @@ class _Condition(msgspec.Struct, frozen=True):
     status: str = ""
 
 
-class _StatusHead(msgspec.Struct, frozen=True):
+class _StatusHead(msgspec.Struct, frozen=True, rename={"pod_ip": "podIP"}):
     phase: str = ""
+    pod_ip: str = ""
     conditions: list[_Condition] = []
 
 
@@ -118,3 +119,8 @@ def container_names(pod: Pod) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Names of the init containers and of the main containers, in order."""
     spec = _SPEC.decode(pod.spec)
     return tuple(c.name for c in spec.init_containers), tuple(c.name for c in spec.containers)
+
+
+def pod_address(pod: Pod) -> str:
+    """status.podIP, empty while there is none."""
+    return _STATUS.decode(pod.status).pod_ip
