@@ -82,7 +82,7 @@ class StreamHandler:
 
     async def _dial(self, located: LocatedPod, asked: StreamRequest) -> UpgradedConnection:
         if not located.backend.capabilities.upgrade_streams:
-            raise StreamError(f"{asked.verb} is not supported for pods of this node", code=501)
+            raise StreamError(f"{asked.verb.value} is not supported on this node", code=501)
         try:
             async with asyncio.timeout(self._dial_seconds):
                 return await located.backend.upgrade(located.observed, asked)

@@ -203,6 +203,8 @@ def _context(pair: KeyPair, client_ca: bytes) -> ssl.SSLContext:
     finally:
         os.close(descriptor)
     if client_ca:
+        # Also here, since getpeercert() looks at the context in use.
+        context.verify_mode = ssl.CERT_OPTIONAL
         try:
             context.load_verify_locations(cadata=client_ca.decode("ascii"))
         except (ssl.SSLError, ValueError) as error:

@@ -1,0 +1,153 @@
+import asyncio
+import inspect
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import aiohttp
+import pytest
+import trustme
+from prometheus_client import CollectorRegistry
+
+from tests.unit.kubelet.fakes import NODE, FakeBackend, FakePods, ScriptedReviews, make_pod
+from vnode.kubelet.auth import Authenticator
+from vnode.kubelet.metrics import KubeletMetrics
+from vnode.kubelet.reviews import Reviews
+from vnode.kubelet.server import KubeletServer
+from vnode.kubelet.sessions import Sessions
+from vnode.node.serving_cert import KeyPair, ServingCertificate
+from vnode.runtime.clock import SystemClock
+
+HOST = "127.0.0.1"
+
+
+class Kubelet:
+    """A served virtual node and clients for it."""
+
+    def __init__(self, server_ca: trustme.CA, client_ca: trustme.CA, sessions: Sessions) -> None:
+        self._server_ca = server_ca
+        self._client_ca = client_ca
+        self.sessions = sessions
+        self.backend = FakeBackend()
+        self.pods = FakePods(self.backend.as_backend(), [make_pod()])
+        self.reviews = ScriptedReviews(
+            tokens={"good": "reader", "useless": "nobody"},
+            rights={
+                (user, verb, subresource)
+                for user in ("reader", "apiserver")
+                for verb in ("get", "create")
+                for subresource in ("proxy", "metrics", "stats")
+            },
+        )
+        pair = server_ca.issue_cert(HOST)
+        self.server = KubeletServer(
+            node=NODE,
+            pods=self.pods,
+            authenticator=Authenticator(Reviews(self.reviews, clock=SystemClock())),
+            sessions=sessions,
+            metrics=KubeletMetrics(CollectorRegistry(), sessions=sessions),
+            host=HOST,
+            port=0,
+            tls=ServingCertificate(
+                KeyPair(
+                    certificate=b"".join(blob.bytes() for blob in pair.cert_chain_pems),
+                    key=pair.private_key_pem.bytes(),
+                ),
+                client_ca=client_ca.cert_pem.bytes(),
+            ),
+            clock=SystemClock(),
+        )
+
+    def client_tls(self, user: str = "") -> ssl.SSLContext:
+        context = ssl.create_default_context()
+        self._server_ca.configure_trust(context)
+        if user:
+            self._client_ca.issue_cert(f"{user}@example.com", common_name=user).configure_cert(
+                context
+            )
+        return context
+
+    @asynccontextmanager
+    async def request(
+        self, path: str, *, method: str = "GET", token: str = "good", user: str = ""
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        connector = aiohttp.TCPConnector(ssl=self.client_tls(user), force_close=True)
+        async with (
+            aiohttp.ClientSession(connector=connector) as session,
+            session.request(
+                method, f"https://{HOST}:{self.server.port}{path}", headers=headers
+            ) as response,
+        ):
+            yield response
+
+    async def ask(
+        self, path: str, *, method: str = "GET", token: str = "good", user: str = ""
+    ) -> tuple[int, str]:
+        async with self.request(path, method=method, token=token, user=user) as response:
+            return response.status, await response.text()
+
+    async def dial(self, user: str = "apiserver") -> "RawClient":
+        reader, writer = await asyncio.open_connection(
+            HOST, self.server.port, ssl=self.client_tls(user)
+        )
+        return RawClient(reader, writer)
+
+
+@dataclass
+class RawClient:
+    """A client that speaks for itself."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    async def open(
+        self, method: str, path: str, *headers: tuple[str, str], early: bytes = b""
+    ) -> tuple[int, list[tuple[str, str]]]:
+        lines = [f"{method} {path} HTTP/1.1", "Host: x"]
+        lines += [f"{name}: {value}" for name, value in headers]
+        self.writer.write("\r\n".join([*lines, "", ""]).encode() + early)
+        head = (await self.reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        answered = [(line.partition(": ")[0], line.partition(": ")[2]) for line in head[1:-2]]
+        return int(head[0].split()[1]), answered
+
+    async def close(self) -> None:
+        self.writer.transport.abort()
+        await asyncio.gather(self.writer.wait_closed(), return_exceptions=True)
+
+
+@pytest.fixture(autouse=True)
+def no_stray_event_loop(request: pytest.FixtureRequest) -> None:
+    """looptime asks for the current loop before plain tests too, which would make and leak one."""
+    if not inspect.iscoroutinefunction(request.function):
+        asyncio.set_event_loop(None)
+
+
+@pytest.fixture(scope="session")
+def server_ca() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def client_ca() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def sessions() -> Iterator[Sessions]:
+    sessions = Sessions(per_namespace=3, total=10)
+    yield sessions
+    assert sessions.statistics().open == 0
+
+
+@pytest.fixture
+async def kubelet(
+    server_ca: trustme.CA, client_ca: trustme.CA, sessions: Sessions
+) -> AsyncIterator[Kubelet]:
+    kubelet = Kubelet(server_ca, client_ca, sessions)
+    await kubelet.server.start()
+    try:
+        yield kubelet
+    finally:
+        await kubelet.server.stop(drain_seconds=0)

@@ -1,0 +1,169 @@
+import asyncio
+import json
+
+import pytest
+import trustme
+
+from tests.unit.kubelet.conftest import Kubelet
+from tests.unit.kubelet.fakes import make_pod
+from vnode.kube.errors import Unreachable
+from vnode.kube.types import ObjectKey
+
+UPGRADE = (("Connection", "Upgrade"), ("Upgrade", "SPDY/3.1"))
+STREAM = "/exec/team/web/main?command=true&output=1"
+
+ROUTES = [
+    ("GET", "/pods", 200),
+    ("GET", "/runningpods/", 200),
+    ("GET", "/runningpods", 200),
+    ("GET", "/healthz", 200),
+    ("GET", "/metrics", 200),
+    ("GET", "/metrics/resource", 501),
+    ("GET", "/stats/summary", 501),
+    ("GET", "/containerLogs/team/web/main", 200),
+    ("GET", "/exec/team/web/main?output=1", 400),
+    ("POST", "/exec/team/web/main?output=1", 400),
+    ("POST", "/exec/team/web/uid-1/main?output=1", 400),
+    ("GET", "/attach/team/web/main?output=1", 400),
+    ("POST", "/attach/team/web/uid-1/main?output=1", 400),
+    ("GET", "/portForward/team/web", 400),
+    ("POST", "/portForward/team/web/uid-1", 400),
+    ("POST", "/run/team/web/main", 501),
+    ("POST", "/run/team/web/uid-1/main", 501),
+    ("GET", "/unknown", 404),
+    ("DELETE", "/pods", 404),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "code"), ROUTES)
+async def test_a_route_asks_for_credentials_then_rights_then_answers(
+    kubelet: Kubelet, method: str, path: str, code: int
+) -> None:
+    kubelet.reviews.rights.add(("reader", "delete", "proxy"))
+    assert await kubelet.ask(path, method=method, token="") == (401, "Unauthorized")
+    assert await kubelet.ask(path, method=method, token="forged") == (401, "Unauthorized")
+    status, text = await kubelet.ask(path, method=method, token="useless")
+    assert status == 403
+    assert text.startswith("Forbidden (user=nobody, verb=")
+    status, _ = await kubelet.ask(path, method=method)
+    assert status == code
+
+
+async def test_a_client_certificate_authenticates_but_its_rights_are_reviewed_too(
+    kubelet: Kubelet,
+) -> None:
+    assert (await kubelet.ask("/pods", token="", user="apiserver"))[0] == 200
+    assert (await kubelet.ask("/pods", token="", user="stranger"))[0] == 403
+    assert kubelet.reviews.count("TokenReview") == 0
+
+
+async def test_a_request_is_refused_while_the_api_server_does_not_answer(kubelet: Kubelet) -> None:
+    kubelet.reviews.error = Unreachable("connect")
+    assert (await kubelet.ask("/pods"))[0] == 503
+    assert (await kubelet.ask("/pods", token="", user="apiserver"))[0] == 503
+
+
+@pytest.mark.parametrize("path", ["/exec/team/web/main", "/attach/team/web/main"])
+async def test_reading_rights_do_not_open_a_stream(kubelet: Kubelet, path: str) -> None:
+    kubelet.reviews.rights.discard(("reader", "create", "proxy"))
+    assert (await kubelet.ask("/containerLogs/team/web/main"))[0] == 200
+    status, text = await kubelet.ask(f"{path}?output=1")
+    assert status == 403
+    assert "verb=create" in text
+
+
+async def test_the_pods_right_alone_lists_pods_and_nothing_else(kubelet: Kubelet) -> None:
+    kubelet.reviews.rights = {("reader", "get", "pods")}
+    assert (await kubelet.ask("/pods"))[0] == 200
+    assert (await kubelet.ask("/runningpods/"))[0] == 200
+    assert (await kubelet.ask("/containerLogs/team/web/main"))[0] == 403
+    assert (await kubelet.ask("/healthz"))[0] == 403
+
+
+async def test_pods_are_a_pod_list_with_specs_and_statuses_as_they_are(kubelet: Kubelet) -> None:
+    status, text = await kubelet.ask("/pods")
+    assert status == 200
+    listed = json.loads(text)
+    assert (listed["kind"], listed["apiVersion"]) == ("PodList", "v1")
+    (pod,) = listed["items"]
+    assert pod["metadata"]["uid"] == "uid-1"
+    assert pod["spec"]["nodeName"] == "virtual-1"
+    assert pod["status"]["newField"] == 1
+
+
+async def test_running_pods_are_those_with_a_copy_below(kubelet: Kubelet) -> None:
+    kubelet.pods.pods[ObjectKey("team", "new")] = make_pod("new", uid="uid-2")
+    kubelet.pods.not_started.add(ObjectKey("team", "new"))
+    assert len(json.loads((await kubelet.ask("/pods"))[1])["items"]) == 2
+    (pod,) = json.loads((await kubelet.ask("/runningpods/"))[1])["items"]
+    assert pod["metadata"]["name"] == "web"
+
+
+async def test_metrics_show_the_registry_with_our_requests(kubelet: Kubelet) -> None:
+    await kubelet.ask("/healthz")
+    _, text = await kubelet.ask("/metrics")
+    assert 'vnode_kubelet_requests_total{code="200",route="healthz"} 1.0' in text
+    assert "vnode_kubelet_sessions 0.0" in text
+
+
+async def test_a_bug_in_a_handler_answers_500_without_details(kubelet: Kubelet) -> None:
+    kubelet.backend.stream_error = RuntimeError("secret of the compute side")
+    client = await kubelet.dial()
+    try:
+        status, headers = await client.open("POST", STREAM, *UPGRADE)
+        assert status == 500
+        length = int(dict(headers)["Content-Length"])
+        assert await client.reader.readexactly(length) == b"internal error of the virtual node"
+    finally:
+        await client.close()
+
+
+async def test_stop_lets_sessions_end_by_themselves(kubelet: Kubelet) -> None:
+    client = await kubelet.dial()
+    status, _ = await client.open("POST", STREAM, *UPGRADE)
+    assert status == 101
+    stopping = asyncio.create_task(kubelet.server.stop(drain_seconds=5))
+    client.writer.write(b"still here")
+    assert await client.reader.readexactly(15) == b"echo:still here"
+    assert not stopping.done()
+    client.writer.write(b"quit")
+    assert await client.reader.read() == b"echo:quit"
+    await stopping
+    await client.close()
+
+
+async def test_stop_ends_sessions_that_outlast_the_drain(kubelet: Kubelet) -> None:
+    client = await kubelet.dial()
+    await client.open("POST", STREAM, *UPGRADE)
+    await kubelet.server.stop(drain_seconds=0)
+    assert await client.reader.read() == b""
+    assert kubelet.sessions.statistics().open == 0
+    await client.close()
+
+
+async def test_a_kept_connection_gets_no_new_request_through_while_stopping(
+    kubelet: Kubelet,
+) -> None:
+    session = await kubelet.dial()
+    await session.open("POST", STREAM, *UPGRADE)
+    kept = await kubelet.dial()
+    status, headers = await kept.open("GET", "/healthz")
+    assert status == 200
+    await kept.reader.readexactly(int(dict(headers)["Content-Length"]))
+    stopping = asyncio.create_task(kubelet.server.stop(drain_seconds=5))
+    await asyncio.sleep(0)
+    status, _ = await kept.open("GET", "/healthz")
+    assert status == 503
+    await kept.close()
+    await session.close()
+    await stopping
+
+
+async def test_a_port_in_use_is_an_error_and_leaves_nothing_behind(
+    kubelet: Kubelet, server_ca: trustme.CA, client_ca: trustme.CA
+) -> None:
+    second = Kubelet(server_ca, client_ca, kubelet.sessions).server
+    second._port = kubelet.server.port
+    with pytest.raises(OSError, match="address already in use"):
+        await second.start()
+    await second.stop(drain_seconds=0)
