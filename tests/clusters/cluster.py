@@ -37,10 +37,12 @@ class Cluster:
     """PEM file of the CA that signed the API server's certificate."""
     audit_log: Path | None = None
     """The API server's audit log, JSON lines; None for clusters that the harness did not start."""
-    kubectl_program: Path = Path("kubectl")
-    control_plane: ControlPlane | None = None
-    table: ProcessTable | None = None
-    nodes: Mapping[str, Node] = field(default_factory=dict)
+    kubectl_program: Path = field(default=Path("kubectl"), repr=False)
+    kubectl_cache: Path | None = field(default=None, repr=False)
+    """Where kubectl remembers API groups: another cluster may have had this address before."""
+    control_plane: ControlPlane | None = field(default=None, repr=False)
+    table: ProcessTable | None = field(default=None, repr=False)
+    nodes: Mapping[str, Node] = field(default_factory=dict, repr=False)
     """Real nodes by name; empty for clusters that the harness did not start."""
 
     def kubectl(
@@ -57,8 +59,9 @@ class Cluster:
         stderr is appended to the result. A command over `timeout` seconds always raises.
         """
         command = [str(self.kubectl_program), f"--kubeconfig={kubeconfig or self.kubeconfig}"]
-        # Not the user's cache: another cluster may have had the same address a minute ago.
-        environment = {**os.environ, "KUBECACHEDIR": str(self.ca_file.parent / "kubectl-cache")}
+        environment = dict(os.environ)
+        if self.kubectl_cache:
+            environment["KUBECACHEDIR"] = str(self.kubectl_cache)
         try:
             done = subprocess.run(
                 [*command, *args],

@@ -47,7 +47,7 @@ def kubeconfigs(environment: Mapping[str, str] = os.environ) -> dict[str, Path]:
 
 
 def open_cluster(name: str, kubeconfig: Path, *, folder: Path, kubectl: Path) -> Cluster:
-    """Reads a kubeconfig's current context; a CA given inline is written to `folder`."""
+    """Reads a kubeconfig's current context; `folder` takes an inline CA and kubectl's cache."""
     config: dict[str, Any] = yaml.safe_load(kubeconfig.read_text())
     contexts = {entry["name"]: entry["context"] for entry in config["contexts"]}
     clusters = {entry["name"]: entry["cluster"] for entry in config["clusters"]}
@@ -66,6 +66,7 @@ def open_cluster(name: str, kubeconfig: Path, *, folder: Path, kubectl: Path) ->
         server=target["server"],
         ca_file=ca_file,
         kubectl_program=kubectl,
+        kubectl_cache=folder / "kubectl-cache",
     )
 
 

@@ -53,6 +53,7 @@ class Harness:
         self._progress = progress
         self._registry = SlotRegistry()
         self._claim: Claim | None = None
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self._guard: Guard | None = None
         self._table: ProcessTable | None = None
         self._clusters: dict[str, Cluster] = {}
@@ -67,7 +68,8 @@ class Harness:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if not self._detached or error is not None:
+        started_here = self._claim or self._scratch
+        if started_here and not self._detached:
             self.down()
 
     @property
@@ -117,10 +119,10 @@ class Harness:
             containers=containers,
             sweep=self._sweep,
         )
-        atexit.register(self._at_exit)
-        if not self._detached:
-            self._guard = Guard()
+        atexit.register(self.down)
         try:
+            if not self._detached:
+                self._guard = Guard()
             self._make_state(claim.state)
             self._table = ProcessTable(claim.state)
             launcher = launch.Launcher(claim, self._table, found, self._progress)
@@ -131,7 +133,7 @@ class Harness:
             raise
         self._progress(f"{len(specs)} clusters ready in {time.monotonic() - started:.1f} s")
         if self._detached:
-            atexit.unregister(self._at_exit)
+            atexit.unregister(self.down)
         return self.clusters
 
     def down(self) -> None:
@@ -140,17 +142,19 @@ class Harness:
         if claim:
             tear_down(claim, self._table or ProcessTable(claim.state), self._progress)
             self._registry.release(claim)
+        elif self._given_state and (self._given_state / MARK_FILE).exists():
+            self._remove_orphan(self._given_state)
         if self._guard:
             self._guard.dismiss()
+        if self._scratch:
+            self._scratch.cleanup()
         self._claim = None
         self._guard = None
+        self._scratch = None
         self._table = None
         self._clusters = {}
         self._ports = None
-        atexit.unregister(self._at_exit)
-
-    def _at_exit(self) -> None:
-        self.down()
+        atexit.unregister(self.down)
 
     def _open_existing(self, names: list[str]) -> dict[str, Cluster]:
         configs = existing.kubeconfigs()
@@ -158,9 +162,11 @@ class Harness:
         if missing:
             raise UnsupportedError(f"no kubeconfig was given for {', '.join(missing)}")
         kubectl = programs.ensure([programs.KUBECTL], self._progress)[programs.KUBECTL]
-        folder = self._given_state or Path(tempfile.mkdtemp(prefix="vnode-existing-"))
+        self._scratch = tempfile.TemporaryDirectory(prefix="vnode-existing-")
         return {
-            name: existing.open_cluster(name, configs[name], folder=folder / name, kubectl=kubectl)
+            name: existing.open_cluster(
+                name, configs[name], folder=Path(self._scratch.name) / name, kubectl=kubectl
+            )
             for name in names
         }
 
@@ -173,9 +179,15 @@ class Harness:
         return state
 
     @staticmethod
-    def _make_state(state: Path) -> None:
-        if (state / MARK_FILE).exists():  # of a harness that ended with the machine
-            shutil.rmtree(state)
+    def _remove_orphan(state: Path) -> None:
+        """Removes the state folder of a harness that ended with the machine."""
+        if ProcessTable(state).any_alive():
+            raise SlotError(f"clusters of {state} were started by another user")
+        shutil.rmtree(state)
+
+    def _make_state(self, state: Path) -> None:
+        if (state / MARK_FILE).exists():
+            self._remove_orphan(state)
         state.mkdir(parents=True, mode=0o700, exist_ok=True)
         (state / MARK_FILE).touch()
 
@@ -187,5 +199,4 @@ class Harness:
         claim = self._claim or (self._given_state and self._registry.find(self._given_state))
         if not claim:
             raise HarnessError("no clusters are up")
-        self._claim = claim
         return claim

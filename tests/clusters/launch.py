@@ -94,6 +94,7 @@ class Launcher:
             ca_file=plane.certificates.authority.files.cert,
             audit_log=plane.audit_log,
             kubectl_program=self._found[programs.KUBECTL],
+            kubectl_cache=plane.folder / "kubectl-cache",
             control_plane=plane,
             table=self._table,
             nodes={node.site.name: node for node in nodes},

@@ -1,0 +1,51 @@
+"""What `--cluster` texts and keyword arguments mean."""
+
+import pytest
+
+from tests.clusters.spec import ClusterSpec, NodePool, SpecError, parse_cluster_spec
+
+
+def test_a_bare_name_is_a_control_plane_without_nodes() -> None:
+    assert parse_cluster_spec("tenant") == ClusterSpec("tenant")
+
+
+def test_gpus_count_for_real_nodes() -> None:
+    spec = parse_cluster_spec("gpu-a:real=2,gpus=4")
+    assert (spec.real_nodes, spec.gpus_per_real_node, spec.kwok) == (2, 4, None)
+
+
+def test_kwok_nodes_have_sizes_and_gpu_labels() -> None:
+    pool = parse_cluster_spec("gpu-b:kwok=4,gpus=2,cpu=8,memory=64Gi,pods=20").kwok
+    assert pool is not None
+    assert (pool.count, pool.cpu, pool.memory, pool.gpus, pool.pods) == (4, "8", "64Gi", 2, 20)
+    assert pool.labels["nvidia.com/gpu.count"] == "2"
+
+
+def test_nodes_without_gpus_have_no_gpu_labels() -> None:
+    pool = parse_cluster_spec("cpu:kwok=1,gpus=0").kwok
+    assert pool is not None
+    assert pool.labels == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("Upper", "DNS label"),
+        ("", "DNS label"),
+        ("a" * 32, "DNS label"),
+        ("x:real", "KEY=VALUE"),
+        ("x:real=", "KEY=VALUE"),
+        ("x:real=two", "not a number"),
+        ("x:real=-1", "negative"),
+        ("x:colour=red", "unknown option colour"),
+        ("x:cpu=4", "kwok=COUNT"),
+    ],
+)
+def test_nonsense_is_refused_with_the_reason(text: str, complaint: str) -> None:
+    with pytest.raises(SpecError, match=complaint):
+        parse_cluster_spec(text)
+
+
+def test_a_pool_has_at_least_one_node() -> None:
+    with pytest.raises(SpecError, match="count"):
+        NodePool(0)
