@@ -16,7 +16,6 @@ import msgspec
 from msgspec import Struct
 
 from vnode.backend import Reference, ReferenceKind, TokenKey
-from vnode.kube.types import JSON
 
 __all__ = ["ReferenceUse", "references", "token_key", "token_requests"]
 
@@ -109,7 +108,7 @@ class _Spec(Struct, rename="camel"):
 _SPEC = msgspec.json.Decoder(_Spec)
 
 
-def references(spec: bytes | Mapping[str, JSON]) -> frozenset[ReferenceUse]:
+def references(spec: bytes | Mapping[str, object]) -> frozenset[ReferenceUse]:
     """Every ConfigMap and Secret that a pod refers to.
 
     Image pull secrets count as optional: a kubelet starts a pod without them.
@@ -123,7 +122,7 @@ def references(spec: bytes | Mapping[str, JSON]) -> frozenset[ReferenceUse]:
     return frozenset(_uses(_read(spec)))
 
 
-def token_requests(spec: bytes | Mapping[str, JSON]) -> frozenset[TokenKey]:
+def token_requests(spec: bytes | Mapping[str, object]) -> frozenset[TokenKey]:
     """The ServiceAccount tokens that a pod mounts through projected volumes.
 
     Raises:
@@ -160,7 +159,7 @@ def token_key(*, volume: str, audience: str | None, expiration_seconds: int | No
     return TokenKey(audience or "", seconds)
 
 
-def _read(spec: bytes | Mapping[str, JSON]) -> _Spec:
+def _read(spec: bytes | Mapping[str, object]) -> _Spec:
     try:
         if isinstance(spec, Mapping):
             return msgspec.convert(spec, _Spec)

@@ -44,7 +44,9 @@ DEFAULT_DENIED_PREFIXES = (
 """Labels and annotations that only the cluster's overlay and the gang code set."""
 
 NEVER_TRAVEL = (
+    # ours
     "vnode.dev/",
+    "app.kubernetes.io/managed-by",
     "kubectl.kubernetes.io/last-applied-configuration",
     # would make a kubelet take the copy for a static pod's mirror
     "kubernetes.io/config.",
