@@ -27,6 +27,7 @@ from vnode.kubelet.metrics import KubeletMetrics
 from vnode.kubelet.pods import PodLocator, pod_list
 from vnode.kubelet.sessions import Sessions
 from vnode.kubelet.stream import StreamHandler
+from vnode.kubelet.takeover import NoAnswer
 from vnode.runtime.clock import Clock
 
 __all__ = ["KubeletServer", "ServingTLS"]
@@ -37,6 +38,7 @@ _IDLE_SECONDS = 90.0
 _MAX_REQUEST_LINE = 1 << 20
 """Bytes; an exec carries its whole command in the query, and the kubelet takes 1 MiB."""
 _MAX_HEADER = 32 << 10
+_CLIENT_LEFT = 499
 _LAST_SECONDS = 1.0
 """For handlers to end by themselves after everything was told to end."""
 
@@ -208,7 +210,7 @@ class KubeletServer:
         except AuthError as error:
             return text_answer(error.code, str(error))
         except ConnectionError:
-            raise  # The client left; the server knows what to do.
+            return NoAnswer(_CLIENT_LEFT)
         except Exception:
             log.exception("A kubelet API request failed", node=self._node, route=route.name)
             return text_answer(500, "internal error of the virtual node")

@@ -18,7 +18,7 @@ from vnode.kubelet.answers import relayed_code, status_answer
 from vnode.kubelet.pods import LocatedPod, LocateError, PodLocator, locate
 from vnode.kubelet.sessions import Session, Sessions, TooManySessions
 from vnode.kubelet.stream_query import InvalidStream, parse_stream_request
-from vnode.kubelet.takeover import TakenOver, take_over
+from vnode.kubelet.takeover import NoAnswer, take_over
 from vnode.runtime.clock import Clock
 
 __all__ = ["StreamHandler"]
@@ -99,7 +99,7 @@ class StreamHandler:
         asked: StreamRequest,
         key: ObjectKey,
         caller: Caller,
-    ) -> TakenOver:
+    ) -> NoAnswer:
         started = self._clock.monotonic()
         spliced = take_over(request, connection)
         session.close = spliced.close
@@ -116,4 +116,4 @@ class StreamHandler:
                 user=caller.name,
                 seconds=round(self._clock.monotonic() - started, 3),
             )
-        return TakenOver()
+        return NoAnswer(101)

@@ -17,14 +17,18 @@ from aiohttp.abc import AbstractStreamWriter
 from vnode.backend import SplicedConnection, UpgradedConnection
 from vnode.kubelet.stream_query import kept_headers
 
-__all__ = ["TakenOver", "take_over"]
+__all__ = ["NoAnswer", "take_over"]
 
 
-class TakenOver(web.StreamResponse):
-    """Stands for the answer that was already written; writes nothing and ends the connection."""
+class NoAnswer(web.StreamResponse):
+    """Stands for an answer that aiohttp must not write; ends the connection.
 
-    def __init__(self) -> None:
-        super().__init__(status=101)
+    `code` is for the books only: 101 for a tunnel, whose head `take_over` writes, or 499 for a
+    client that left.
+    """
+
+    def __init__(self, code: int) -> None:
+        super().__init__(status=code)
         self.force_close()
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
@@ -38,10 +42,10 @@ class TakenOver(web.StreamResponse):
 def take_over(request: web.BaseRequest, connection: UpgradedConnection) -> SplicedConnection:
     """Answer 101 and glue the client's connection to `connection`.
 
-    Afterwards the handler has to wait until the tunnel ends and return a `TakenOver`.
+    Afterwards the handler has to wait until the tunnel ends and return a `NoAnswer`.
 
     Raises:
-        ConnectionResetError: the client is gone; `connection` is aborted.
+        ConnectionResetError: one of the two sides is gone; both are closed.
     """
     transport = request.transport
     if not isinstance(transport, asyncio.Transport) or transport.is_closing():
@@ -49,13 +53,19 @@ def take_over(request: web.BaseRequest, connection: UpgradedConnection) -> Splic
         raise ConnectionResetError("the client left while its stream was being opened")
     protocol = request.protocol
     early, protocol._message_tail = protocol._message_tail, b""
-    transport.write(_head(connection))
-    spliced = connection.splice(transport, early=early)
+    # From here on aiohttp hears of this connection once, when its handler has ended.
+    transport.set_protocol(asyncio.Protocol())
+    request.task.add_done_callback(lambda _task: protocol.connection_lost(None))
     # aiohttp stops reading when much comes behind a WebSocket request's head.
     if not transport.is_reading():
         transport.resume_reading()
-    request.task.add_done_callback(lambda _task: protocol.connection_lost(None))
-    return spliced
+    transport.write(_head(connection))
+    try:
+        return connection.splice(transport, early=early)
+    except Exception as error:
+        connection.abort()
+        transport.abort()
+        raise ConnectionResetError("the connection below was cut when it was opened") from error
 
 
 def _head(connection: UpgradedConnection) -> bytes:

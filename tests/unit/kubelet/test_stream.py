@@ -1,12 +1,14 @@
 import asyncio
+import contextlib
 import dataclasses
 import json
 
 import pytest
 
 from tests.unit.kubelet.conftest import Kubelet, RawClient
-from tests.unit.kubelet.fakes import make_pod
+from tests.unit.kubelet.fakes import EchoUpgrade, make_pod
 from vnode.backend import StreamError, StreamVerb
+from vnode.kube.errors import Unreachable
 from vnode.kube.types import ObjectKey
 
 SPDY = (
@@ -212,6 +214,21 @@ async def test_a_backend_without_upgrades_is_a_clear_501(kubelet: Kubelet) -> No
     assert status == 501
     assert (await failure(client, headers))["message"] == "exec is not supported on this node"
     await client.close()
+
+
+async def test_a_tunnel_that_breaks_at_once_ends_the_clients_connection(
+    kubelet: Kubelet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(*_args: object, **_kwargs: object) -> None:
+        raise Unreachable("cut")
+
+    monkeypatch.setattr(EchoUpgrade, "splice", cut)
+    client = await kubelet.dial()
+    with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+        await client.open("POST", EXEC, *SPDY)
+        assert await client.reader.read() == b""
+    await client.close()
+    assert kubelet.backend.upgraded[0].aborted
 
 
 async def test_the_server_forgets_a_tunnelled_connection(kubelet: Kubelet) -> None:

@@ -7,6 +7,7 @@ import pytest
 from aiohttp.web_protocol import RequestHandler
 
 from tests.unit.kubelet.fakes import EchoUpgrade
+from vnode.kube.errors import Unreachable
 from vnode.kubelet.takeover import take_over
 
 
@@ -48,3 +49,14 @@ async def test_a_client_that_left_gets_nothing_and_the_connection_below_is_dropp
         take_over(make_request(None if gone else closing), connection)
     assert connection.aborted
     assert connection.tunnel is None
+
+
+async def test_a_connection_below_that_breaks_at_once_closes_both_sides() -> None:
+    transport = Mock(spec=asyncio.Transport)
+    transport.is_closing.return_value = False
+    connection = Mock(headers=[])
+    connection.splice.side_effect = Unreachable("cut")
+    with pytest.raises(ConnectionResetError):
+        take_over(make_request(transport), connection)
+    connection.abort.assert_called_once_with()
+    transport.abort.assert_called_once_with()
