@@ -81,6 +81,8 @@ from vnode.runtime.store import Change, Store
 
 T = TypeVar("T", bound=HasMetadata)
 
+_SAID_ALREADY = "Scheduled"
+"""The tenant's scheduler has said where the pod goes; which compute node it is, is not shown."""
 _SILENT_SECONDS = 45.0
 """Without any answer for so long the cluster counts as unreachable."""
 
@@ -182,7 +184,7 @@ class KubernetesBackend:
 
             return ReflectorSet(store, make)
 
-        partial, about_pods = PartialObject, "involvedObject.kind=Pod,type=Warning"
+        partial, about_pods = PartialObject, "involvedObject.kind=Pod"
         return (
             watch(PODS, Pod, self.pods, labels=ours),
             watch(CONFIG_MAPS, partial, self._config_maps, labels=ours, metadata_only=True),
@@ -279,7 +281,7 @@ class KubernetesBackend:
 
     def _event_changed(self, change: Change[Event]) -> None:
         event = change.new
-        if event is None or change.initial:
+        if event is None or change.initial or event.reason == _SAID_ALREADY:
             return
         about = ObjectKey(event.involved_object.namespace, event.involved_object.name)
         pod = self.pods.get(about)
