@@ -71,6 +71,11 @@ class AgentProcess:
                 env=environment,
             )
 
+    def ensure_running(self) -> None:
+        """Start it again if it does not run."""
+        if self._process is None or self._process.poll() is not None:
+            self.start()
+
     def stop(self) -> int:
         """Ask it to end (SIGTERM) and wait; returns the exit code."""
         return self._end(signal.SIGTERM)

@@ -1,0 +1,110 @@
+"""Clusters, an agent with the rights of deploy/, and a user, for all end-to-end tests.
+
+One tenant, two compute clusters of simulated nodes (`kwok-a`, `kwok-b`), and one with a real node
+where this machine can run containers (`gpu`). They are started once for the whole run. With
+CLUSTERS=existing the kubeconfigs that are given are used instead.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.agents import AgentProcess, Federation, join
+from tests.clusters import ClusterSpec, Harness, NodePool, can_run_containers
+from tests.e2e.user import User, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+KWOK = ("kwok-a", "kwok-b")
+REAL = "gpu"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Every test here waits for clusters; starting them counts towards the first one's time."""
+    for item in items:
+        if item.path.is_relative_to(os.path.dirname(__file__)):
+            item.add_marker(pytest.mark.timeout(240, func_only=True))
+
+
+@pytest.fixture(scope="session")
+def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
+    """Owner of all clusters of this run."""
+
+    def progress(text: str) -> None:
+        print(text, file=sys.__stderr__, flush=True)
+
+    with Harness(state=tmp_path_factory.mktemp("clusters") / "state", progress=progress) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def federation(harness: Harness, tmp_path_factory: pytest.TempPathFactory) -> Federation:
+    """A tenant joined to its compute clusters."""
+    specs = [ClusterSpec("tenant"), *(ClusterSpec(name, kwok=NodePool(4)) for name in KWOK)]
+    if can_run_containers()[0]:
+        specs.append(ClusterSpec(REAL, real_nodes=1))
+    clusters = harness.up(specs)
+    tenant = clusters.pop("tenant")
+    made = join(harness, tenant, clusters, directory=tmp_path_factory.mktemp("agent"))
+    _wait_for_policy(User(tenant))
+    return made
+
+
+def _wait_for_policy(user: User) -> None:
+    """A new admission policy takes a few seconds to act."""
+    probe = ("run", "probe", "--image=none", "--dry-run=server", "-o", "jsonpath={.spec}")
+    until(
+        lambda: "vnode.dev/provider" in user.kubectl(*probe, check=False),
+        "the tolerations policy acts",
+    )
+
+
+@pytest.fixture(scope="session")
+def session_agent(federation: Federation) -> Iterator[AgentProcess]:
+    """The one agent; tests take `agent`, which sees that it runs."""
+    with AgentProcess(federation) as process:
+        yield process
+
+
+@pytest.fixture
+def agent(session_agent: AgentProcess) -> AgentProcess:
+    """The agent, running and with its virtual nodes Ready."""
+    session_agent.ensure_running()
+    session_agent.wait_ready()
+    return session_agent
+
+
+@pytest.fixture
+def user(federation: Federation, agent: AgentProcess) -> Iterator[User]:
+    """A user of the tenant; what the test leaves in the namespace is removed."""
+    user = User(federation.tenant)
+    yield user
+    agent.ensure_running()
+    for kind in ("deployments", "daemonsets", "jobs", "statefulsets"):
+        user.kubectl("delete", kind, "--all", "--wait=false")
+    user.kubectl("delete", "pods", "--all", "--wait=false", "--grace-period=1")
+    user.kubectl("delete", "secrets", "--all", "--wait=false")
+    user.kubectl(
+        "delete", "configmaps", "--field-selector=metadata.name!=kube-root-ca.crt", "--wait=false"
+    )
+    until(lambda: not user.items("pods"), "the namespace is empty again", timeout=90)
+
+
+@pytest.fixture
+def gpu(federation: Federation) -> str:
+    """Name of the compute cluster with real containers."""
+    if REAL not in federation.computes:
+        pytest.skip(f"real containers cannot run here: {can_run_containers()[1]}")
+    return REAL
+
+
+@pytest.fixture
+def scratch(tmp_path: Path) -> Path:
+    """A folder for files of one test."""
+    return tmp_path

@@ -1,0 +1,108 @@
+"""A user of the tenant who has nothing but kubectl, and an onlooker in the compute clusters."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from tests.e2e.workloads import NAMESPACE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.clusters import Cluster
+
+BELOW = f"demo--{NAMESPACE}"
+
+
+class User:
+    """kubectl in one namespace of one cluster."""
+
+    def __init__(self, cluster: Cluster, namespace: str = NAMESPACE) -> None:
+        self.cluster = cluster
+        self.namespace = namespace
+
+    def kubectl(self, *args: str, **options: Any) -> str:
+        """Run kubectl in the namespace."""
+        return self.cluster.kubectl(f"--namespace={self.namespace}", *args, **options)
+
+    def apply(self, *objects: Any) -> None:
+        """Create or change objects."""
+        manifest = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
+        self.kubectl("apply", "-f", "-", input=json.dumps(manifest))
+
+    def get(self, kind: str, name: str) -> Any:
+        """One object, or None."""
+        text = self.kubectl("get", kind, name, "--ignore-not-found", "-o", "json")
+        return json.loads(text) if text.strip() else None
+
+    def items(self, kind: str, selector: str = "") -> list[Any]:
+        """All objects of a kind in the namespace."""
+        text = self.kubectl("get", kind, "-o", "json", f"--selector={selector}")
+        items: list[Any] = json.loads(text)["items"]
+        return items
+
+    def event_reasons(self, name: str) -> Counter[str]:
+        """How often each event reason was said about a pod."""
+        about = f"involvedObject.kind=Pod,involvedObject.name={name}"
+        text = self.kubectl("get", "events", "-o", "json", f"--field-selector={about}")
+        return Counter(e["reason"] for e in json.loads(text)["items"])
+
+    def wait_phase(self, name: str, phase: str, *, timeout: float = 40) -> Any:
+        """Wait until a pod has the phase; returns it."""
+
+        def reached() -> Any:
+            pod = self.get("pod", name)
+            return pod if pod and pod["status"].get("phase") == phase else None
+
+        return until(reached, f"pod {name} is {phase}", timeout=timeout)
+
+    def wait_gone(self, kind: str, name: str, *, timeout: float = 40) -> None:
+        """Wait until an object does not exist."""
+        until(lambda: self.get(kind, name) is None, f"{kind} {name} is gone", timeout=timeout)
+
+
+def until(done: Callable[[], Any], what: str, *, timeout: float = 40, every: float = 0.2) -> Any:
+    """Poll until `done` gives something true and return that; AssertionError after `timeout` s."""
+    deadline = time.monotonic() + timeout
+    while True:
+        found = done()
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"waited {timeout:g} s in vain until {what}"
+        time.sleep(every)
+
+
+def ours_below(cluster: Cluster) -> dict[str, int]:
+    """How many objects of ours exist in the compute namespace, by kind."""
+    found = {}
+    for kind in ("pods", "configmaps", "secrets"):
+        text = cluster.kubectl("get", kind, "-n", BELOW, "-l", "vnode.dev/tenant", "-o", "name")
+        found[kind] = len(text.split())
+    return found
+
+
+NOTHING = {"pods": 0, "configmaps": 0, "secrets": 0}
+
+
+def pods_created(cluster: Cluster) -> Counter[str]:
+    """From the API server's audit log: how often each pod name was created in our namespace."""
+    assert cluster.audit_log is not None
+    created: Counter[str] = Counter()
+    with cluster.audit_log.open() as log:
+        for line in log:
+            if '"create"' not in line or BELOW not in line:
+                continue
+            entry = json.loads(line)
+            ref = entry.get("objectRef", {})
+            about_pod = ref.get("resource") == "pods" and not ref.get("subresource")
+            if (
+                entry["verb"] == "create"
+                and about_pod
+                and ref.get("namespace") == BELOW
+                and entry.get("responseStatus", {}).get("code") == 201
+            ):
+                created[ref["name"]] += 1
+    return created

@@ -1,0 +1,74 @@
+"""Manifests that the end-to-end tests submit, as users would write them."""
+
+from typing import Any
+
+IMAGE = "docker.io/library/busybox:1.36"
+NAMESPACE = "team-a"
+CLUSTER_LABEL = "vnode.dev/cluster"
+
+
+def pod_spec(*, cluster: str, command: str = "sleep 3600", **fields: Any) -> dict[str, Any]:
+    """A pod spec with one busybox container `main`, to run in the named compute cluster."""
+    container = {
+        "name": "main",
+        "image": IMAGE,
+        "command": ["sh", "-c", command],
+        "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}},
+    }
+    container.update(fields.pop("container", {}))
+    return {
+        "nodeSelector": {CLUSTER_LABEL: cluster},
+        "terminationGracePeriodSeconds": 1,
+        "containers": [container],
+        **fields,
+    }
+
+
+def pod(name: str, *, cluster: str, labels: dict[str, str] | None = None, **spec: Any) -> Any:
+    """A bare pod."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": NAMESPACE, "labels": labels or {}},
+        "spec": pod_spec(cluster=cluster, **spec),
+    }
+
+
+def job(name: str, *, cluster: str, completions: int = 1, **spec: Any) -> Any:
+    """A Job whose pods all run at once."""
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {
+            "completions": completions,
+            "parallelism": completions,
+            "template": {"spec": pod_spec(cluster=cluster, restartPolicy="Never", **spec)},
+        },
+    }
+
+
+def deployment(name: str, *, replicas: int, spec: dict[str, Any]) -> Any:
+    """A Deployment of that pod spec."""
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": {"app": name}},
+            "template": {"metadata": {"labels": {"app": name}}, "spec": spec},
+        },
+    }
+
+
+def config_map(name: str, **data: str) -> Any:
+    """A ConfigMap."""
+    metadata = {"name": name, "namespace": NAMESPACE}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+
+
+def secret(name: str, **data: str) -> Any:
+    """An Opaque Secret with these values."""
+    metadata = {"name": name, "namespace": NAMESPACE}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data}
