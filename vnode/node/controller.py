@@ -3,7 +3,8 @@
 In: the Node as a watch of that one name shows it, the capacity of a `CapacitySource`, whether
 compute answers. Out: a Node that exists, is Ready and shows the newest capacity: created, or
 adopted if its providerID is ours; made again when somebody deletes it; patched when a field of ours
-differs. Never deleted. Bursts of changes become one write a second.
+differs. Never deleted. Bursts of changes become one write a second, lasting unrest of the capacity
+one in ten seconds.
 
 One `NodeController.run` task per virtual node owns all writes to its Node. API errors are retried
 for ever with capped backoff; a Node of that name that belongs to somebody else is left alone, said
@@ -25,7 +26,7 @@ from vnode.kube.errors import AlreadyExists, Conflict, Invalid, KubeError, NotFo
 from vnode.kube.resources import NODES
 from vnode.kube.types import UID, NodeName, ObjectKey
 from vnode.node.objects import Node
-from vnode.node.patches import metadata_patch, status_patch, taint_patch
+from vnode.node.patches import node_patch, taint_patch
 from vnode.node.spec import VirtualNode
 from vnode.node.status import Desired, new_node
 from vnode.node.timestamps import rfc3339
@@ -38,6 +39,9 @@ log = structlog.get_logger(__name__)
 
 WRITE_INTERVAL = 1.0
 """Seconds between two rounds of writes at least."""
+LONGEST_CAPACITY_INTERVAL = 10.0
+"""Seconds to which the time between two publications of a capacity that keeps changing grows: every
+controller and scheduler of the tenant cluster watches Nodes."""
 HEARTBEAT_INTERVAL = 300.0
 """Seconds after which condition heartbeats are renewed (the kubelet's nodeStatusReportFrequency).
 Liveness is the Lease's matter."""
@@ -92,7 +96,11 @@ class NodeController:
         self._key = ObjectKey("", node.name)
         self._nodes: Store[Node] = Store(f"node {node.name}")
         self._wake = asyncio.Event()
+        self._node_differs = False
         self._capacity: Capacity | None = None
+        self._capacity_differs = True
+        self._capacity_pace = Backoff(WRITE_INTERVAL, LONGEST_CAPACITY_INTERVAL, rng=rng)
+        self._publish_at = 0.0
         self._shown_reachable: bool | None = None
         self._heartbeat_at = 0.0
         self._created = 0
@@ -122,7 +130,7 @@ class NodeController:
             rng=self._rng,
         )
         self._nodes.subscribe(self._node_changed)
-        self._source.subscribe(self._wake.set)
+        self._source.subscribe(self._capacity_changed)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(reflector.run(), name=f"watch node {self._node.name}")
             await reflector.wait_synced()
@@ -130,12 +138,17 @@ class NodeController:
         raise AssertionError("unreachable")
 
     def _node_changed(self, _change: Change[Node]) -> None:
+        self._node_differs = True
+        self._wake.set()
+
+    def _capacity_changed(self) -> None:
+        self._capacity_differs = True
         self._wake.set()
 
     async def _serve(self) -> Never:
         retry = Backoff(0.25, LONGEST_RETRY, rng=self._rng)
         while True:
-            self._wake.clear()
+            self._node_differs = False
             try:
                 await self._reconcile()
             except (KubeError, NodeNameTaken) as error:
@@ -157,13 +170,16 @@ class NodeController:
         )
 
     async def _until_due(self) -> None:
-        while not self._wake.is_set():
-            if self._reachable() != self._shown_reachable:
+        while not self._node_differs and self._reachable() == self._shown_reachable:
+            due = self._heartbeat_at
+            if self._capacity_differs and self._source.synced:
+                due = min(due, self._publish_at)
+            left = due - self._clock.monotonic()
+            if left <= 0:
                 return
-            if self._clock.monotonic() >= self._heartbeat_at:
-                return
+            self._wake.clear()
             with suppress(TimeoutError):
-                async with asyncio.timeout(POLL_INTERVAL):
+                async with asyncio.timeout(min(left, POLL_INTERVAL)):
                     await self._wake.wait()
 
     async def _reconcile(self) -> None:
@@ -183,14 +199,24 @@ class NodeController:
         self._shown_reachable = desired.reachable
 
     def _desired(self) -> Desired:
-        if self._source.synced:
-            self._capacity = self._source.capacity()
+        self._take_capacity()
         return Desired(
             node=self._node,
             capacity=self._capacity,
             reachable=self._reachable(),
             now=rfc3339(self._clock.time() + self._client.clock_offset),
         )
+
+    def _take_capacity(self) -> None:
+        """Look at the capacity, unless it is too early after the last look."""
+        now = self._clock.monotonic()
+        if not (self._capacity_differs and self._source.synced) or now < self._publish_at:
+            return
+        if now > self._publish_at + LONGEST_CAPACITY_INTERVAL:  # it was quiet
+            self._capacity_pace.reset()
+        self._publish_at = now + self._capacity_pace.next()
+        self._capacity_differs = False
+        self._capacity = self._source.capacity()
 
     async def _create(self, desired: Desired) -> Node:
         try:
@@ -209,11 +235,9 @@ class NodeController:
         """Taint first: it keeps new pods away from a node whose compute side does not answer."""
         if (taints := taint_patch(current, desired)) is not None:
             current = await self._send(taints, PatchType.JSON)
-        if (metadata := metadata_patch(current, desired)) is not None:
-            current = await self._send(metadata, PatchType.STRATEGIC)
         heartbeat = self._clock.monotonic() >= self._heartbeat_at
-        if (status := status_patch(current, desired, heartbeat=heartbeat)) is not None:
-            await self._send(status, PatchType.STRATEGIC, subresource="status")
+        if (rest := node_patch(current, desired, heartbeat=heartbeat)) is not None:
+            await self._send(rest, PatchType.STRATEGIC, subresource="status")
         if heartbeat:
             self._heartbeat_done()
 

@@ -1,9 +1,10 @@
 """What to change so that an existing Node looks as desired: pure functions, None = nothing.
 
-In: the Node as the API server has it and a `Desired`. Out: three patches, each conditional on the
-Node's UID: `metadata_patch` (strategic merge), `taint_patch` (JSON patch, as the list is atomic: it
-carries our own taint only, and the resourceVersion) and `status_patch` (strategic merge). Labels,
-annotations, taints and conditions of users and other controllers are never in a patch.
+In: the Node as the API server has it and a `Desired`. Out: two patches, each conditional on the
+Node's UID: `taint_patch` (JSON patch, as the list is atomic: it carries our own taint only, and the
+resourceVersion) and `node_patch` (strategic merge; all the rest, as nodes/status takes labels and
+annotations too, which is how kubelets keep theirs). Labels, annotations, taints and conditions of
+users and other controllers are never in a patch.
 """
 
 from collections.abc import Mapping
@@ -27,24 +28,19 @@ from vnode.node.status import (
 )
 
 
-def metadata_patch(current: Node, desired: Desired) -> dict[str, JSON] | None:
-    """Labels and annotations, for a strategic-merge patch of the Node."""
-    metadata = current.metadata
-    published = pool_labels(desired)
-    before = _published(current)
-    keys = set(published)
-    wanted: dict[str, str | None] = {**published, **fixed_labels(desired)}
-    if desired.capacity is None:  # its labels are not known: those of last time stay
-        keys |= before
-    else:
-        wanted.update(dict.fromkeys(before - wanted.keys()))
-    notes = {**annotations(desired), PUBLISHED_LABELS_ANNOTATION: ",".join(sorted(keys))}
-    changes: dict[str, JSON] = {}
-    if labels := _changed(metadata.labels, wanted):
-        changes["labels"] = labels
-    if changed_notes := _changed(metadata.annotations, notes):
-        changes["annotations"] = changed_notes
-    return {"metadata": {"uid": metadata.uid, **changes}} if changes else None
+def node_patch(current: Node, desired: Desired, *, heartbeat: bool) -> dict[str, JSON] | None:
+    """Labels, annotations and status, for a strategic-merge patch of nodes/status.
+
+    `heartbeat` renews lastHeartbeatTime of all our conditions; otherwise it changes only with them.
+    """
+    metadata = _metadata_changes(current, desired)
+    status = _status_changes(current, desired, heartbeat=heartbeat)
+    if not metadata and not status:
+        return None
+    patch: dict[str, JSON] = {"metadata": {"uid": current.uid, **metadata}}
+    if status:
+        patch["status"] = status
+    return patch
 
 
 def taint_patch(current: Node, desired: Desired) -> list[JSON] | None:
@@ -76,11 +72,26 @@ def taint_patch(current: Node, desired: Desired) -> list[JSON] | None:
     ]
 
 
-def status_patch(current: Node, desired: Desired, *, heartbeat: bool) -> dict[str, JSON] | None:
-    """Status, for a strategic-merge patch of the Node's status.
+def _metadata_changes(current: Node, desired: Desired) -> dict[str, JSON]:
+    metadata = current.metadata
+    published = pool_labels(desired)
+    before = _published(current)
+    keys = set(published)
+    wanted: dict[str, str | None] = {**published, **fixed_labels(desired)}
+    if desired.capacity is None:  # its labels are not known: those of last time stay
+        keys |= before
+    else:
+        wanted.update(dict.fromkeys(before - wanted.keys()))
+    notes = {**annotations(desired), PUBLISHED_LABELS_ANNOTATION: ",".join(sorted(keys))}
+    changes: dict[str, JSON] = {}
+    if labels := _changed(metadata.labels, wanted):
+        changes["labels"] = labels
+    if changed_notes := _changed(metadata.annotations, notes):
+        changes["annotations"] = changed_notes
+    return changes
 
-    `heartbeat` renews lastHeartbeatTime of all our conditions; otherwise it changes only with them.
-    """
+
+def _status_changes(current: Node, desired: Desired, *, heartbeat: bool) -> dict[str, JSON]:
     changes: dict[str, JSON] = {}
     if desired.capacity is not None:
         wanted = resources(desired.capacity)
@@ -101,7 +112,7 @@ def status_patch(current: Node, desired: Desired, *, heartbeat: bool) -> dict[st
         changes["nodeInfo"] = plain(info)
     if current.status.declared_features != [*desired.node.declared_features]:
         changes["declaredFeatures"] = [*desired.node.declared_features]
-    return {"metadata": {"uid": current.uid}, "status": changes} if changes else None
+    return changes
 
 
 def _published(current: Node) -> set[str]:

@@ -110,9 +110,24 @@ def conditions(*, reachable: bool) -> tuple[NodeCondition, ...]:
         )
     rows = (
         ("Ready", "True", "KubeletReady", "the virtual kubelet is serving this node"),
-        ("MemoryPressure", "False", "KubeletHasSufficientMemory", "a virtual node has no memory"),
-        ("DiskPressure", "False", "KubeletHasNoDiskPressure", "a virtual node has no disk"),
-        ("PIDPressure", "False", "KubeletHasSufficientPID", "a virtual node has no processes"),
+        (
+            "MemoryPressure",
+            "False",
+            "KubeletHasSufficientMemory",
+            "memory is watched where the pods run",
+        ),
+        (
+            "DiskPressure",
+            "False",
+            "KubeletHasNoDiskPressure",
+            "disks are watched where the pods run",
+        ),
+        (
+            "PIDPressure",
+            "False",
+            "KubeletHasSufficientPID",
+            "processes are watched where the pods run",
+        ),
         ("NetworkUnavailable", "False", "NoRouteNeeded", "a virtual node needs no route"),
         (COMPUTE_REACHABLE, *compute),
     )

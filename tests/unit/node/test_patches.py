@@ -19,10 +19,15 @@ from tests.unit.node.builders import (
 )
 from vnode.backend import Capacity
 from vnode.kube.types import JSON
-from vnode.node.objects import Taint
-from vnode.node.patches import metadata_patch, status_patch, taint_patch
+from vnode.node.objects import Node, Taint
+from vnode.node.patches import node_patch, taint_patch
+from vnode.node.status import Desired
 
 Body = dict[str, JSON]
+
+
+def patch_of(node: Node, desired: Desired, *, heartbeat: bool = False) -> Body | None:
+    return node_patch(node, desired, heartbeat=heartbeat)
 
 
 def part(body: JSON, *keys: str) -> Body:
@@ -33,32 +38,33 @@ def part(body: JSON, *keys: str) -> Body:
 
 def test_a_node_as_desired_needs_no_patch() -> None:
     node, desired = make_node(), make_desired()
-    assert metadata_patch(node, desired) is None
+    assert patch_of(node, desired) is None
     assert taint_patch(node, desired) is None
-    assert status_patch(node, desired, heartbeat=False) is None
 
 
 def test_labels_and_annotations_of_users_are_in_no_patch() -> None:
     body = node_json()
     part(body, "metadata", "labels")["team"] = "blue"
     part(body, "metadata", "annotations")["note"] = "hands off"
-    patch = metadata_patch(decode_node(body), make_desired(make_virtual_node(port=1)))
+    patch = patch_of(
+        decode_node(body), make_desired(capacity=make_capacity(largest_free={"cpu": "1"}))
+    )
     assert patch == {
-        "metadata": {"uid": "uid-1", "annotations": {"vnode.dev/kubelet-port": "1"}},
+        "metadata": {"uid": "uid-1", "annotations": {"vnode.dev/largest-free": '{"cpu":"1"}'}},
     }
 
 
 def test_a_label_of_ours_that_somebody_changed_is_put_right() -> None:
     body = node_json()
     part(body, "metadata", "labels")["type"] = "other"
-    patch = metadata_patch(decode_node(body), make_desired())
+    patch = patch_of(decode_node(body), make_desired())
     assert patch == {"metadata": {"uid": "uid-1", "labels": {"type": "virtual-kubelet"}}}
 
 
 def test_a_pool_label_goes_when_the_pool_no_longer_shares_it() -> None:
     gpu = {"nvidia.com/gpu.product": "A100"}
     node = make_node(make_desired(capacity=make_capacity(gpu)))
-    patch = metadata_patch(node, make_desired())
+    patch = patch_of(node, make_desired())
     assert patch is not None
     assert part(patch, "metadata", "labels") == {"nvidia.com/gpu.product": None}
     assert part(patch, "metadata", "annotations") == {"vnode.dev/published-labels": ""}
@@ -66,20 +72,20 @@ def test_a_pool_label_goes_when_the_pool_no_longer_shares_it() -> None:
 
 def test_pool_labels_stay_while_the_capacity_is_unknown() -> None:
     node = make_node(make_desired(capacity=make_capacity({"gpu": "A100"})))
-    assert metadata_patch(node, make_desired(unknown_capacity=True)) is None
+    assert patch_of(node, make_desired(unknown_capacity=True)) is None
 
 
 def test_a_pool_label_never_replaces_a_label_that_every_virtual_node_has() -> None:
     imitation = make_capacity({"vnode.dev/cluster": "other", "type": "metal"})
-    assert metadata_patch(make_node(), make_desired(capacity=imitation)) is None
+    assert patch_of(make_node(), make_desired(capacity=imitation)) is None
 
 
 def test_the_largest_free_slots_become_an_annotation_and_go_again() -> None:
     desired = make_desired(capacity=make_capacity(largest_free={"nvidia.com/gpu": "8", "cpu": "9"}))
-    patch = metadata_patch(make_node(), desired)
+    patch = patch_of(make_node(), desired)
     text = '{"cpu":"9","nvidia.com/gpu":"8"}'
     assert part(patch, "metadata", "annotations") == {"vnode.dev/largest-free": text}
-    patch = metadata_patch(make_node(desired), make_desired())
+    patch = patch_of(make_node(desired), make_desired())
     assert part(patch, "metadata", "annotations") == {"vnode.dev/largest-free": None}
 
 
@@ -120,7 +126,7 @@ def test_a_provider_taint_that_a_user_removed_stays_away(reachable: bool) -> Non
 def test_only_changed_quantities_travel_and_lost_ones_are_nulled() -> None:
     before = Capacity(allocatable={"cpu": "64", "memory": "1Gi", "nvidia.com/gpu": "8"})
     after = make_capacity(cpu="32", memory="1024Mi")
-    patch = status_patch(
+    patch = patch_of(
         make_node(make_desired(capacity=before)), make_desired(capacity=after), heartbeat=False
     )
     change = {"cpu": "32", "nvidia.com/gpu": None}
@@ -131,14 +137,14 @@ def test_only_changed_quantities_travel_and_lost_ones_are_nulled() -> None:
 
 
 def test_the_published_capacity_stays_while_it_is_unknown() -> None:
-    assert status_patch(make_node(), make_desired(unknown_capacity=True), heartbeat=False) is None
+    assert patch_of(make_node(), make_desired(unknown_capacity=True)) is None
 
 
 def test_a_condition_keeps_its_transition_time_until_its_status_changes() -> None:
     body = node_json()
     conditions = cast("list[Body]", part(body, "status")["conditions"])
     conditions[0]["message"] = "posted by somebody else"
-    patch = status_patch(decode_node(body), make_desired(), heartbeat=False)
+    patch = patch_of(decode_node(body), make_desired())
     (ready,) = cast("list[Body]", part(patch, "status")["conditions"])
     assert ready["type"] == "Ready"
     assert (ready["lastTransitionTime"], ready["lastHeartbeatTime"]) == (THEN, NOW)
@@ -148,13 +154,13 @@ def test_a_ready_condition_that_the_lifecycle_controller_made_unknown_is_put_rig
     body = node_json()
     conditions = cast("list[Body]", part(body, "status")["conditions"])
     conditions[0].update(status="Unknown", reason="NodeStatusUnknown")
-    patch = status_patch(decode_node(body), make_desired(), heartbeat=False)
+    patch = patch_of(decode_node(body), make_desired())
     (ready,) = cast("list[Body]", part(patch, "status")["conditions"])
     assert (ready["status"], ready["lastTransitionTime"]) == ("True", NOW)
 
 
 def test_an_unreachable_compute_side_leaves_the_node_ready() -> None:
-    patch = status_patch(make_node(), make_desired(reachable=False), heartbeat=False)
+    patch = patch_of(make_node(), make_desired(reachable=False))
     (condition,) = cast("list[Body]", part(patch, "status")["conditions"])
     assert (condition["type"], condition["status"]) == ("vnode.dev/ComputeReachable", "False")
 
@@ -163,7 +169,7 @@ def test_a_heartbeat_renews_all_our_conditions_and_no_others() -> None:
     body = node_json()
     conditions = cast("list[JSON]", part(body, "status")["conditions"])
     conditions.append({"type": "KernelDeadlock", "status": "False"})
-    patch = status_patch(decode_node(body), make_desired(), heartbeat=True)
+    patch = patch_of(decode_node(body), make_desired(), heartbeat=True)
     renewed = cast("list[Body]", part(patch, "status")["conditions"])
     assert {c["lastHeartbeatTime"] for c in renewed} == {NOW}
     assert {c["lastTransitionTime"] for c in renewed} == {THEN}
@@ -172,7 +178,7 @@ def test_a_heartbeat_renews_all_our_conditions_and_no_others() -> None:
 
 def test_a_takeover_by_another_replica_rewrites_address_and_port_only() -> None:
     desired = make_desired(make_virtual_node(address="10.0.0.8", port=10251))
-    patch = status_patch(make_node(), desired, heartbeat=False)
+    patch = patch_of(make_node(), desired)
     assert part(patch, "status") == {
         "addresses": [
             {"type": "InternalIP", "address": "10.0.0.8"},
@@ -196,7 +202,7 @@ def test_label_patches_converge_and_never_touch_what_we_did_not_publish(
     foreign = {key: value for key, value in users.items() if key not in labels}
     labels.update(foreign)
     desired = make_desired(capacity=make_capacity(new))
-    patch = metadata_patch(decode_node(body), desired) or {"metadata": {}}
+    patch = patch_of(decode_node(body), desired) or {"metadata": {}}
     for section in ("labels", "annotations"):
         target = part(body, "metadata", section)
         for key, value in cast("Body", part(patch, "metadata").get(section, {})).items():
@@ -204,15 +210,15 @@ def test_label_patches_converge_and_never_touch_what_we_did_not_publish(
                 del target[key]
             else:
                 target[key] = value
-    assert metadata_patch(decode_node(body), desired) is None
+    assert patch_of(decode_node(body), desired) is None
     for key in foreign.keys() - new.keys():
         assert labels[key] == foreign[key]
 
 
 def test_patches_are_json() -> None:
     for patch in (
-        metadata_patch(make_node(), make_desired(capacity=make_capacity({"a": "b"}))),
+        patch_of(make_node(), make_desired(capacity=make_capacity({"a": "b"}))),
         taint_patch(make_node(), make_desired(reachable=False)),
-        status_patch(make_node(), make_desired(reachable=False), heartbeat=True),
+        patch_of(make_node(), make_desired(reachable=False), heartbeat=True),
     ):
         assert msgspec.json.encode(patch)
