@@ -67,6 +67,10 @@ class AdminClient:
         kind = "application/strategic-merge-patch+json"
         return self._call("PATCH", path, json.dumps(body).encode(), kind)
 
+    def delete(self, path: str) -> None:
+        """DELETEs an object."""
+        self._call("DELETE", path, b"", "application/json")
+
     def _call(self, method: str, path: str, body: bytes, content_type: str) -> Any:
         try:
             status, answer = self._exchange(method, path, body, content_type)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.clusters import pki
+from tests.clusters import kwok, pki
 from tests.clusters.errors import CommandError, UnsupportedError
 from tests.clusters.node import KUBELET
 
@@ -117,6 +117,9 @@ class Cluster:
         owner, name = self._owner_and_name(component)
         if name == KUBELET and owner in self.nodes:
             self.nodes[owner].restart_kubelet()
+            return
+        if name == kwok.NAME and self.control_plane:
+            kwok.restart(self.control_plane, table)
             return
         record = table.restart(owner, name)
         if self.control_plane and component == "etcd":

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 NAME = "kwok"
 _STAGES = Path(__file__).with_name("kwok-stages.yaml")
 _MANAGED = {"kwok.x-k8s.io/node": "fake"}
+_LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 _READY_TIMEOUT = 60.0
 
 
@@ -35,7 +36,7 @@ def start(
 ) -> None:
     """Starts kwok and creates the pool's nodes; returns when all of them are Ready."""
     record = _spawn(control_plane, program=program, port=ports.take(), table=table)
-    names = {f"{control_plane.name}-kwok-{number}" for number in range(pool.count)}
+    names = {f"{_node_prefix(control_plane)}{number}" for number in range(pool.count)}
     with control_plane.client() as client:
         for name in sorted(names):
             client.create("/api/v1/nodes", node_object(name, pool))
@@ -50,6 +51,21 @@ def start(
             watch=record,
             timeout=_READY_TIMEOUT,
         )
+
+
+def restart(control_plane: ControlPlane, table: ProcessTable) -> None:
+    """Starts a stopped kwok; at once it runs pods again.
+
+    Every kwok calls itself another name, and would wait until the Leases of its predecessor have
+    run out; that one is dead for certain, so they are removed.
+    """
+    if table.get(control_plane.name, NAME).identity.alive():
+        return
+    with control_plane.client() as client:
+        for lease in client.get(_LEASES)["items"]:
+            if lease["metadata"]["name"].startswith(_node_prefix(control_plane)):
+                client.delete(f"{_LEASES}/{lease['metadata']['name']}")
+    table.restart(control_plane.name, NAME)
 
 
 def node_object(name: str, pool: NodePool) -> dict[str, Any]:
@@ -85,6 +101,10 @@ def node_object(name: str, pool: NodePool) -> dict[str, Any]:
             },
         },
     }
+
+
+def _node_prefix(control_plane: ControlPlane) -> str:
+    return f"{control_plane.name}-kwok-"
 
 
 def _spawn(control_plane: ControlPlane, *, program: Path, port: int, table: ProcessTable) -> Record:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from tests.clusters import host, images, kwok, network, programs
 from tests.clusters.cluster import Cluster
 from tests.clusters.control_plane import COMPONENTS, ControlPlane
-from tests.clusters.node import Node, NodeSite
+from tests.clusters.node import Node
+from tests.clusters.node_config import NodeSite
 from tests.clusters.slots import LOOPBACK, Claim, PortAllocator
 from tests.clusters.spec import gpu_labels
 

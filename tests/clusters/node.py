@@ -12,53 +12,30 @@ from __future__ import annotations
 
 import contextlib
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.clusters import cgroups, images, packages, pki
+from tests.clusters import cgroups, packages, pki
 from tests.clusters.api import is_usable
-from tests.clusters.errors import CommandError, UnsupportedError
+from tests.clusters.errors import CommandError
 from tests.clusters.host import run
+from tests.clusters.node_config import cni_config, containerd_config, kubelet_config
 from tests.clusters.processes import Record, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tests.clusters.control_plane import ControlPlane
+    from tests.clusters.node_config import NodeSite
     from tests.clusters.processes import ProcessTable
 
 KUBELET = "kubelet"
 CONTAINERD = "containerd"
 _START_TIMEOUT = 90.0
-_LONGEST_SOCKET = 107  # bytes in a sockaddr_un
-_MOST_PODS = 200
 _SHIM_SOCKETS = Path("/run/containerd/s")
 _CNI_RESULTS = Path("/var/lib/cni/results")
 _LOG_LINKS = Path("/var/log/containers")
 _LONG_AGO = "1970-01-01T00:00:00Z"
-
-
-@dataclass(frozen=True)
-class NodeSite:
-    """Where a node lives: decided before anything is started."""
-
-    name: str
-    folder: Path
-    namespace: Path
-    address: str
-    pod_cidr: str
-    cgroup: str
-
-    def __post_init__(self) -> None:
-        longest = self.folder / "kubelet" / "device-plugins" / "kubelet.sock"
-        if len(str(longest)) > _LONGEST_SOCKET:
-            raise UnsupportedError(f"{longest} is too long a socket path; choose another state")
-
-    @property
-    def socket(self) -> Path:
-        """containerd's socket."""
-        return self.folder / "run" / "containerd.sock"
 
 
 class Node:
@@ -196,105 +173,6 @@ class Node:
             stage=stage,
             log=self.site.folder / "logs" / f"{name}.log",
         )
-
-
-def containerd_config(folder: Path, socket: Path, cni: Path) -> str:
-    """Configuration version 2, which containerd 1.x and 2.x both read."""
-    return f"""\
-version = 2
-root = "{folder}/containerd"
-state = "{folder}/run/state"
-disabled_plugins = ["io.containerd.nri.v1.nri", "io.containerd.internal.v1.tracing"]
-[grpc]
-  address = "{socket}"
-[plugins."io.containerd.internal.v1.opt"]
-  path = "{folder}/opt"
-[plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "{images.PAUSE}"
-  disable_tcp_service = true
-  disable_apparmor = true
-  restrict_oom_score_adj = true  # a lower score than our own needs CAP_SYS_RESOURCE
-  netns_mounts_under_state_dir = true
-  [plugins."io.containerd.grpc.v1.cri".containerd]
-    default_runtime_name = "runc"
-    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
-      runtime_type = "io.containerd.runc.v2"
-      [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
-        SystemdCgroup = false
-        Root = "{folder}/run/runc"
-  [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "{cni}"
-    conf_dir = "{folder}/cni"
-"""
-
-
-def cni_config(site: NodeSite) -> dict[str, Any]:
-    """Pods on a bridge of the node, no address translation, host ports."""
-    return {
-        "cniVersion": "1.0.0",
-        "name": site.namespace.name,
-        "plugins": [
-            {
-                "type": "bridge",
-                "bridge": "cni0",
-                "isGateway": True,
-                "ipMasq": False,
-                "hairpinMode": True,
-                "ipam": {
-                    "type": "host-local",
-                    "dataDir": str(site.folder / "cni-addresses"),
-                    "ranges": [[{"subnet": site.pod_cidr}]],
-                    "routes": [{"dst": "0.0.0.0/0"}],
-                },
-            },
-            {"type": "portmap", "capabilities": {"portMappings": True}, "snat": True},
-        ],
-    }
-
-
-def kubelet_config(
-    site: NodeSite, *, ca_file: Path, serving: pki.Pair, dns_address: str
-) -> dict[str, Any]:
-    """https://kubernetes.io/docs/reference/config-api/kubelet-config.v1beta1/"""
-    folder = site.folder
-    return {
-        "apiVersion": "kubelet.config.k8s.io/v1beta1",
-        "kind": "KubeletConfiguration",
-        "address": site.address,
-        "healthzBindAddress": "127.0.0.1",
-        "readOnlyPort": 0,
-        "authentication": {
-            "anonymous": {"enabled": False},
-            "webhook": {"enabled": True},
-            "x509": {"clientCAFile": str(ca_file)},
-        },
-        "authorization": {"mode": "Webhook"},
-        "tlsCertFile": str(serving.cert),
-        "tlsPrivateKeyFile": str(serving.key),
-        "clusterDomain": "cluster.local",
-        "clusterDNS": [dns_address],
-        "resolvConf": str(folder / "resolv.conf"),
-        "containerRuntimeEndpoint": f"unix://{site.socket}",
-        "cgroupDriver": "cgroupfs",
-        "cgroupRoot": f"/{site.cgroup}",
-        "failCgroupV1": False,
-        "enforceNodeAllocatable": [],
-        "failSwapOn": False,
-        "oomScoreAdj": 0,  # a negative one needs CAP_SYS_RESOURCE
-        "podLogsDir": str(folder / "pod-logs"),
-        "volumePluginDir": str(folder / "plugins"),
-        "maxPods": _MOST_PODS,
-        "serializeImagePulls": False,
-        # Nodes share one machine: what others use must not evict pods, or collect images that
-        # nobody could pull again.
-        "evictionHard": {
-            "memory.available": "100Mi",
-            "nodefs.available": "1%",
-            "imagefs.available": "1%",
-        },
-        "imageGCHighThresholdPercent": 100,
-        "imageGCLowThresholdPercent": 99,
-    }
 
 
 def last_heartbeat(node: dict[str, Any]) -> str:

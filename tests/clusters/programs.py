@@ -178,10 +178,11 @@ def _installed_kubectl() -> Path | None:
             timeout=20,
             check=True,
         )
-        version = json.loads(done.stdout)["clientVersion"]
-        number = (int(version["major"]), int(re.match(r"\d+", version["minor"])[0]))  # type: ignore[index]
-    except (subprocess.SubprocessError, ValueError, KeyError, TypeError):
+        version = json.loads(done.stdout)["clientVersion"]["gitVersion"]
+    except (subprocess.SubprocessError, ValueError, KeyError):
         return None
+    found = re.match(r"v(\d+)\.(\d+)", version)
+    number = (int(found[1]), int(found[2])) if found else (0, 0)
     return Path(path) if number >= _OLDEST_KUBECTL else None
 
 

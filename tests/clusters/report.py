@@ -6,21 +6,29 @@ import os
 import re
 from pathlib import Path
 
-from tests.clusters.processes import ProcessTable
+from tests.clusters.processes import ProcessTable, find_marked
 
 
 def process_table(state: Path) -> str:
-    """One line per process that the harness of this state folder started, and their sum."""
+    """One line per process that the harness of this state folder started, and their sum.
+
+    Lines without an owner are children that outlive their parents: one shim per pod.
+    """
     lines = [f"{'OWNER':16} {'PROCESS':26} {'PID':>8} {'MEMORY':>9} {'CPU':>9}"]
     memory = 0
+    known = set()
     for record in reversed(ProcessTable(state).records()):
         pid = record.identity.pid
-        used = _usage(pid) if record.identity.alive() else None
-        if used is None:
+        known.add(pid)
+        if record.identity.alive() and (used := _usage(pid)):
+            memory += used[0]
+            lines.append(_line(record.owner, record.name, pid, used))
+        else:
             lines.append(f"{record.owner:16} {record.name:26} {pid:8} {'ended':>9}")
-            continue
-        memory += used[0]
-        lines.append(f"{record.owner:16} {record.name:26} {pid:8} {used[0]:5} MiB {used[1]:7.1f} s")
+    for pid in sorted({identity.pid for identity in find_marked(state)} - known):
+        if used := _usage(pid):
+            memory += used[0]
+            lines.append(_line("", _command(pid), pid, used))
     lines.append(f"{'':16} {'sum':26} {'':8} {memory:5} MiB")
     return "\n".join(lines)
 

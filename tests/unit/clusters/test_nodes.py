@@ -8,7 +8,8 @@ import pytest
 from tests.clusters.api import is_usable
 from tests.clusters.errors import UnsupportedError
 from tests.clusters.kwok import node_object
-from tests.clusters.node import NodeSite, cni_config, kubelet_config, last_heartbeat
+from tests.clusters.node import last_heartbeat
+from tests.clusters.node_config import NodeSite, cni_config, kubelet_config
 from tests.clusters.pki import Pair
 from tests.clusters.spec import NodePool
 
