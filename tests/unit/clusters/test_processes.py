@@ -127,9 +127,9 @@ def test_an_unrecorded_process_is_found_by_its_mark(table: ProcessTable, tmp_pat
 
 def test_waiting_ends_when_the_process_does(table: ProcessTable, tmp_path: Path) -> None:
     log = tmp_path / "p.log"
-    command = ["sh", "-c", "echo broken; exit 1"]
+    command = ["sh", "-c", "echo broken; sleep 0.3; exit 1"]
+    record = table.spawn("tenant", "p", command, stage=Stage.ETCD, log=log)
     with pytest.raises(StartError, match="broken"):
-        record = table.spawn("tenant", "p", command, stage=Stage.ETCD, log=log)
         table.wait_until("cluster", lambda: False, watch=record, timeout=5)
 
 
