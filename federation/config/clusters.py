@@ -163,22 +163,23 @@ class PodPolicyConfig(Section):
     allow: tuple[HostAccess, ...] = ()
     """Host features that pods may use; all others are rejected."""
     passthrough: tuple[LabelKey, ...] = ()
-    """Label keys of nodeSelector, affinity and topology terms that travel as they are."""
+    """Keys of node labels, taints and topologies that mean the same in both clusters: selectors,
+    affinity terms and tolerations with them travel as they are."""
     scheduling_keys: tuple[LabelKey, ...] = ()
     """Label keys that annotation vnode.dev/compute-scheduling may use."""
     deny_prefixes: tuple[str, ...] | None = None
     """Labels and annotations with these prefixes do not travel. null: the built-in list;
-    a list replaces it (vnode.dev/ never travels)."""
+    a list replaces it (vnode.dev/ never travels). `*` stands for anything but a slash."""
     priority_classes: Mapping[ObjectName, ObjectName] = Field(default_factory=dict)
-    """Tenant PriorityClass -> compute PriorityClass; classes that are not listed are dropped."""
+    """Tenant PriorityClass -> compute PriorityClass; others run with the compute default."""
     runtime_classes: Mapping[ObjectName, ObjectName] = Field(default_factory=dict)
-    """Tenant RuntimeClass -> compute RuntimeClass."""
+    """Tenant RuntimeClass -> compute RuntimeClass; pods with others are rejected."""
     scheduler_names: Mapping[str, str] = Field(default_factory=dict)
-    """schedulerName in the tenant -> schedulerName in the compute cluster."""
-    expose_host_ip: bool = Field(default=False)
+    """schedulerName in the tenant -> in the compute cluster; others get the compute default."""
+    expose_host_ip: bool = False
     """true: pods see the compute node's address as status.hostIP."""
     pvc: PvcMode = PvcMode.NONE
-    """none: pods with claims wait with an event; shared: the claim exists below by that name."""
+    """none: pods with claims are rejected; shared: the claim exists below by that name."""
     overlay: OverlayConfig = OverlayConfig()
 
 

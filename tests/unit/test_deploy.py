@@ -1,0 +1,313 @@
+"""The manifests: consistent with each other and the configuration, and no right too many."""
+
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+
+from federation.backends.kubernetes.translate.names import (
+    LABEL_TENANT,
+    NamespaceMapping,
+    NamespaceMode,
+)
+from federation.config import load_config
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+FILES = sorted(DEPLOY.rglob("*.yaml"))
+OPTIONAL = {"capacity-nodes.yaml", "rbac-all-namespaces.yaml"}
+CONFIG = load_config(DEPLOY / "tenant/config.yaml")
+
+
+def relative(path: Path) -> str:
+    return str(path.relative_to(DEPLOY))
+
+
+@cache
+def documents(path: Path) -> list[dict[str, object]]:
+    return list(yaml.load_all(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader))
+
+
+def objects(folder: str, kind: str, *, optional: bool = False) -> list[dict[str, object]]:
+    """Objects of a kind below a folder of deploy/."""
+    return [
+        found
+        for path in sorted((DEPLOY / folder).rglob("*.yaml"))
+        if optional or path.name not in OPTIONAL
+        for found in documents(path)
+        if found.get("kind") == kind
+    ]
+
+
+def at(value: object, *path: str | int) -> object:
+    """The value at a path of keys and indexes; None where there is none."""
+    for step in path:
+        if isinstance(value, dict):
+            value = value.get(step)
+        elif isinstance(value, list) and isinstance(step, int) and step < len(value):
+            value = value[step]
+        else:
+            return None
+    return value
+
+
+def items(value: object, *path: str | int) -> list[object]:
+    found = at(value, *path)
+    assert isinstance(found, list), path
+    return found
+
+
+def names(found: list[dict[str, object]]) -> set[object]:
+    return {at(each, "metadata", "name") for each in found}
+
+
+def rules() -> list[object]:
+    """Every rule, named by folder and role."""
+    return [
+        pytest.param(rule, id=f"{folder}-{at(role, 'metadata', 'name')}-{number}")
+        for folder in ("tenant", "compute")
+        for kind in ("Role", "ClusterRole")
+        for role in objects(folder, kind, optional=True)
+        for number, rule in enumerate(items(role, "rules"))
+    ]
+
+
+def bindings() -> list[dict[str, object]]:
+    return [
+        binding
+        for folder in ("tenant", "compute")
+        for kind in ("RoleBinding", "ClusterRoleBinding")
+        for binding in objects(folder, kind, optional=True)
+    ]
+
+
+@pytest.mark.parametrize("path", FILES, ids=relative)
+def test_every_document_has_a_kind_and_a_name(path: Path) -> None:
+    if path.name in ("kustomization.yaml", "config.yaml"):
+        return
+    for document in documents(path):
+        assert document["apiVersion"]
+        assert document["kind"]
+        assert at(document, "metadata", "name")
+
+
+@pytest.mark.parametrize("path", FILES, ids=relative)
+def test_every_file_is_used_or_optional(path: Path) -> None:
+    """A kustomization lists its folder's files; optional ones are applied by hand."""
+    if path.name == "kustomization.yaml":
+        return
+    (kustomization,) = documents(path.parent / "kustomization.yaml")
+    listed = items(kustomization, "resources")
+    generated = at(kustomization, "configMapGenerator", 0, "files") or []
+    assert isinstance(generated, list)
+
+    assert (path.name in [*listed, *generated]) is (path.name not in OPTIONAL)
+
+
+class TestRights:
+    @pytest.mark.parametrize("rule", rules())
+    def test_nothing_is_granted_by_a_wildcard(self, rule: object) -> None:
+        for field in ("apiGroups", "resources", "verbs"):
+            assert "*" not in items(rule, field)
+
+    @pytest.mark.parametrize("rule", rules())
+    def test_no_right_leads_to_more_rights(self, rule: object) -> None:
+        dangerous = {"escalate", "bind", "impersonate", "approve", "sign", "deletecollection"}
+
+        assert dangerous.isdisjoint(items(rule, "verbs"))
+
+    def test_only_our_own_roles_are_bound_and_only_to_our_own_accounts(self) -> None:
+        own = {
+            name
+            for kind in ("Role", "ClusterRole")
+            for folder in ("tenant", "compute")
+            for name in names(objects(folder, kind, optional=True))
+        }
+        accounts = names(objects("tenant", "ServiceAccount")) | names(
+            objects("compute", "ServiceAccount")
+        )
+
+        for binding in bindings():
+            assert at(binding, "roleRef", "name") in own
+            (subject,) = items(binding, "subjects")
+            assert at(subject, "kind") == "ServiceAccount"
+            assert at(subject, "namespace") == "vnode-system"
+            assert at(subject, "name") in accounts
+
+    def test_in_compute_clusters_nothing_is_granted_cluster_wide(self) -> None:
+        assert objects("compute", "ClusterRole") == []
+        assert objects("compute", "ClusterRoleBinding") == []
+
+    def test_secrets_of_the_tenant_are_read_in_listed_namespaces_only(self) -> None:
+        (cluster_wide,) = objects("tenant", "ClusterRoleBinding")
+        role = at(cluster_wide, "roleRef", "name")
+        (granted,) = [r for r in objects("tenant", "ClusterRole") if names([r]) == {role}]
+        resources = {name for rule in items(granted, "rules") for name in items(rule, "resources")}
+
+        assert resources == {
+            "nodes", "nodes/status", "namespaces", "tokenreviews", "subjectaccessreviews",
+        }  # fmt: skip
+
+    @pytest.mark.parametrize(
+        "path",
+        [path for path in FILES if any("rules" in each for each in documents(path))],
+        ids=relative,
+    )
+    def test_every_right_says_why(self, path: Path) -> None:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        starts = [number for number, line in enumerate(lines) if line.startswith("- apiGroups:")]
+
+        assert starts
+        for number in starts:
+            assert lines[number - 1].startswith("#"), f"{path.name}:{number + 1}"
+
+
+class TestCompute:
+    def test_every_tenant_namespace_has_its_compute_namespace(self) -> None:
+        mapping = NamespaceMapping(tenant=CONFIG.tenant.name, mode=NamespaceMode.PREFIX)
+        folders = {
+            at(document, "namespace")
+            for path in DEPLOY.glob("compute/*/kustomization.yaml")
+            for document in documents(path)
+        } - {None}
+
+        assert folders == {mapping.below(namespace) for namespace in CONFIG.tenant.namespaces}
+
+    def test_a_namespace_folder_is_called_like_its_namespace(self) -> None:
+        (compute,) = documents(DEPLOY / "compute/kustomization.yaml")
+        listed = [str(entry) for entry in items(compute, "resources") if "--" in str(entry)]
+
+        assert len(listed) == len(CONFIG.tenant.namespaces)
+        for entry in listed:
+            (overlay,) = documents(DEPLOY / "compute" / entry / "kustomization.yaml")
+            assert overlay["namespace"] == entry
+            assert overlay["resources"] == ["../tenant-namespace"]
+
+    def test_the_namespace_carries_the_tenant_and_the_pod_security_level(self) -> None:
+        (namespace,) = documents(DEPLOY / "compute/tenant-namespace/namespace.yaml")
+        labels = at(namespace, "metadata", "labels")
+
+        assert at(labels, LABEL_TENANT) == CONFIG.tenant.name
+        assert at(labels, "pod-security.kubernetes.io/enforce") == "baseline"
+
+    def test_the_quota_holds_500_pods_of_a_tenth_of_a_cpu(self) -> None:
+        (quota,) = objects("compute", "ResourceQuota")
+        (limits,) = objects("compute", "LimitRange")
+        hard = at(quota, "spec", "hard")
+
+        assert int(str(at(hard, "pods"))) >= 500
+        assert int(str(at(hard, "requests.cpu"))) >= 50
+        # A quota of these refuses pods without requests, unless they get default ones.
+        assert at(limits, "spec", "limits", 0, "defaultRequest", "cpu")
+        assert at(limits, "spec", "limits", 0, "defaultRequest", "memory")
+
+    def test_the_network_is_closed_but_for_the_own_namespace_dns_and_the_outside(self) -> None:
+        (policy,) = objects("compute", "NetworkPolicy")
+        outside = items(policy, "spec", "egress", -1, "to")
+        excepted = {net for peer in outside for net in items(peer, "ipBlock", "except")}
+
+        assert items(policy, "spec", "policyTypes") == ["Ingress", "Egress"]
+        assert items(policy, "spec", "ingress") == [{"from": [{"podSelector": {}}]}]
+        assert {"169.254.0.0/16", "100.64.0.0/10", "10.0.0.0/8"} <= excepted
+
+    def test_pods_reach_the_api_server_that_the_configuration_names(self) -> None:
+        (policy,) = objects("compute", "NetworkPolicy")
+        host, port = CONFIG.tenant.api_server.host, CONFIG.tenant.api_server.port
+
+        assert {
+            "to": [{"ipBlock": {"cidr": f"{host}/32"}}],
+            "ports": [{"protocol": "TCP", "port": port}],
+        } in items(policy, "spec", "egress")
+
+
+class TestTenant:
+    def test_namespaces_of_configuration_labels_and_rights_agree(self) -> None:
+        configured = set(CONFIG.tenant.namespaces)
+        enabled = {
+            at(namespace, "metadata", "name")
+            for namespace in objects("tenant", "Namespace")
+            if at(namespace, "metadata", "labels", "vnode.dev/virtual-nodes") == "enabled"
+        }
+        granted = {
+            at(binding, "metadata", "namespace")
+            for binding in objects("tenant", "RoleBinding")
+            if at(binding, "roleRef", "name") == "vnode-namespace"
+        }
+
+        assert configured == enabled == granted
+
+    def test_every_kubeconfig_of_the_configuration_is_mounted(self) -> None:
+        (deployment,) = objects("tenant", "Deployment")
+        spec = at(deployment, "spec", "template", "spec")
+        sources = items(spec, "volumes", 0, "projected", "sources")
+        mounted = {
+            f"{at(spec, 'containers', 0, 'volumeMounts', 0, 'mountPath')}/{at(item, 'path')}"
+            for source in sources
+            if at(source, "secret")
+            for item in items(source, "secret", "items")
+        }
+
+        assert {str(cluster.kubeconfig) for cluster in CONFIG.clusters} == mounted
+
+    def test_the_agent_runs_with_the_least_privileges(self) -> None:
+        (deployment,) = objects("tenant", "Deployment")
+        spec = at(deployment, "spec", "template", "spec")
+        container = at(spec, "containers", 0)
+
+        assert at(spec, "securityContext", "runAsNonRoot") is True
+        assert at(spec, "securityContext", "seccompProfile", "type") == "RuntimeDefault"
+        assert at(container, "securityContext") == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        assert at(spec, "hostNetwork") is None
+
+    def test_the_agent_has_two_replicas_and_knows_its_name_and_address(self) -> None:
+        (deployment,) = objects("tenant", "Deployment")
+        container = at(deployment, "spec", "template", "spec", "containers", 0)
+        environment = {at(each, "name") for each in items(container, "env")}
+
+        assert at(deployment, "spec", "replicas") == 2
+        assert environment == {"POD_NAME", "POD_IP"}
+        assert items(container, "args")[0] == "run"
+
+    def test_leases_are_granted_where_the_configuration_puts_them(self) -> None:
+        granted = {
+            at(role, "metadata", "namespace")
+            for role in objects("tenant", "Role")
+            for rule in items(role, "rules")
+            if "leases" in items(rule, "resources")
+        }
+
+        assert granted == {CONFIG.leader_election.namespace, "kube-node-lease"}
+
+    def test_the_policy_removes_only_default_limits_one_patch_per_entry(self) -> None:
+        (policy,) = objects("tenant", "MutatingAdmissionPolicy")
+        expressions = [
+            str(at(mutation, "jsonPatch", "expression"))
+            for mutation in items(policy, "spec", "mutations")
+        ]
+        (removal,) = [each for each in expressions if '"remove"' in each]
+
+        assert "== 300" in removal
+        assert '/tolerationSeconds"' in removal
+        # Replacing the whole list makes the API server of 1.36 panic.
+        assert not any('op: "replace"' in each for each in expressions)
+
+    def test_the_policy_acts_where_the_namespaces_ask_for_it(self) -> None:
+        (policy,) = objects("tenant", "MutatingAdmissionPolicy")
+        (binding,) = objects("tenant", "MutatingAdmissionPolicyBinding")
+
+        assert at(binding, "spec", "policyName") == at(policy, "metadata", "name")
+        assert at(binding, "spec", "matchResources", "namespaceSelector", "matchLabels") == {
+            "vnode.dev/virtual-nodes": "enabled"
+        }
+
+
+def test_the_readme_names_every_optional_file() -> None:
+    readme = (DEPLOY / "README.md").read_text(encoding="utf-8")
+
+    for name in OPTIONAL:
+        assert re.search(rf"`\w+/{re.escape(name)}`", readme), name
