@@ -10,7 +10,7 @@
         ├── Unauthorized     401
         ├── Forbidden        403
         ├── NotFound         404
-        ├── Conflict         409   stale resourceVersion or UID
+        ├── Conflict         409   stale resourceVersion or UID (for a patch the server says 422)
         │   └── AlreadyExists
         ├── Gone             410   resourceVersion too old
         ├── Invalid          422
@@ -149,6 +149,9 @@ def api_error(code: int, status: Status | None, *, retry_after: float | None = N
     if code == 410 or reason == "Expired":
         kind = Gone
     details = status.details if status else None
+    if code == 422 and details and any(c.field == "metadata.uid" for c in details.causes):
+        # How a patch whose metadata.uid is another object's is answered; deletes get a plain 409.
+        kind, code = Conflict, 409
     if retry_after is None and details is not None and details.retry_after_seconds:
         retry_after = float(details.retry_after_seconds)
     message = (status.message if status else "") or f"HTTP {code} without a Kubernetes status"
