@@ -125,6 +125,11 @@ def test_the_admission_plugins_default_life_means_nothing_was_asked() -> None:
     assert token_requests(spec) == {TokenKey("", 43200)}
 
 
+def test_a_token_for_somebody_else_keeps_its_life_in_that_volume_too() -> None:
+    spec = token_volume("kube-api-access-x7k2p", audience="vault", expirationSeconds=3607)
+    assert token_requests(spec) == {TokenKey("vault", 3607)}
+
+
 @pytest.mark.parametrize("source", [{"expirationSeconds": 600}, {"expirationSeconds": 7200}])
 def test_a_life_that_was_asked_for_counts_in_that_volume_too(source: dict[str, Any]) -> None:
     spec = token_volume("kube-api-access-x7k2p", path="token", **source)

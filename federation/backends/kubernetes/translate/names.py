@@ -116,9 +116,9 @@ class NamespaceMapping:
         None is for namespaces without an entry in mode `map`, and for Kubernetes' own (`kube-...`)
         in mode `same`: a tenant must not reach the compute cluster's.
         """
-        if self.mode is NamespaceMode.MAP:
+        if self.mode == NamespaceMode.MAP:
             return self.table.get(namespace)
-        if self.mode is NamespaceMode.SAME:
+        if self.mode == NamespaceMode.SAME:
             return None if namespace.startswith("kube-") else namespace
         name = f"{self.tenant}--{namespace}"
         # A name that fills the limit and already ends like a cut one is cut too: otherwise it could
