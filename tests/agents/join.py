@@ -24,7 +24,13 @@ TENANT = "demo"
 TENANT_ACCOUNT = "vnode"
 COMPUTE_ACCOUNT = "vnode-demo"
 NAMESPACES = ("default", "team-a")
-TENANT_FILES = ("namespace.yaml", "serviceaccount.yaml", "rbac.yaml", "tolerations-policy.yaml")
+TENANT_FILES = (
+    "namespace.yaml",
+    "tenant-namespaces.yaml",
+    "serviceaccount.yaml",
+    "rbac.yaml",
+    "tolerations-policy.yaml",
+)
 
 
 @dataclass(frozen=True)
@@ -101,11 +107,6 @@ def prepare_tenant(tenant: Cluster) -> None:
     """Everything of deploy/tenant but the Deployment: the agent runs as a process here."""
     files = [f"--filename={DEPLOY / 'tenant' / name}" for name in TENANT_FILES]
     tenant.kubectl("apply", "--server-side", *files)
-    for namespace in NAMESPACES:
-        manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
-        labels = {"vnode.dev/virtual-nodes": "enabled"}
-        manifest["metadata"] = {"name": namespace, "labels": labels}
-        tenant.kubectl("apply", "--server-side", "-f", "-", input=yaml.safe_dump(manifest))
 
 
 def prepare_compute(cluster: Cluster) -> None:

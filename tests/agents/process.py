@@ -110,7 +110,7 @@ class AgentProcess:
         ready = any(
             c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions", [])
         )
-        return ready and int(status.get("allocatable", {}).get("pods", "0")) > 0
+        return ready and status.get("allocatable", {}).get("pods", "0") != "0"
 
     def _check_alive(self) -> None:
         if self._process is None or self._process.poll() is not None:
