@@ -48,7 +48,7 @@ def take_over(request: web.BaseRequest, connection: UpgradedConnection) -> Splic
         ConnectionResetError: one of the two sides is gone; both are closed.
     """
     transport = request.transport
-    if not isinstance(transport, asyncio.Transport) or transport.is_closing():
+    if transport is None or transport.is_closing():
         connection.abort()
         raise ConnectionResetError("the client left while its stream was being opened")
     protocol = request.protocol
