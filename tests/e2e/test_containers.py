@@ -1,0 +1,282 @@
+"""What a user does with pods, on real containers through a virtual node, with plain kubectl."""
+
+import base64
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.agents import Federation
+from tests.e2e.user import BELOW, NOTHING, User, ours_below, until
+from tests.e2e.workloads import config_map, deployment, job, pod, pod_spec, secret
+
+pytestmark = pytest.mark.containers
+
+
+def _kubectl(user: User, *args: str) -> list[str]:
+    program, kubeconfig = user.cluster.kubectl_program, user.cluster.kubeconfig
+    return [str(program), f"--kubeconfig={kubeconfig}", f"--namespace={user.namespace}", *args]
+
+
+def test_a_gpu_job_with_configmap_and_secret_runs_to_completion(user: User, gpu: str) -> None:
+    user.apply(
+        config_map("settings", epochs="3"),
+        secret("access", key="s3cr3t"),
+        job(
+            "train",
+            cluster=gpu,
+            completions=2,
+            command="for e in $(seq $EPOCHS); do echo epoch $e; sleep 1; done; cat /secrets/key",
+            container={
+                "env": [
+                    {
+                        "name": "EPOCHS",
+                        "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "epochs"}},
+                    }
+                ],
+                "resources": {"limits": {"cpu": "100m", "memory": "32Mi", "nvidia.com/gpu": "2"}},
+                "volumeMounts": [{"name": "access", "mountPath": "/secrets"}],
+            },
+            volumes=[{"name": "access", "secret": {"secretName": "access"}}],
+        ),
+    )
+    user.kubectl("wait", "--for=condition=Complete", "job/train", "--timeout=60s")
+    name = user.items("pods", "job-name=train")[0]["metadata"]["name"]
+    assert user.kubectl("logs", name) == "epoch 1\nepoch 2\nepoch 3\ns3cr3t"
+    assert {"Scheduled", "Pulled", "Created", "Started"} <= set(user.event_reasons(name))
+
+
+def test_the_pod_knows_its_own_name_namespace_node_and_service_account(
+    user: User, gpu: str
+) -> None:
+    fields = {
+        "NAME": "metadata.name",
+        "NAMESPACE": "metadata.namespace",
+        "UID": "metadata.uid",
+        "NODE": "spec.nodeName",
+        "ACCOUNT": "spec.serviceAccountName",
+    }
+    env = [{"name": n, "valueFrom": {"fieldRef": {"fieldPath": p}}} for n, p in fields.items()]
+    user.apply(pod("who", cluster=gpu, container={"env": env}))
+    seen = user.wait_phase("who", "Running")
+    shown = user.kubectl("exec", "who", "--", "env").splitlines()
+    expected = {
+        "NAME=who",
+        "NAMESPACE=team-a",
+        f"UID={seen['metadata']['uid']}",
+        f"NODE=vnode-{gpu}",
+        "ACCOUNT=default",
+    }
+    assert expected <= set(shown)
+    assert BELOW not in json.dumps(seen)
+
+
+def test_logs_can_be_followed_limited_and_stamped(user: User, gpu: str) -> None:
+    user.apply(
+        pod(
+            "talker",
+            cluster=gpu,
+            command="for i in 1 2 3 4; do echo line $i; sleep 0.7; done",
+            restartPolicy="Never",
+        )
+    )
+    user.wait_phase("talker", "Running")
+    followed = user.kubectl("logs", "--follow", "talker", timeout=30)
+    assert followed.startswith("line 1\nline 2\nline 3\nline 4\n")
+    assert user.kubectl("logs", "talker", "--tail=1").startswith("line")
+    assert len(user.kubectl("logs", "talker", "--limit-bytes=6")) == 6
+    assert user.kubectl("logs", "talker", "--timestamps", "--tail=1")[:2] == "20"
+    missing = user.kubectl("logs", "talker", "-c", "nobody", check=False)
+    assert "nobody" in missing
+    assert BELOW not in missing
+
+
+def test_exec_brings_output_errors_and_exit_codes(user: User, gpu: str) -> None:
+    user.apply(pod("shell", cluster=gpu))
+    user.wait_phase("shell", "Running")
+    command = ("exec", "shell", "--", "sh", "-c", "echo out; echo err >&2; exit 7")
+    done = subprocess.run(
+        _kubectl(user, *command), capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.stdout == "out\n"
+    assert "err\n" in done.stderr
+    assert done.returncode == 7
+    assert user.kubectl("exec", "-i", "shell", "--", "cat", input="hello") == "hello"
+    tty = subprocess.run(
+        [
+            "script",
+            "-qec",
+            " ".join(_kubectl(user, "exec", "-it", "shell", "--", "tty")),
+            os.devnull,
+        ],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    assert "/dev/pts/" in tty.stdout
+
+
+def test_files_are_copied_both_ways_unharmed(user: User, gpu: str, scratch: Path) -> None:
+    user.apply(pod("files", cluster=gpu))
+    user.wait_phase("files", "Running")
+    there, back = scratch / "there", scratch / "back"
+    there.write_bytes(os.urandom(3_000_000))
+    user.kubectl("cp", str(there), "files:/tmp/blob")
+    user.kubectl("cp", "files:/tmp/blob", str(back))
+    assert back.read_bytes() == there.read_bytes()
+
+
+def test_attach_talks_to_the_main_process(user: User, gpu: str) -> None:
+    user.apply(
+        pod(
+            "echo",
+            cluster=gpu,
+            command='while read -r line; do echo "got:$line"; done; sleep 3600',
+            container={"stdin": True},
+        )
+    )
+    user.wait_phase("echo", "Running")
+    with subprocess.Popen(
+        _kubectl(user, "attach", "-i", "echo"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as attached:
+        assert attached.stdin is not None
+        assert attached.stdout is not None
+        try:
+            attached.stdin.write("ping\n")
+            attached.stdin.flush()
+            assert attached.stdout.readline() == "got:ping\n"
+        finally:
+            attached.kill()
+
+
+def test_port_forward_reaches_the_container(user: User, gpu: str) -> None:
+    user.apply(pod("web", cluster=gpu, command="echo served >/tmp/x; httpd -f -p 8080 -h /tmp"))
+    user.wait_phase("web", "Running")
+    with subprocess.Popen(
+        _kubectl(user, "port-forward", "pod/web", ":8080"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as forward:
+        assert forward.stdout is not None
+        try:
+            port = forward.stdout.readline().split(":")[1].split()[0]
+            fetch = ["curl", "-sf", "--max-time", "5", f"http://127.0.0.1:{port}/x"]
+            served = until(
+                lambda: subprocess.run(fetch, capture_output=True, text=True, check=False).stdout,
+                "the forwarded port answers",
+                timeout=15,
+            )
+            assert served == "served\n"
+        finally:
+            forward.kill()
+
+
+def test_in_pod_clients_talk_to_the_tenant_with_the_pods_own_identity(user: User, gpu: str) -> None:
+    user.apply(pod("client", cluster=gpu))
+    seen = user.wait_phase("client", "Running")
+    mount = "/var/run/secrets/kubernetes.io/serviceaccount"
+    token = user.kubectl("exec", "client", "--", "cat", f"{mount}/token")
+    payload = token.split(".")[1]
+    claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    bound = claims["kubernetes.io"]
+    assert bound["pod"] == {"name": "client", "uid": seen["metadata"]["uid"]}
+    assert bound["namespace"] == "team-a"
+    assert claims["exp"] - claims["iat"] == pytest.approx(12 * 3600, abs=60)
+    assert user.kubectl("exec", "client", "--", "cat", f"{mount}/namespace") == "team-a"
+    ca = user.kubectl("exec", "client", "--", "cat", f"{mount}/ca.crt")
+    assert ca.strip() == user.cluster.ca_file.read_text().strip()
+    env = dict(
+        line.split("=", 1)
+        for line in user.kubectl("exec", "client", "--", "env").splitlines()
+        if line.startswith("KUBERNETES_")
+    )
+    host, port = env["KUBERNETES_SERVICE_HOST"], env["KUBERNETES_SERVICE_PORT"]
+    assert user.cluster.server == f"https://{host}:{port}"
+
+
+def test_a_changed_configmap_and_secret_reach_the_copies_of_running_pods(
+    user: User, gpu: str, federation: Federation
+) -> None:
+    user.apply(
+        config_map("live", value="one"),
+        pod(
+            "reader",
+            cluster=gpu,
+            container={"volumeMounts": [{"name": "live", "mountPath": "/live"}]},
+            volumes=[{"name": "live", "configMap": {"name": "live"}}],
+        ),
+    )
+    user.wait_phase("reader", "Running")
+    assert user.kubectl("exec", "reader", "--", "cat", "/live/value") == "one"
+    user.apply(config_map("live", value="two"))
+    below = User(federation.computes[gpu], BELOW)
+    until(lambda: below.get("configmap", "live")["data"]["value"] == "two", "the copy has changed")
+
+
+def test_deletion_lets_the_container_end_by_itself_first(
+    user: User, gpu: str, federation: Federation
+) -> None:
+    command = "trap 'echo ending; sleep 3; exit 0' TERM; while :; do sleep 0.1; done"
+    user.apply(pod("polite", cluster=gpu, command=command, terminationGracePeriodSeconds=20))
+    user.wait_phase("polite", "Running")
+    start = time.monotonic()
+    user.kubectl("delete", "pod", "polite", "--wait=false")
+    below = User(federation.computes[gpu], BELOW)
+    until(lambda: below.get("pod", "polite")["metadata"].get("deletionTimestamp"), "it is told")
+    assert user.get("pod", "polite") is not None, "the tenant pod went before its container"
+    user.wait_gone("pod", "polite")
+    assert 3 <= time.monotonic() - start < 15
+    assert below.get("pod", "polite") is None
+
+
+def test_a_copy_removed_by_others_becomes_evicted_and_is_not_made_again(
+    user: User, gpu: str, federation: Federation
+) -> None:
+    user.apply(pod("victim", cluster=gpu, restartPolicy="Never"))
+    user.wait_phase("victim", "Running")
+    below = User(federation.computes[gpu], BELOW)
+    below.kubectl("delete", "pod", "victim", "--grace-period=1")
+    seen = user.wait_phase("victim", "Failed")
+    assert seen["status"]["reason"] == "Evicted"
+    conditions = {c["type"]: c["status"] for c in seen["status"]["conditions"]}
+    assert conditions["DisruptionTarget"] == "True"
+    assert conditions["Ready"] == "False"
+    assert seen["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 137
+    assert below.get("pod", "victim") is None
+
+
+def test_a_failing_container_is_restarted_and_counted(user: User, gpu: str) -> None:
+    user.apply(pod("flaky", cluster=gpu, command="echo bad; exit 3"))
+
+    def restarted() -> object:
+        states = (user.get("pod", "flaky") or {}).get("status", {}).get("containerStatuses", [{}])
+        return states[0].get("restartCount", 0) >= 1 and states[0]
+
+    state = until(restarted, "it was restarted")
+    last = state["lastState"]["terminated"]
+    assert last["exitCode"] == 3
+    assert user.kubectl("logs", "--previous", "flaky") == "bad\n"
+
+
+def test_a_deployment_rolls_over_and_leaves_nothing_below(
+    user: User, gpu: str, federation: Federation
+) -> None:
+    user.apply(deployment("app", replicas=2, spec=pod_spec(cluster=gpu)))
+    user.kubectl("rollout", "status", "deployment/app", "--timeout=60s")
+    changed = pod_spec(cluster=gpu, container={"env": [{"name": "VERSION", "value": "2"}]})
+    user.apply(deployment("app", replicas=2, spec=changed))
+    user.kubectl("rollout", "status", "deployment/app", "--timeout=60s")
+    user.kubectl("delete", "deployment", "app")
+    until(lambda: not user.items("pods"), "all pods are gone")
+    compute = federation.computes[gpu]
+    until(lambda: ours_below(compute) == NOTHING, "nothing of ours is left below")

@@ -1,0 +1,140 @@
+"""Identity and lifecycle under changes from both sides, on simulated compute nodes."""
+
+import json
+
+from tests.agents import AgentProcess, Federation
+from tests.e2e.user import BELOW, User, pods_created, until
+from tests.e2e.workloads import pod
+
+KWOK = "kwok-a"
+NODE = f"vnode-{KWOK}"
+
+
+def _below(federation: Federation) -> User:
+    return User(federation.computes[KWOK], BELOW)
+
+
+def _copy_uid(below: User, name: str) -> str:
+    copy = below.get("pod", name)
+    return str(copy["metadata"]["annotations"]["vnode.dev/uid"]) if copy else ""
+
+
+def test_a_successor_of_the_same_name_gets_a_copy_of_its_own(
+    user: User, federation: Federation
+) -> None:
+    below = _below(federation)
+    user.apply(pod("twin", cluster=KWOK))
+    first = user.wait_phase("twin", "Running")["metadata"]["uid"]
+    user.kubectl("delete", "pod", "twin", "--force", "--grace-period=0")
+    user.apply(pod("twin", cluster=KWOK))
+    second = user.wait_phase("twin", "Running")["metadata"]["uid"]
+    assert first != second
+    assert _copy_uid(below, "twin") == second
+
+
+def test_a_pod_force_deleted_while_the_agent_is_down_goes_below_too(
+    user: User, federation: Federation, agent: AgentProcess
+) -> None:
+    below = _below(federation)
+    user.apply(pod("orphan", cluster=KWOK), pod("other", cluster=KWOK))
+    user.wait_phase("orphan", "Running")
+    user.wait_phase("other", "Running")
+    agent.kill()
+    user.kubectl("delete", "pod", "orphan", "--force", "--grace-period=0")
+    agent.start()
+    below.wait_gone("pod", "orphan", timeout=60)
+    assert below.get("pod", "other") is not None
+    assert user.get("pod", "other")["status"]["phase"] == "Running"
+
+
+def test_changes_missed_while_the_agent_was_down_are_mirrored_and_nothing_is_made_again(
+    user: User, federation: Federation, agent: AgentProcess
+) -> None:
+    below = _below(federation)
+    user.apply(*(pod(n, cluster=KWOK, restartPolicy="Never") for n in ("gone", "done", "same")))
+    for name in ("gone", "done", "same"):
+        user.wait_phase(name, "Running")
+    agent.kill()
+    below.kubectl("delete", "pod", "gone", "--force", "--grace-period=0")
+    ended = {"exitCode": 0, "reason": "Completed"}
+    state = {"name": "main", "image": "x", "imageID": "", "ready": False, "restartCount": 0}
+    patch = {
+        "status": {
+            "phase": "Succeeded",
+            "containerStatuses": [{**state, "state": {"terminated": ended}}],
+        }
+    }
+    below.kubectl("patch", "pod", "done", "--subresource=status", "-p", json.dumps(patch))
+    agent.start()
+    assert user.wait_phase("gone", "Failed", timeout=60)["status"]["reason"] == "Evicted"
+    user.wait_phase("done", "Succeeded")
+    assert user.get("pod", "same")["status"]["phase"] == "Running"
+    created = pods_created(federation.computes[KWOK])
+    assert [created[n] for n in ("gone", "done", "same")] == [1, 1, 1]
+
+
+def test_the_status_of_a_pod_is_put_right_after_somebody_else_wrote_it(user: User) -> None:
+    user.apply(pod("ready", cluster=KWOK))
+    user.wait_phase("ready", "Running")
+    wrong = {"status": {"conditions": [{"type": "Ready", "status": "False", "reason": "Lost"}]}}
+    user.kubectl("patch", "pod", "ready", "--subresource=status", "-p", json.dumps(wrong))
+
+    def is_ready() -> bool:
+        conditions = user.get("pod", "ready")["status"]["conditions"]
+        return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+    until(is_ready, "it is Ready again")
+
+
+def test_labels_and_images_changed_in_the_tenant_reach_the_copy(
+    user: User, federation: Federation
+) -> None:
+    below = _below(federation)
+    user.apply(pod("changing", cluster=KWOK))
+    user.wait_phase("changing", "Running")
+    user.kubectl("label", "pod", "changing", "stage=two")
+    user.kubectl("set", "image", "pod/changing", "main=docker.io/library/busybox:1.37")
+    until(lambda: below.get("pod", "changing")["metadata"]["labels"].get("stage"), "label")
+    until(
+        lambda: below.get("pod", "changing")["spec"]["containers"][0]["image"].endswith("1.37"),
+        "the image below has changed",
+    )
+
+
+def test_copies_carry_who_they_belong_to_and_nothing_of_the_tenants_metadata(
+    user: User, federation: Federation
+) -> None:
+    manifest = pod("marked", cluster=KWOK, labels={"app": "x", "vnode.dev/tenant": "evil"})
+    manifest["metadata"]["finalizers"] = ["example.com/hold"]
+    user.apply(manifest)
+    seen = user.wait_phase("marked", "Running")
+    copy = _below(federation).get("pod", "marked")["metadata"]
+    assert copy["labels"]["vnode.dev/tenant"] == "demo"
+    assert copy["labels"]["app"] == "x"
+    assert copy["annotations"]["vnode.dev/uid"] == seen["metadata"]["uid"]
+    assert not copy.get("finalizers")
+    assert not copy.get("ownerReferences")
+    user.kubectl("delete", "pod", "marked", "--wait=false")
+    _below(federation).wait_gone("pod", "marked")
+    user.kubectl("patch", "pod", "marked", "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
+    user.wait_gone("pod", "marked")
+
+
+def test_a_deleted_node_is_made_again_and_users_labels_stay(
+    user: User, federation: Federation
+) -> None:
+    user.apply(pod("survivor", cluster=KWOK))
+    user.wait_phase("survivor", "Running")
+    user.kubectl("label", "node", NODE, "team=research", "--overwrite")
+    first = user.get("node", NODE)["metadata"]["uid"]
+    user.kubectl("delete", "node", NODE, "--wait=false")
+    until(
+        lambda: (
+            (user.get("node", NODE) or {"metadata": {"uid": first}})["metadata"]["uid"] != first
+        ),
+        "the Node is there again",
+        timeout=10,
+    )
+    assert user.get("pod", "survivor")["status"]["phase"] == "Running"
+    user.kubectl("label", "node", NODE, "team=research")
+    assert user.get("node", NODE)["metadata"]["labels"]["team"] == "research"
