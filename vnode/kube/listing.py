@@ -6,7 +6,7 @@ answers with the state as of now and never with one that is older than an earlie
 iterates gets the errors; Gone in the middle means that the list has to be begun again.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -51,7 +51,7 @@ async def list_pages(
     *,
     page_size: int = 500,
     timeout: float = 60.0,
-) -> AsyncIterator[Page[T]]:
+) -> AsyncGenerator[Page[T], None]:
     """Yield the pages of a consistent listing; `timeout` (seconds) is for each page.
 
     Raises Gone if the listing took longer than the server remembers, and the rest of the tree.

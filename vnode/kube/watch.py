@@ -9,13 +9,13 @@ and Unreachable.
 
 import asyncio
 import enum
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from vnode.kube.client import KubeClient
 from vnode.kube.decode import WatchEvent, decode, detached
-from vnode.kube.errors import ServerError, api_error
+from vnode.kube.errors import KubeError, ServerError, api_error
 from vnode.kube.listing import Selection
 from vnode.kube.types import HasMetadata, PartialObject, Status
 
@@ -55,7 +55,7 @@ class LineSplitter:
     aiohttp's own reader refuses lines longer than its buffer, and re-scans it for every chunk.
     """
 
-    def __init__(self, limit: int = MAX_LINE) -> None:
+    def __init__(self, limit: int) -> None:
         self._limit = limit
         self._pending: list[bytes] = []
         self._size = 0
@@ -83,7 +83,7 @@ async def watch(
     resource_version: str,
     timeout_seconds: int,
     idle_timeout: float,
-) -> AsyncIterator[list[Event[T]]]:
+) -> AsyncGenerator[list[Event[T]], None]:
     """Yield events in groups as they arrive; the first group is empty: the watch stands.
 
     `timeout_seconds` is when the server shall end it; `idle_timeout` (seconds) must be longer than
@@ -96,7 +96,7 @@ async def watch(
         "resourceVersion": resource_version,
         "timeoutSeconds": str(timeout_seconds),
     }
-    splitter = LineSplitter()
+    splitter = LineSplitter(MAX_LINE)
     async with client.stream(
         selection.path,
         query=query,
@@ -105,9 +105,16 @@ async def watch(
     ) as stream:
         yield []
         async for chunk in stream:
-            events = [_event(line, kind) for line in splitter.feed(chunk)]
-            if events:
+            events: list[Event[T]] = []
+            failure: KubeError | None = None
+            try:
+                events.extend(_event(line, kind) for line in splitter.feed(chunk))
+            except KubeError as error:
+                failure = error
+            if events:  # also those before a line that is an error
                 yield events
+            if failure is not None:
+                raise failure
             # Data may be there without end: give others a turn.
             await asyncio.sleep(0)
 

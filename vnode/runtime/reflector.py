@@ -15,6 +15,7 @@ that lasted. Owned by whoever runs `run`; it ends by cancellation alone.
 import asyncio
 import random
 from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Generic, Never, TypeVar
 
@@ -47,9 +48,10 @@ class Timing:
     watch_min: float = 290.0
     watch_max: float = 580.0
     """The server is asked to end each watch after a random time between these."""
-    silence: float = 100.0
-    """API servers send a bookmark about every minute, so a silent watch is a dead one. Resources
-    without watch cache (Events) get none: theirs is merely opened again."""
+    silence: float = 120.0
+    """A watch on which nothing came for so long is opened again where it stood. API servers send a
+    bookmark about every minute, but only where the version moved on (measured on 1.36), and none
+    for Events: silence may be a dead peer or an idle resource, and reopening is cheap."""
     page_timeout: float = 60.0
     first_backoff: float = 0.2
     last_backoff: float = 30.0
@@ -160,7 +162,7 @@ class Reflector(Generic[T]):
                 started = self._clock.monotonic()
                 await self._watch()
             except Silent:
-                self._log.info("watch was silent, opening another")
+                self._log.debug("watch was silent, opening another")
             except Gone:
                 self._gone += 1
                 self._resource_version = ""
@@ -182,20 +184,22 @@ class Reflector(Generic[T]):
     async def _list(self) -> None:
         objects: list[T] = []
         version = ""
-        async for page in list_pages(
+        pages = list_pages(
             self._client,
             self._selection,
             self._kind,
             page_size=self._page_size,
             timeout=self._timing.page_timeout,
-        ):
-            version = page.metadata.resource_version
-            self._contact()
-            # Into the store page by page, so that no page keeps the loop for long.
-            for item in page.items or ():
-                self._store.upsert(item, scope=self.scope, initial=True)
-                objects.append(item)
-            await asyncio.sleep(0)
+        )
+        async with aclosing(pages):
+            async for page in pages:
+                version = page.metadata.resource_version
+                self._contact()
+                # Into the store page by page, so that no page keeps the loop for long.
+                for item in page.items or ():
+                    self._store.upsert(item, scope=self.scope, initial=True)
+                    objects.append(item)
+                await asyncio.sleep(0)
         self._store.replace(objects, scope=self.scope, resource_version=version)
         self._resource_version = version
         self._lists += 1
@@ -208,21 +212,23 @@ class Reflector(Generic[T]):
     async def _watch(self) -> None:
         timing = self._timing
         seconds = int(self._rng.uniform(timing.watch_min, timing.watch_max))
-        async for events in watch(
+        groups = watch(
             self._client,
             self._selection,
             self._kind,
             resource_version=self._resource_version,
             timeout_seconds=max(1, seconds),
             idle_timeout=timing.silence,
-        ):
-            if not events:
-                self._watches += 1
-                self._recovered()
-            self._contact()
-            for event in events:
-                self._apply(event)
-                self._resource_version = event.resource_version or self._resource_version
+        )
+        async with aclosing(groups):
+            async for events in groups:
+                if not events:
+                    self._watches += 1
+                    self._recovered()
+                self._contact()
+                for event in events:
+                    self._apply(event)
+                    self._resource_version = event.resource_version or self._resource_version
 
     def _apply(self, event: Event[T]) -> None:
         if event.object is None:

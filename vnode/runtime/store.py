@@ -99,9 +99,13 @@ class Store(Generic[T]):
         """Number of objects."""
         return len(self._objects)
 
-    def __iter__(self) -> Iterator[T]:
-        """Iterate over a snapshot of all objects."""
-        return iter(self.values())
+    def __iter__(self) -> Iterator[ObjectKey]:
+        """Iterate over a snapshot of all keys, like a dict."""
+        return iter(self.keys())
+
+    def __contains__(self, key: object) -> bool:
+        """Whether there is an object of that key."""
+        return key in self._objects
 
     def by_index(self, index: str, value: str) -> list[T]:
         """Objects for which the index function of that name gave `value`. KeyError: no such."""
@@ -178,7 +182,8 @@ class Store(Generic[T]):
             old = self._objects[key]
             if went_back or version == 0 or _version(old) <= version:
                 self._drop(key, old, initial=True)
-                self._bury(key, old)
+                if not went_back:
+                    self._bury(key, old)
 
     def drop_scope(self, scope: str) -> None:
         """Forget a whole scope, whose objects we no longer watch; listeners hear of it."""

@@ -1,0 +1,280 @@
+"""The work queue: nothing twice at once, nothing lost, live before low."""
+
+import asyncio
+import random
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from vnode.kube.errors import TooManyRequests
+from vnode.runtime.workqueue import (
+    QueueShutDown,
+    Result,
+    TerminalError,
+    WorkQueue,
+    run_workers,
+)
+
+
+def make_queue() -> WorkQueue[str]:
+    return WorkQueue("test", rng=random.Random(1))
+
+
+async def drain(queue: WorkQueue[str]) -> list[str]:
+    taken = []
+    while queue.statistics().depth:
+        key = await queue.get()
+        taken.append(key)
+        queue.done(key)
+    return taken
+
+
+async def test_a_key_that_waits_is_there_once_and_in_order_of_adding() -> None:
+    queue = make_queue()
+    for key in "abab":
+        queue.add(key)
+    assert await drain(queue) == ["a", "b"]
+
+
+async def test_a_key_added_during_its_processing_comes_again_after_it() -> None:
+    queue = make_queue()
+    queue.add("a")
+    assert await queue.get() == "a"
+    queue.add("a")
+    queue.add("a")
+    assert queue.statistics().depth == 0
+    queue.done("a")
+    assert await drain(queue) == ["a"]
+
+
+async def test_live_keys_go_before_low_ones() -> None:
+    queue = make_queue()
+    queue.add("old", low=True)
+    queue.add("new")
+    assert await drain(queue) == ["new", "old"]
+
+
+async def test_a_live_change_promotes_a_low_key() -> None:
+    queue = make_queue()
+    for key in "abc":
+        queue.add(key, low=True)
+    queue.add("c")
+    assert await drain(queue) == ["c", "a", "b"]
+
+
+async def test_a_live_change_during_processing_stays_live() -> None:
+    queue = make_queue()
+    queue.add("a")
+    await queue.get()
+    queue.add("a")
+    queue.add("a", low=True)
+    queue.done("a")
+    assert queue.statistics().depth_low == 0
+
+
+async def test_low_keys_do_not_starve_under_a_flood_of_live_ones() -> None:
+    queue = make_queue()
+    queue.add("low", low=True)
+    taken = []
+    for number in range(30):
+        queue.add(f"live {number}")
+        key = await queue.get()
+        taken.append(key)
+        queue.done(key)
+    assert "low" in taken
+
+
+@pytest.mark.looptime
+async def test_of_several_delays_of_one_key_the_earliest_counts() -> None:
+    queue = make_queue()
+    loop = asyncio.get_running_loop()
+    queue.add_after("a", 30)
+    queue.add_after("a", 10)
+    queue.add_after("a", 20)
+    assert queue.statistics().delayed == 1
+    assert await queue.get() == "a"
+    assert loop.time() == pytest.approx(10)
+    queue.done("a")
+    await asyncio.sleep(60)
+    assert queue.statistics().depth == 0
+
+
+@pytest.mark.looptime
+async def test_retries_wait_longer_each_time_until_forgotten() -> None:
+    queue = make_queue()
+    waits = [queue.retry("a") for _ in range(20)]
+    assert waits[0] == pytest.approx(0.005, rel=0.2)
+    assert waits[3] == pytest.approx(0.04, rel=0.2)
+    assert max(waits) <= 60
+    assert queue.statistics().retrying == 1
+    queue.forget("a")
+    assert queue.retry("a") < 0.01
+    assert queue.retry("b", at_least=7) >= 7
+
+
+async def test_a_shut_down_queue_hands_out_what_waits_and_then_ends() -> None:
+    queue = make_queue()
+    queue.add("a")
+    queue.add_after("b", 1)
+    queue.shut_down()
+    queue.add("c")
+    assert await queue.get() == "a"
+    with pytest.raises(QueueShutDown):
+        await queue.get()
+
+
+async def test_shutting_down_wakes_waiting_workers() -> None:
+    queue = make_queue()
+    waiting = [asyncio.create_task(queue.get()) for _ in range(3)]
+    await asyncio.sleep(0)
+    queue.shut_down()
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert all(isinstance(result, QueueShutDown) for result in results)
+
+
+async def test_a_cancelled_worker_passes_its_wake_up_on() -> None:
+    queue = make_queue()
+    first, second = (asyncio.create_task(queue.get()) for _ in range(2))
+    await asyncio.sleep(0)
+    queue.add("a")
+    first.cancel()
+    assert await asyncio.wait_for(second, 1) == "a"
+
+
+@pytest.mark.looptime
+async def test_statistics_tell_the_age_of_the_oldest_key() -> None:
+    queue = make_queue()
+    queue.add("a", low=True)
+    await asyncio.sleep(3)
+    queue.add("b")
+    await asyncio.sleep(2)
+    queue.add("a")
+    statistics = queue.statistics()
+    assert statistics.oldest_age == pytest.approx(5)
+    assert (statistics.depth, statistics.adds) == (2, 2)
+
+
+@pytest.mark.looptime
+async def test_workers_retry_failures_and_never_share_a_key() -> None:
+    queue = make_queue()
+    active: set[str] = set()
+    calls: list[str] = []
+
+    async def reconcile(key: str) -> Result:
+        assert key not in active
+        active.add(key)
+        await asyncio.sleep(1)
+        active.discard(key)
+        calls.append(key)
+        if calls.count(key) < 3:
+            raise LookupError("not yet")
+        return Result()
+
+    workers = asyncio.create_task(run_workers(queue, reconcile, workers=4, name="test"))
+    for key in "abcabc":
+        queue.add(key)
+    await asyncio.sleep(20)
+    workers.cancel()
+    await asyncio.wait([workers])
+    assert {key: calls.count(key) for key in "abc"} == {"a": 3, "b": 3, "c": 3}
+    assert queue.statistics().retrying == 0
+
+
+@pytest.mark.looptime
+async def test_workers_requeue_on_request_and_stop_on_a_terminal_error() -> None:
+    queue = make_queue()
+    loop = asyncio.get_running_loop()
+    calls: list[tuple[str, float]] = []
+
+    async def reconcile(key: str) -> Result:
+        calls.append((key, round(loop.time())))
+        if key == "hopeless":
+            raise TerminalError("never")
+        return Result(requeue_after=10)
+
+    workers = asyncio.create_task(run_workers(queue, reconcile, workers=1, name="test"))
+    queue.add("hopeless")
+    queue.add("regular")
+    await asyncio.sleep(25)
+    workers.cancel()
+    await asyncio.wait([workers])
+    assert calls == [("hopeless", 0), ("regular", 0), ("regular", 10), ("regular", 20)]
+
+
+@pytest.mark.looptime
+async def test_workers_wait_as_long_as_the_api_server_asks() -> None:
+    queue = make_queue()
+    calls: list[float] = []
+
+    async def reconcile(_: str) -> Result:
+        calls.append(asyncio.get_running_loop().time())
+        if len(calls) == 1:
+            raise TooManyRequests("slow down", code=429, retry_after=9)
+        return Result()
+
+    workers = asyncio.create_task(run_workers(queue, reconcile, workers=1, name="test"))
+    queue.add("a")
+    await asyncio.sleep(30)
+    queue.shut_down()
+    await workers
+    assert calls == [0, pytest.approx(9)]
+
+
+KEYS = st.sampled_from("abcd")
+
+
+class QueueMachine(RuleBasedStateMachine):
+    """Against a model: the set of keys that somebody still has to look at."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.queue = make_queue()
+        self.owed: set[str] = set()
+        self.processing: set[str] = set()
+
+    def teardown(self) -> None:
+        self.loop.close()
+
+    async def _add(self, key: str, low: bool) -> None:
+        self.queue.add(key, low=low)
+
+    async def _statistics(self) -> tuple[int, int]:
+        statistics = self.queue.statistics()
+        return statistics.depth, statistics.processing
+
+    async def _done(self, key: str) -> None:
+        self.queue.done(key)
+
+    @rule(key=KEYS, low=st.booleans())
+    def add(self, key: str, low: bool) -> None:
+        self.loop.run_until_complete(self._add(key, low))
+        self.owed.add(key)
+
+    @precondition(lambda self: self.owed - self.processing)
+    @rule()
+    def get(self) -> None:
+        key = self.loop.run_until_complete(asyncio.wait_for(self.queue.get(), 1))
+        assert key in self.owed
+        assert key not in self.processing
+        self.owed.discard(key)
+        self.processing.add(key)
+
+    @precondition(lambda self: self.processing)
+    @rule(data=st.data())
+    def done(self, data: st.DataObject) -> None:
+        key = data.draw(st.sampled_from(sorted(self.processing)))
+        self.loop.run_until_complete(self._done(key))
+        self.processing.discard(key)
+
+    @invariant()
+    def nothing_is_lost_or_doubled(self) -> None:
+        depth, processing = self.loop.run_until_complete(self._statistics())
+        assert depth == len(self.owed - self.processing)
+        assert processing == len(self.processing)
+
+
+TestQueue = QueueMachine.TestCase
+TestQueue.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
