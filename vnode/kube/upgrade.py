@@ -119,17 +119,21 @@ class Splice:
         self._last_byte = self._loop.time()
         self._idle = self._loop.call_later(idle_limit, self._check_idle)
         server, tail = _take_over(response)
-        self._sides = (_Side(self, client), _Side(self, server))
-        if client.is_closing() or server.is_closing():
+        self._sides = tuple(_Side(self, end) for end in (client, server) if end is not None)
+        if client.is_closing():
             # `connection_lost` may have been called before we could hear of it.
             self._abort()
+            return
+        if tail:
+            client.write(tail)
+        if server is None:
+            # It said everything right behind its 101 and ended: a short command over WebSocket.
+            self.close()
             return
         for side, peer in zip(self._sides, reversed(self._sides), strict=True):
             side.join(peer)
         if early:
             server.write(early)
-        if tail:
-            client.write(tail)
 
     async def wait_closed(self) -> None:
         """Return when both sides are closed."""
@@ -223,11 +227,12 @@ class _Side(asyncio.Protocol):
         self._splice.side_lost()
 
 
-def _take_over(response: aiohttp.ClientResponse) -> tuple[asyncio.Transport, bytes]:
-    """The raw transport of a 101 answer and the bytes that came right behind it."""
+def _take_over(response: aiohttp.ClientResponse) -> tuple[asyncio.Transport | None, bytes]:
+    """The raw transport of a 101 answer (None: it has ended) and the bytes right behind it."""
     connection = response.connection
-    if connection is None or connection.transport is None or connection.protocol is None:
+    if connection is None or connection.protocol is None:
         raise Unreachable("the connection closed right after it switched protocols")
     tail = connection.protocol._tail
     connection.protocol._tail = b""
-    return connection.transport, tail
+    transport = connection.transport
+    return (None if transport is None or transport.is_closing() else transport), tail
