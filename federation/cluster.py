@@ -120,7 +120,6 @@ class ComputeCluster:
             metadata=tenant.metadata,
             queue=refs,
             pods_synced=synced,
-            wake=keys.add,
         )
         controller = PodController(
             client=tenant.client,

@@ -145,6 +145,8 @@ class ObservedPod:
     deleting: bool = False
     grace_seconds: int | None = None
     """Grace period of a deletion that is under way."""
+    removal_requested: str | None = None
+    """RFC 3339 time at which somebody asked for its deletion."""
     gone: bool = False
     """True: it no longer exists; `status` is the last that was seen."""
     scheduled: bool = False

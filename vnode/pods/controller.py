@@ -75,6 +75,10 @@ class _Memory:
     seen: PodView
     resource_version: str
     attempts: int = 0
+    not_before: float = 0.0
+    """Monotonic time of the next try while something has to wait."""
+    waited_as: str = ""
+    """Digest of the pod that has to wait: a changed one is tried at once."""
     rejected: str | None = None
     """Digest of the pod that was rejected: judged again when it changes."""
     quiet_since: float | None = None
@@ -117,6 +121,7 @@ class PodController:
         self._memory: dict[ObjectKey, _Memory] = {}
         self._orphans: dict[ObjectKey, tuple[str, float]] = {}
         pods.subscribe(self._pod_changed)
+        objects.subscribe(self._wake)
         backend.subscribe(queue.add)
         backend.subscribe_events(self._relay_event)
 
@@ -127,6 +132,12 @@ class PodController:
             self._addresses.learn(change.new.metadata.uid, address)
         self._objects.pod_changed(change)
         self._queue.add(change.key, low=change.initial)
+
+    def _wake(self, key: ObjectKey) -> None:
+        """Try a waiting pod at once: what it waits for may be there."""
+        if (memory := self._memory.get(key)) is not None:
+            memory.not_before = 0.0
+        self._queue.add(key)
 
     async def reconcile(self, key: ObjectKey) -> Result:
         """Take the next step for one tenant pod name."""
@@ -184,6 +195,9 @@ class PodController:
         memory = self._memory[seen.key]
         if memory.rejected == seen.digest:
             return Result()
+        early = memory.not_before - self._clock.monotonic()
+        if early > 0 and memory.waited_as == seen.digest:
+            return Result(requeue_after=early)
         if seen.daemon and pod.metadata.annotations.get(FORWARD_DAEMON) != "true":
             memory.rejected = seen.digest
             waiting = WaitingReason(
@@ -196,9 +210,11 @@ class PodController:
         try:
             uses = references(pod.spec)
             missing = await self._objects.ensure(seen.key, uses)
+            mandatory = [m for m in missing if not m.use.optional]
             for m in missing:
-                self._say(seen, "Warning", m.reason, m.message)
-            if mandatory := [m for m in missing if not m.use.optional]:
+                if m not in mandatory[:1]:
+                    self._say(seen, "Warning", m.reason, m.message)
+            if mandatory:
                 raise Waiting(mandatory[0].message, reason=mandatory[0].reason)
             copy = await self._backend.apply(self._request(pod, seen))
         except Rejected as rejected:
@@ -335,8 +351,8 @@ class PodController:
         """Something has to wait: say so on the pod and come back with backoff."""
         key = seen.key if seen else None
         attempts = 0
-        if seen is not None and pod is not None:
-            memory = self._memory[seen.key]
+        memory = self._memory.get(seen.key) if seen else None
+        if seen is not None and pod is not None and memory is not None:
             attempts, memory.attempts = memory.attempts, memory.attempts + 1
             if not isinstance(waiting, NameConflict) or attempts == 0:
                 self._say(seen, "Warning", waiting.reason, str(waiting))
@@ -346,8 +362,12 @@ class PodController:
         delay = min(_WAIT_MOST, _WAIT_FIRST * 2 ** min(attempts, 10))
         if waiting.retry_after is not None:
             delay = max(delay, min(waiting.retry_after, _WAIT_MOST))
+        delay *= 1 + 0.2 * self._rng.random()
+        if memory is not None and seen is not None:
+            memory.not_before = self._clock.monotonic() + delay
+            memory.waited_as = seen.digest
         _LOG.info("waiting", pod=str(key), why=waiting.reason, seconds=round(delay))
-        return Result(requeue_after=delay * (1 + 0.2 * self._rng.random()))
+        return Result(requeue_after=delay)
 
     async def _write(self, pod: Pod, wanted: Mapping[str, JSON]) -> Result:
         """Patch pods/status if it differs. A namesake's or a removed pod's status is left alone."""

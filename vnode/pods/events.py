@@ -16,7 +16,7 @@ from typing import Literal
 import structlog
 
 from vnode.kube.client import KubeClient
-from vnode.kube.errors import AlreadyExists, KubeError
+from vnode.kube.errors import AlreadyExists, KubeError, NotFound
 from vnode.kube.resources import EVENTS
 from vnode.kube.types import UID, NodeName, ObjectKey
 from vnode.runtime.clock import Clock
@@ -51,6 +51,8 @@ class _Said:
 class _Series:
     count: int = 0
     written: float | None = None
+    exists: bool = False
+    """The Event object was made, by us or by an earlier run."""
 
 
 @dataclass(slots=True)
@@ -119,24 +121,29 @@ class EventRecorder:
         return True
 
     async def _write(self, said: _Said) -> None:
-        series = self._series.get(said.name, _Series(count=1))
+        series = self._series.setdefault(said.name, _Series(count=1))
         now = datetime.fromtimestamp(self._clock.time(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        if series.count == 1:
+        if not series.exists:
+            series.exists = True
             try:
-                await self._client.create(EVENTS, _body(said, now), namespace=said.key.namespace)
+                body = _body(said, now, count=series.count)
+                await self._client.create(EVENTS, body, namespace=said.key.namespace)
             except AlreadyExists:
-                series.count = 2
+                pass
             else:
                 return
-        await self._client.patch(
-            EVENTS,
-            {"count": series.count, "lastTimestamp": now},
-            name=said.name,
-            namespace=said.key.namespace,
-        )
+        try:
+            await self._client.patch(
+                EVENTS,
+                {"count": series.count, "lastTimestamp": now},
+                name=said.name,
+                namespace=said.key.namespace,
+            )
+        except NotFound:
+            series.exists = False  # It has expired: the next time it is made anew.
 
 
-def _body(said: _Said, now: str) -> dict[str, object]:
+def _body(said: _Said, now: str, *, count: int) -> dict[str, object]:
     return {
         "apiVersion": "v1",
         "kind": "Event",
@@ -151,7 +158,7 @@ def _body(said: _Said, now: str) -> dict[str, object]:
         "type": said.type,
         "reason": said.reason,
         "message": said.message,
-        "count": 1,
+        "count": count,
         "firstTimestamp": now,
         "lastTimestamp": now,
         "source": {"component": _COMPONENT, "host": said.node},

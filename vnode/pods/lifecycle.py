@@ -90,16 +90,42 @@ Step: TypeAlias = (
 )
 
 
-class _Phase(msgspec.Struct, frozen=True):
+class _Terminated(msgspec.Struct, frozen=True, rename="camel"):
+    finished_at: str | None = None
+
+
+class _State(msgspec.Struct, frozen=True):
+    terminated: _Terminated | None = None
+
+
+class _Container(msgspec.Struct, frozen=True):
+    state: _State = _State()
+
+
+class _Status(msgspec.Struct, frozen=True, rename="camel"):
     phase: str = ""
+    container_statuses: list[_Container] = []
 
 
-_PHASE = msgspec.json.Decoder(_Phase)
+_STATUS = msgspec.json.Decoder(_Status)
 
 
 def phase_below(copy: ObservedPod) -> str:
     """status.phase of a copy."""
-    return _PHASE.decode(copy.status).phase
+    return _STATUS.decode(copy.status).phase
+
+
+def finished_by_itself(copy: ObservedPod) -> bool:
+    """Whether the copy had ended before somebody asked for its deletion.
+
+    A process that ends orderly when it is told to would otherwise look like a job that succeeded.
+    """
+    status = _STATUS.decode(copy.status)
+    if status.phase not in TERMINAL:
+        return False
+    asked = copy.removal_requested
+    ends = [c.state.terminated.finished_at for c in status.container_statuses if c.state.terminated]
+    return asked is None or all(end is not None and end < asked for end in ends)
 
 
 def decide(
@@ -170,6 +196,8 @@ def _alive(pod: PodView, copy: ObservedPod | None) -> Step:
     if copy is None:
         return Lost(None) if pod.forwarded else Create()
     if copy.gone:
-        return Mirror(copy) if phase_below(copy) in TERMINAL else Lost(copy)
+        return Mirror(copy) if finished_by_itself(copy) else Lost(copy)
+    if copy.deleting and phase_below(copy) in TERMINAL and not finished_by_itself(copy):
+        return Nothing()  # Lost, as soon as it is gone.
     finished = copy.deleting or phase_below(copy) in TERMINAL
     return Mirror(copy) if finished or copy.digest == pod.digest else Update(copy)

@@ -73,7 +73,6 @@ class ReferencedObjects:
         metadata: Mapping[ReferenceKind, Store[PartialObject]],
         queue: WorkQueue[ObjectRef],
         pods_synced: Callable[[], bool],
-        wake: Callable[[ObjectKey], None],
     ) -> None:
         """Wire it up.
 
@@ -83,14 +82,13 @@ class ReferencedObjects:
             metadata: stores of the tenant's ConfigMaps and Secrets, metadata only.
             queue: worked off by `reconcile`.
             pods_synced: whether all tenant pods of our nodes are known.
-            wake: called with the key of a pod that waited for an object that changed.
         """
         self._client = client
         self._backend = backend
         self._metadata = metadata
         self._queue = queue
         self._pods_synced = pods_synced
-        self._wake = wake
+        self._listeners: list[Callable[[ObjectKey], None]] = []
         self._users: defaultdict[ObjectRef, set[ObjectKey]] = defaultdict(set)
         self._used_by: dict[ObjectKey, frozenset[ObjectRef]] = {}
         self._waiting: defaultdict[ObjectRef, set[ObjectKey]] = defaultdict(set)
@@ -99,6 +97,10 @@ class ReferencedObjects:
         for kind, store in metadata.items():
             store.subscribe(self._listener(kind))
         backend.subscribe_objects(queue.add)
+
+    def subscribe(self, listener: Callable[[ObjectKey], None]) -> None:
+        """Call `listener` with the key of each pod that waited for an object that changed."""
+        self._listeners.append(listener)
 
     def pod_changed(self, change: Change[Pod]) -> None:
         """Count references: called with every change of the store of tenant pods."""
@@ -205,6 +207,7 @@ class ReferencedObjects:
                 return
             self._queue.add(ref)
             for key in self._waiting.pop(ref, ()):
-                self._wake(key)
+                for listener in self._listeners:
+                    listener(key)
 
         return changed

@@ -97,7 +97,7 @@ def lost(pod: Pod, seen: PodView, copy: ObservedPod | None, placement: Placement
     message = "The pod's copy in the compute cluster was removed by somebody else"
     status: Object = {"phase": "Failed", "reason": "Evicted", "message": message}
     for name in _CONTAINER_LISTS:
-        status[name] = [_terminated(c, placement.now) for c in _objects(base.get(name))]
+        status[name] = [_terminated(c, asked, placement.now) for c in _objects(base.get(name))]
     conditions = {str(c["type"]): c for c in _objects(base.get("conditions"))}
     disrupted = conditions.get("DisruptionTarget")
     if disrupted is None or disrupted.get("status") != "True":
@@ -267,18 +267,19 @@ def _stamp(conditions: list[Object], current: Object, now: str) -> list[JSON]:
     return stamped
 
 
-def _terminated(container: Object, now: str) -> Object:
+def _terminated(container: Object, asked: str, now: str) -> Object:
     """A container that ended with its copy: exit code 137, unless it had ended before."""
     state = _object(container.get("state"))
-    if "terminated" in state:
+    before = _object(state.get("terminated"))
+    if before and str(before.get("finishedAt") or "") < asked:
         return container
     ended: Object = {
         "exitCode": 137,
         "reason": "ContainerStatusUnknown",
         "message": "The container was removed together with its pod",
-        "finishedAt": now,
+        "finishedAt": before.get("finishedAt") or now,
     }
-    if isinstance(started := _object(state.get("running")).get("startedAt"), str):
+    if started := _object(state.get("running")).get("startedAt") or before.get("startedAt"):
         ended["startedAt"] = started
     if container.get("containerID"):
         ended["containerID"] = container["containerID"]

@@ -5,6 +5,8 @@ agrees with where the object lies: a pod that imitates our marks in a namespace 
 of its claimed tenant namespace is nobody's copy.
 """
 
+from datetime import datetime, timedelta
+
 import msgspec
 
 from federation.backends.kubernetes.conceal import Names
@@ -88,9 +90,19 @@ def observed_pod(pod: Pod, *, owner: Owner, namespaces: NamespaceMapping) -> Obs
         status=names.conceal_status(bytes(pod.status)),
         deleting=pod.metadata.deletion_timestamp is not None,
         grace_seconds=pod.metadata.deletion_grace_period_seconds,
+        removal_requested=_removal_requested(pod.metadata),
         scheduled=scheduled,
         waiting=None if scheduled else _waiting(status, names),
     )
+
+
+def _removal_requested(metadata: ObjectMeta) -> str | None:
+    """deletionTimestamp is when the grace period *ends*."""
+    if metadata.deletion_timestamp is None:
+        return None
+    ends = datetime.fromisoformat(metadata.deletion_timestamp)
+    began = ends - timedelta(seconds=metadata.deletion_grace_period_seconds or 0)
+    return began.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _waiting(status: _Status, names: Names) -> WaitingReason | None:
