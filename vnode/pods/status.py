@@ -94,6 +94,7 @@ def lost(pod: Pod, seen: PodView, copy: ObservedPod | None, placement: Placement
     base = (
         mirrored(pod, seen, copy, placement) if copy else _object(msgspec.json.decode(pod.status))
     )
+    asked = (copy.removal_requested if copy else None) or placement.now
     message = "The pod's copy in the compute cluster was removed by somebody else"
     status: Object = {"phase": "Failed", "reason": "Evicted", "message": message}
     for name in _CONTAINER_LISTS:
