@@ -1,0 +1,148 @@
+"""From a kubeconfig to TLS and credentials."""
+
+import datetime
+import json
+import ssl
+import stat
+from pathlib import Path
+
+import pytest
+import trustme
+
+from tests.unit.kube.test_kubeconfig import write
+from vnode.kube.config import Connection, load
+from vnode.kube.errors import ConfigError
+
+CA = trustme.CA()
+
+
+def connection(path: Path) -> Connection:
+    return Connection(name="clusters[0]", kubeconfig=path)
+
+
+def cluster(folder: Path, ca: bytes = CA.cert_pem.bytes()) -> dict[str, object]:
+    (folder / "ca.crt").write_bytes(ca)
+    return {"server": "https://h:6443", "certificate-authority": "ca.crt"}
+
+
+def plugin(folder: Path, **status: object) -> dict[str, object]:
+    """An exec plugin that prints a credential."""
+    answer = {
+        "apiVersion": "client.authentication.k8s.io/v1",
+        "kind": "ExecCredential",
+        "status": status,
+    }
+    path = folder / "login"
+    path.write_text(f"#!/bin/sh\ncat <<'END'\n{json.dumps(answer)}\nEND\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "./login"}}
+
+
+async def test_a_token_becomes_the_authorization_header(tmp_path: Path) -> None:
+    access = await load(connection(write(tmp_path, cluster=cluster(tmp_path))))
+    assert access.authorization == "Bearer s3cr3t-token"
+    assert access.tls is not None
+    assert access.tls.verify_mode is ssl.CERT_REQUIRED
+    assert "s3cr3t-token" not in repr(access)
+
+
+async def test_parts_in_files_are_loaded_again_every_minute(tmp_path: Path) -> None:
+    inline = await load(connection(write(tmp_path)))
+    in_file = await load(connection(write(tmp_path, cluster=cluster(tmp_path))))
+    assert (inline.max_age, in_file.max_age) == (None, 60.0)
+
+
+async def test_a_user_without_name_and_password_is_anonymous(tmp_path: Path) -> None:
+    contexts = [{"name": "it", "context": {"cluster": "c"}}]
+    access = await load(connection(write(tmp_path, contexts=contexts, users=None)))
+    assert access.authorization is None
+
+
+async def test_the_certificate_pair_is_used_and_changes_the_digest(tmp_path: Path) -> None:
+    pair = CA.issue_cert("agent.example")
+    (tmp_path / "crt").write_bytes(pair.cert_chain_pems[0].bytes())
+    (tmp_path / "key").write_bytes(pair.private_key_pem.bytes())
+    user = {"client-certificate": "crt", "client-key": "key"}
+    with_pair = await load(connection(write(tmp_path, cluster=cluster(tmp_path), user=user)))
+    without = await load(connection(write(tmp_path, cluster=cluster(tmp_path), user={})))
+    assert with_pair.certificate is not None
+    assert with_pair.tls_digest != without.tls_digest
+
+
+async def test_a_plugin_gives_a_token_that_is_renewed_before_it_ends(tmp_path: Path) -> None:
+    end = datetime.datetime.now(datetime.UTC) + datetime.timedelta(minutes=20)
+    user = plugin(
+        tmp_path, token="from-plugin", expirationTimestamp=end.strftime("%Y-%m-%dT%H:%M:%SZ")
+    )
+    access = await load(connection(write(tmp_path, user=user)))
+    assert access.authorization == "Bearer from-plugin"
+    assert access.max_age is not None
+    assert 18 * 60 < access.max_age < 19.1 * 60
+
+
+async def test_a_plugin_may_give_a_certificate(tmp_path: Path) -> None:
+    pair = CA.issue_cert("agent.example")
+    user = plugin(
+        tmp_path,
+        clientCertificateData=pair.cert_chain_pems[0].bytes().decode(),
+        clientKeyData=pair.private_key_pem.bytes().decode(),
+    )
+    access = await load(connection(write(tmp_path, user=user)))
+    assert access.certificate is not None
+    assert access.certificate.certificate == pair.cert_chain_pems[0].bytes()
+
+
+async def test_a_plugin_that_fails_is_named(tmp_path: Path) -> None:
+    (tmp_path / "login").write_text("#!/bin/sh\necho no session >&2; exit 3\n")
+    (tmp_path / "login").chmod(0o700)
+    user = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "./login"}}
+    path = write(tmp_path, user=user)
+    with pytest.raises(ConfigError, match=r"users\[u\].*returned 3.*no session") as caught:
+        await load(connection(path))
+    assert str(caught.value).startswith(f"clusters[0]: kubeconfig {path}")
+
+
+async def test_a_ca_that_is_no_certificate_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path, cluster=cluster(tmp_path, b"hello"))
+    with pytest.raises(ConfigError, match=r"ca.crt is not a PEM certificate; put the API"):
+        await load(connection(path))
+
+
+async def test_a_certificate_and_a_key_that_are_no_pair_are_named(tmp_path: Path) -> None:
+    (tmp_path / "crt").write_bytes(CA.issue_cert("a.example").cert_chain_pems[0].bytes())
+    (tmp_path / "key").write_bytes(CA.issue_cert("b.example").private_key_pem.bytes())
+    user = {"client-certificate": "crt", "client-key": "key"}
+    with pytest.raises(ConfigError, match=r"crt are unusable .*not a pair"):
+        await load(connection(write(tmp_path, user=user)))
+
+
+async def test_outside_a_cluster_no_kubeconfig_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    with pytest.raises(ConfigError, match=r"tenant: no kubeconfig is set and .* set kubeconfig"):
+        await load(Connection(name="tenant"))
+
+
+async def test_in_a_cluster_the_service_account_is_used(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "token").write_text("sa-token\n")
+    (tmp_path / "ca.crt").write_bytes(CA.cert_pem.bytes())
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "fd00::1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
+    monkeypatch.setattr("vnode.kube.config.SERVICE_TOKEN_FILENAME", str(tmp_path / "token"))
+    monkeypatch.setattr("vnode.kube.config.SERVICE_CERT_FILENAME", str(tmp_path / "ca.crt"))
+    access = await load(Connection(name="tenant"))
+    assert access.server == "https://[fd00::1]:443"
+    assert access.authorization == "Bearer sa-token"
+    assert access.max_age == 60.0
+
+
+async def test_a_proxy_of_the_environment_is_used_but_not_against_no_proxy(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert (await load(connection(write(tmp_path)))).proxy == "http://proxy:3128"
+    monkeypatch.setenv("NO_PROXY", "h")
+    assert (await load(connection(write(tmp_path)))).proxy is None
