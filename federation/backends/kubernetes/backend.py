@@ -258,6 +258,11 @@ class KubernetesBackend:
         cached = self._read.get(key)
         if cached is None or cached[0] != version:
             seen = observed_pod(pod, owner=self._owner, namespaces=self._mapping)
+            before = cached[1] if cached is not None else None
+            if seen is not None and before is not None and before.handle == seen.handle:
+                # The last step of a deletion sets the time anew: the first one counts.
+                asked = before.removal_requested or seen.removal_requested
+                seen = dataclasses.replace(seen, removal_requested=asked)
             cached = self._read[key] = (version, seen)
         seen = cached[1]
         if seen is None:
@@ -267,10 +272,10 @@ class KubernetesBackend:
         return dataclasses.replace(seen, tokens_refresh_at=float(due)) if due else seen
 
     def _pod_changed(self, change: Change[Pod]) -> None:
+        seen = change.new or change.old
+        copy = self._observe(seen) if seen is not None else None
         if change.new is None:
             self._read.pop(change.key, None)
-        seen = change.new or change.old
-        copy = observed_pod(seen, owner=self._owner, namespaces=self._mapping) if seen else None
         if copy is None:
             return
         if change.new is None:
