@@ -18,6 +18,7 @@ import typer
 from federation.config import ConfigFileError
 from vnode.backend import BackendError
 from vnode.kube.errors import (
+    ApiError,
     ConfigError,
     Forbidden,
     KubeError,
@@ -104,12 +105,18 @@ def _line_of(error: BaseException) -> str | None:
             line = _first_problem(error)
         case KubeError():
             advice = next(text for kind, text in _ADVICE if isinstance(error, kind))
-            line = _joined(str(error), advice)
+            line = _joined(_with_peer(error), advice)
         case BackendError():
             line = str(error)
         case OSError():
             line = _os_error_line(error)
     return line and " ".join(line.split())
+
+
+def _with_peer(error: KubeError) -> str:
+    """The message, with the cluster that said so where the message does not name it."""
+    peer = error.peer if isinstance(error, ApiError) else ""
+    return f"{peer}: {error}" if peer else str(error)
 
 
 def _first_problem(error: ConfigFileError) -> str:

@@ -97,7 +97,10 @@ def test_a_pod_with_a_host_path_is_refused_with_the_field(user: User) -> None:
 def test_pods_of_daemonsets_stay_off_virtual_nodes(user: User, federation: Federation) -> None:
     template = {
         "metadata": {"labels": {"app": "ds"}},
-        "spec": {"containers": [{"name": "main", "image": "busybox"}]},
+        "spec": {
+            "containers": [{"name": "main", "image": "busybox"}],
+            "tolerations": [{"operator": "Exists"}],
+        },
     }
     metadata = {"name": "ds", "namespace": user.namespace}
     spec = {"selector": {"matchLabels": {"app": "ds"}}, "template": template}

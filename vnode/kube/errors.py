@@ -72,6 +72,8 @@ class ApiError(KubeError):
         self.details = details
         self.retry_after = retry_after
         """Seconds that the server asked us to wait, if it did."""
+        self.peer = ""
+        """How the configuration calls the cluster that answered. Not for tenants' eyes."""
 
     @property
     def is_retryable(self) -> bool:

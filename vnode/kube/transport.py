@@ -150,7 +150,9 @@ class Transport:
         code, retry_after = response.status, _retry_after(response)
         status = _status(body)
         if status is not None or code == 429:
-            raise api_error(code, status, retry_after=retry_after)
+            error = api_error(code, status, retry_after=retry_after)
+            error.peer = self.name
+            raise error
         if code == 401:
             raise Unauthorized("the API server refused our credentials", code=code)
         what = "a redirect" if 300 <= code <= 399 else "no Kubernetes status"
