@@ -281,7 +281,7 @@ def test_the_order_in_which_objects_become_known_does_not_matter(
     world, other = World(), World()
     for event in events:
         play(world, event)
-    objects: list[Occurrence] = [*world.nodes, *world.pods]
+    objects: list[Occurrence] = [*world.nodes.values(), *world.pods.values()]
     shuffler.shuffle(objects)
     for thing in objects:
         play(other, thing)
@@ -297,13 +297,13 @@ def test_what_is_published_less_our_own_requests_is_what_is_free(
         play(world, event)
     used = {name: Quantity.parse("0") for name in ("n1", "n2", "n3")}
     own = free = Quantity.parse("0")
-    for pod in world.pods:
+    for pod in world.pods.values():
         if pod.spec.node_name and pod.status.phase != "Failed":
             asked = Quantity.parse(pod.spec.containers[0].resources.requests["cpu"])
             own += asked if is_own(pod.metadata) else Quantity.parse("0")
             if pod.spec.node_name in used:
                 used[pod.spec.node_name] += asked
-    for node in world.nodes:
+    for node in world.nodes.values():
         if node.status.conditions[0].status == "True":
             room = Quantity.parse(node.status.allocatable["cpu"]) - used[node.metadata.name]
             free += max(room, Quantity.parse("0"))
