@@ -4,7 +4,8 @@ Flow: LIST (paged) -> store, then WATCH -> store, each watch beginning where the
 
     run             for ever: list if nothing is known, watch, judge how it ended, wait
     _list           one listing; begun again if the server forgot it in the middle
-    _watch          one watch; ends when the server, the network or the idle time-out ends it
+    _watch          one watch; ends when the server, the network or the idle time-out ends it, and
+                    after silence looks whether the server still knows our version
 
 A listing never empties the store: it is compared with what is there, and what is missing becomes a
 deletion. 410 Gone means a new listing; everything else continues from the last resourceVersion. A
@@ -51,7 +52,7 @@ class Timing:
     silence: float = 120.0
     """A watch on which nothing came for so long is opened again where it stood. API servers send a
     bookmark about every minute, but only where the version moved on (measured on 1.36), and none
-    for Events: silence may be a dead peer or an idle resource, and reopening is cheap."""
+    for Events: silence may be a dead peer or an idle resource. Asking costs a LIST of one."""
     page_timeout: float = 60.0
     first_backoff: float = 0.2
     last_backoff: float = 30.0
@@ -161,8 +162,6 @@ class Reflector(Generic[T]):
                     await self._list()
                 started = self._clock.monotonic()
                 await self._watch()
-            except Silent:
-                self._log.debug("watch was silent, opening another")
             except Gone:
                 self._gone += 1
                 self._resource_version = ""
@@ -210,6 +209,13 @@ class Reflector(Generic[T]):
         self._recovered()
 
     async def _watch(self) -> None:
+        try:
+            await self._follow()
+        except Silent:
+            self._log.debug("watch was silent, opening another")
+            await self._look_back()
+
+    async def _follow(self) -> None:
         timing = self._timing
         seconds = int(self._rng.uniform(timing.watch_min, timing.watch_max))
         groups = watch(
@@ -229,6 +235,25 @@ class Reflector(Generic[T]):
                 for event in events:
                     self._apply(event)
                     self._resource_version = event.resource_version or self._resource_version
+
+    async def _look_back(self) -> None:
+        """Notice a server that was restored from a backup: our version is in its future.
+
+        Such a watch is accepted and stays silent until the server has caught up (seen on 1.36).
+        """
+        pages = list_pages(
+            self._client,
+            self._selection,
+            self._kind,
+            page_size=1,
+            timeout=self._timing.page_timeout,
+        )
+        async with aclosing(pages):
+            now, ours = (await anext(pages)).metadata.resource_version, self._resource_version
+        self._contact()
+        if now.isdigit() and ours.isdigit() and int(now) < int(ours):
+            self._log.warning("resource versions went back, listing again")
+            self._resource_version = ""
 
     def _apply(self, event: Event[T]) -> None:
         if event.object is None:

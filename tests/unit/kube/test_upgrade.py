@@ -5,6 +5,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import pytest
 import trustme
@@ -15,6 +16,9 @@ from vnode.kube.credentials import Credentials
 from vnode.kube.errors import Forbidden, ServerError, Unreachable
 from vnode.kube.transport import Transport
 from vnode.kube.upgrade import Splice, Upgraded
+
+if TYPE_CHECKING:
+    from vnode.backend import UpgradedConnection
 
 HEAD = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: SPDY/3.1\r\nConnection: Upgrade\r\n"
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -153,6 +157,8 @@ async def test_bytes_go_both_ways(tls: Tls) -> None:
     upstream = Upstream()
     async with serving(upstream, tls) as client:
         upgraded = await dial(client)
+        seam: UpgradedConnection = upgraded  # checked by mypy
+        assert seam is upgraded
         assert upgraded.status == 101
         assert ("X-Stream-Protocol-Version", "v4.channel.k8s.io") in upgraded.headers
         async with spliced(upgraded, tls) as session:

@@ -75,6 +75,10 @@ class ScriptedServer:
         self._closing.set()
         await self._runner.cleanup()
 
+    def release(self) -> None:
+        """End all answers that are held open, in the ordinary way."""
+        self._closing.set()
+
     async def arrived(self, number: int) -> Received:
         """Wait until so many requests have come; return the last of them."""
         async with asyncio.timeout(2), self._arrived:

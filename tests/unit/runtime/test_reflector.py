@@ -200,16 +200,43 @@ async def test_a_page_of_a_proxy_instead_of_the_api_is_an_error_and_deletes_noth
 
 
 async def test_a_silent_peer_is_given_up_after_the_deadline_and_a_bookmark_postpones_it() -> None:
-    script = (page(pod("a", 1), version=9), watch(bookmark(21)), watch(("ADDED", pod("b", 22))))
+    script = (
+        page(pod("a", 1), version=9),
+        watch(bookmark(21)),
+        page(version=21),
+        watch(("ADDED", pod("b", 22))),
+    )
     async with ScriptedServer(*script) as server, mirror(server) as it:
         await server.arrived(2)
         began = time.monotonic()
-        again = await server.arrived(3)
+        question = await server.arrived(3)
         waited = time.monotonic() - began
         await it.until(lambda: it.names() == ["a", "b"])
         assert it.reflector.statistics().lists == 1
-    assert again.query["resourceVersion"] == "21"
+    assert question.query["limit"] == "1"
+    assert server.requests[3].query["resourceVersion"] == "21"
     assert QUICK.silence * 0.8 <= waited < 1
+
+
+async def test_a_server_restored_from_a_backup_is_noticed_after_silence() -> None:
+    script = (
+        page(pod("a", 8), version=9),
+        watch(),
+        page(pod("a", 3), version=4),
+        page(pod("a", 3), version=4),
+    )
+    async with ScriptedServer(*script) as server, mirror(server) as it:
+        await it.until(lambda: it.reflector.statistics().lists == 2)
+        kept = it.store.get(ObjectKey("ns", "a"))
+    assert kept is not None
+    assert kept.metadata.resource_version == "3"
+
+
+async def test_a_peer_that_is_dead_for_good_is_unhealthy_after_silence() -> None:
+    async with ScriptedServer(page(version=9), watch()) as server, mirror(server) as it:
+        await it.until(lambda: it.reflector.healthy)
+        await it.until(lambda: not it.reflector.healthy)
+        assert isinstance(it.reflector.last_error, Unreachable)
 
 
 async def test_a_peer_that_never_answers_a_listing_is_unreachable() -> None:
