@@ -1,5 +1,4 @@
 import asyncio
-import inspect
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -115,13 +114,6 @@ class RawClient:
     async def close(self) -> None:
         self.writer.transport.abort()
         await asyncio.gather(self.writer.wait_closed(), return_exceptions=True)
-
-
-@pytest.fixture(autouse=True)
-def no_stray_event_loop(request: pytest.FixtureRequest) -> None:
-    """looptime asks for the current loop before plain tests too, which would make and leak one."""
-    if not inspect.iscoroutinefunction(request.function):
-        asyncio.set_event_loop(None)
 
 
 @pytest.fixture(scope="session")
