@@ -10,7 +10,6 @@ What may fail: anything, at any time. An error is a retry with backoff for as lo
 exists; what users should know about it becomes status.reason, a condition and an event.
 """
 
-import contextlib
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -82,6 +81,8 @@ class _Memory:
     rejected: str | None = None
     """Digest of the pod that was rejected: judged again when it changes."""
     quiet_since: float | None = None
+    removed: bool = False
+    """Deleted for good in the tenant; only the watch has not said so yet."""
 
 
 class PodController:
@@ -216,9 +217,11 @@ class PodController:
                     self._say(seen, "Warning", m.reason, m.message)
             if mandatory:
                 raise Waiting(mandatory[0].message, reason=mandatory[0].reason)
+            memory.unanswered = True
             copy = await self._backend.apply(self._request(pod, seen))
+            memory.unanswered = False
         except Rejected as rejected:
-            memory.rejected = seen.digest
+            memory.rejected, memory.unanswered = seen.digest, False
             text = str(rejected)
             self._say(seen, "Warning", "PodRejected", text)
             _LOG.info("pod rejected", pod=str(seen.key), uid=seen.uid, field=rejected.field)
@@ -318,10 +321,14 @@ class PodController:
         return now - memory.quiet_since < _SETTLE_SECONDS
 
     async def _remove(self, pod: Pod, seen: PodView, last: ObservedPod | None) -> Result:
+        if last is None and not await self._nothing_made(seen):
+            return Result(requeue_after=_SETTLE_SECONDS)
+        memory = self._memory[seen.key]
+        if memory.removed:
+            return Result(requeue_after=_WAIT_MOST)
         if last is not None and not seen.terminal:
             await self._write(pod, status.mirrored(pod, seen, last, self._placement(pod, seen)))
-        # Removed by somebody else, or already succeeded by a namesake: both are what we want.
-        with contextlib.suppress(NotFound, Conflict):
+        try:
             await self._client.delete(
                 PODS,
                 name=seen.key.name,
@@ -329,10 +336,24 @@ class PodController:
                 uid=seen.uid,
                 grace_seconds=0,
             )
+        except NotFound:
+            pass
+        except Conflict:
+            # A namesake has its place, as the watch will tell; else it is still to be removed.
+            return Result(requeue_after=_SETTLE_SECONDS)
+        memory.removed = True
         if last is not None:
             self._backend.forget(last)
         _LOG.info("pod removed", pod=str(seen.key), uid=seen.uid)
         return Result()
+
+    async def _nothing_made(self, seen: PodView) -> bool:
+        """Whether what is not seen below is not there: our watch may be behind our own create."""
+        if not self._memory[seen.key].unanswered:
+            return True
+        if self._backend.sight(seen.key.namespace) is not Sight.COMPLETE:
+            return True  # Nothing can be made where nothing can be seen.
+        return await self._backend.confirm_gone(seen.key, seen.uid)
 
     async def _lost(self, pod: Pod, seen: PodView, last: ObservedPod | None) -> Result:
         if not await self._backend.confirm_gone(seen.key, seen.uid):
