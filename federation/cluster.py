@@ -8,6 +8,7 @@ of it lives in one task group: when leadership is lost the group is cancelled an
 import asyncio
 import random
 from collections.abc import Coroutine, Iterable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Never
@@ -136,8 +137,11 @@ class ComputeCluster:
             clock=shared.clock,
             rng=shared.rng,
         )
-        tenant.each_namespace(backend.namespaces.add)
-        async with asyncio.TaskGroup() as tasks:
+        async with AsyncExitStack() as stack:
+            # The tenant's stores outlive our leadership.
+            stack.callback(objects.close)
+            stack.callback(tenant.each_namespace(backend.namespaces.add))
+            tasks = await stack.enter_async_context(asyncio.TaskGroup())
             tasks.create_task(backend.run(), name="backend")
             for watch in watches:
                 tasks.create_task(watch.run(), name="tenant pods")

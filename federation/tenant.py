@@ -23,7 +23,7 @@ from vnode.kube.types import UID, ConfigMap, HasMetadata, PartialObject
 from vnode.pods.service_env import Service, api_server_environment, service_environment
 from vnode.runtime.clock import Clock
 from vnode.runtime.reflector import Reflector
-from vnode.runtime.store import Store
+from vnode.runtime.store import Change, Store
 
 T = TypeVar("T", bound=HasMetadata)
 
@@ -109,22 +109,22 @@ class Tenant:
         services = self.services.by_index("namespace", namespace)
         return {**service_environment(services), **self._api_server_env}
 
-    def each_namespace(self, found: Callable[[str], None]) -> None:
-        """Call `found` with every tenant namespace that is forwarded, now and later."""
-        for name in self._config.tenant.namespaces:
-            found(name)
-        if self._config.tenant.namespaces:
-            return
-        for known in self.namespaces.values():
-            if self._config.tenant.forwards(known.metadata.name):
-                found(known.metadata.name)
-        self.namespaces.subscribe(
-            lambda change: (
+    def each_namespace(self, found: Callable[[str], None]) -> Callable[[], None]:
+        """Call `found` with every tenant namespace that is forwarded, now and later.
+
+        Returns a function that ends this.
+        """
+        forwards = self._config.tenant.forwards
+        listed = self._config.tenant.namespaces
+        for name in listed or [key.name for key in self.namespaces]:
+            if forwards(name):
+                found(name)
+
+        def changed(change: Change[PartialObject]) -> None:
+            if change.new is not None and forwards(change.key.name):
                 found(change.key.name)
-                if change.new is not None and self._config.tenant.forwards(change.key.name)
-                else None
-            )
-        )
+
+        return self.namespaces.subscribe(changed)
 
     async def run(self) -> None:
         """Watch until cancelled."""

@@ -94,9 +94,13 @@ class ReferencedObjects:
         self._waiting: defaultdict[ObjectRef, set[ObjectKey]] = defaultdict(set)
         self._keys: dict[ObjectRef, _Keys] = {}
         self._locks: defaultdict[ObjectRef, asyncio.Lock] = defaultdict(asyncio.Lock)
-        for kind, store in metadata.items():
-            store.subscribe(self._listener(kind))
+        self._ends = [store.subscribe(self._listener(kind)) for kind, store in metadata.items()]
         backend.subscribe_objects(queue.add)
+
+    def close(self) -> None:
+        """Stop listening to the tenant's stores, which outlive us."""
+        for end in self._ends:
+            end()
 
     def subscribe(self, listener: Callable[[ObjectKey], None]) -> None:
         """Call `listener` with the key of each pod that waited for an object that changed."""

@@ -26,7 +26,7 @@ T = TypeVar("T", bound=HasMetadata)
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Change(Generic[T]):
-    """One object appeared (old is None), changed, or went (new is None)."""
+    """One object appeared (old is None), changed, or went (new is None; old is its last state)."""
 
     key: ObjectKey
     old: T | None
@@ -113,9 +113,13 @@ class Store(Generic[T]):
             raise KeyError(index)
         return [self._objects[key] for key in self._index.get((index, value), ())]
 
-    def subscribe(self, listener: Callable[[Change[T]], None]) -> None:
-        """Call `listener` with every change from now on. It must not block."""
+    def subscribe(self, listener: Callable[[Change[T]], None]) -> Callable[[], None]:
+        """Call `listener` with every change from now on; it must not block.
+
+        Returns a function that ends this.
+        """
         self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
 
     def synced(self, scope: str = "") -> bool:
         """Whether that scope has been listed completely at least once."""
@@ -151,7 +155,7 @@ class Store(Generic[T]):
                 return
             self._bury(key, last)
         if old is not None:
-            self._drop(key, old, initial=False)
+            self._drop(key, last or old, initial=False)
 
     def replace(self, objects: Iterable[T], *, scope: str = "", resource_version: str = "") -> None:
         """Make the scope equal to a complete listing; what is not in it has been deleted.
@@ -245,7 +249,7 @@ class Store(Generic[T]):
 
     def _notify(self, change: Change[T]) -> None:
         self._changes += 1
-        for listener in self._listeners:
+        for listener in tuple(self._listeners):
             try:
                 listener(change)
             except Exception:

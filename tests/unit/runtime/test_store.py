@@ -35,16 +35,25 @@ def recording() -> tuple[Store[ConfigMap], list[Change[ConfigMap]]]:
 KEY = ObjectKey("ns", "a")
 
 
+def test_a_listener_that_ended_hears_nothing_more() -> None:
+    store: Store[ConfigMap] = Store("test")
+    changes: list[Change[ConfigMap]] = []
+    end = store.subscribe(changes.append)
+    end()
+    store.upsert(make(version=1))
+    assert changes == []
+
+
 def test_listeners_hear_old_and_new_of_every_change() -> None:
     store, changes = recording()
-    first, second = make(version=1), make(version=2)
+    first, second, last = make(version=1), make(version=2), make(version=3)
     store.upsert(first, initial=True)
     store.upsert(second)
-    store.remove(KEY, last=make(version=3))
+    store.remove(KEY, last=last)
     assert changes == [
         Change(KEY, old=None, new=first, initial=True),
         Change(KEY, old=first, new=second, initial=False),
-        Change(KEY, old=second, new=None, initial=False),
+        Change(KEY, old=last, new=None, initial=False),
     ]
 
 
