@@ -81,6 +81,8 @@ class _Memory:
     rejected: str | None = None
     """Digest of the pod that was rejected: judged again when it changes."""
     quiet_since: float | None = None
+    unanswered: bool = False
+    """A create was asked for and not answered well: there may be a copy that nobody saw yet."""
     removed: bool = False
     """Deleted for good in the tenant; only the watch has not said so yet."""
 

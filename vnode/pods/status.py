@@ -153,7 +153,8 @@ def held(pod: Pod, waiting: WaitingReason, now: str) -> Object:
 def patch(pod: Pod, wanted: Mapping[str, JSON]) -> Object | None:
     """The strategic-merge patch from the pod's status to the wanted one; None: nothing differs.
 
-    It carries metadata.uid, so that it can never hit a successor of the same name.
+    It carries metadata.uid, so that it can never hit a successor of the same name; and with a phase
+    the resourceVersion, so that it never takes back a terminal phase that was not seen yet.
     """
     current = _object(msgspec.json.decode(pod.status))
     changes: Object = {}
@@ -168,7 +169,10 @@ def patch(pod: Pod, wanted: Mapping[str, JSON]) -> Object | None:
         changes["conditions"] = conditions
     if not changes:
         return None
-    return {"metadata": {"uid": pod.metadata.uid}, "status": changes}
+    guards: Object = {"uid": pod.metadata.uid}
+    if "phase" in changes:
+        guards["resourceVersion"] = pod.metadata.resource_version
+    return {"metadata": guards, "status": changes}
 
 
 def _condition_changes(current: Object, wanted: Mapping[str, JSON]) -> list[JSON]:
