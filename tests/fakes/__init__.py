@@ -1,0 +1,1 @@
+"""Stand-ins for faults and speed. What an API server really does is tested on real ones."""
