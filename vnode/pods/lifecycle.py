@@ -154,9 +154,11 @@ def decide(
 
 def _blind(pod: PodView | None, sight: Sight) -> Step:
     """What is below cannot be seen: only pods of which there never was a copy can be decided on."""
-    if sight is Sight.UNKNOWN or pod is None or pod.forwarded or pod.terminal:
+    if sight is Sight.UNKNOWN or pod is None or pod.forwarded:
         return Nothing()
-    return RemovePod(None) if pod.deleting else Create()
+    if pod.deleting:
+        return RemovePod(None)
+    return Nothing() if pod.terminal else Create()
 
 
 def _without_pod(copy: ObservedPod | None) -> Step:

@@ -157,9 +157,12 @@ class Histories(RuleBasedStateMachine):
             if found is None:
                 assert "deletionTimestamp" not in body["metadata"], f"{key} is stuck"
                 assert body["status"]["phase"] in TERMINAL, f"{key} was forgotten"
-            elif found.uid == body["metadata"]["uid"] and body["status"]["phase"] not in TERMINAL:
-                if not _ends_because_of_others(found):
-                    self._check_mirrored(key, body, found)
+            elif (
+                found.uid == body["metadata"]["uid"]
+                and body["status"]["phase"] not in TERMINAL
+                and not _ends_because_of_others(found)
+            ):
+                self._check_mirrored(key, body, found)
 
     def _check_mirrored(self, key: ObjectKey, body: Body, copy: ObservedPod) -> None:
         below = self.world.agent.backend.observed(key) if self.world.agent else None
