@@ -123,8 +123,9 @@ def test_every_link_leads_somewhere(page: Page) -> None:
 
 
 def _paths(page: Page) -> Iterator[str]:
-    """Code in the running text that looks like a file or folder of this repository."""
-    for text in page.inline:
+    """Code that looks like a file or folder of this repository."""
+    drawn = [word for b in page.blocks if b.info == "text" for word in b.text.split()]
+    for text in [*page.inline, *drawn]:
         places = (ROOT, page.path.parent)
         first = text.split("/")[0]
         in_folder = "/" in text and any((place / first).is_dir() for place in places)
@@ -315,8 +316,12 @@ _PODS: dict[str, list[PodView | None]] = {
     "any": [None, _FRESH, _FORWARDED, _ENDED, _DELETING],
     "none": [None],
     "there": [_FRESH, _FORWARDED, _ENDED, _DELETING],
-    "none, forwarded, or ended": [None, _FORWARDED, _ENDED],
-    "never forwarded, being deleted": [replace(_FRESH, deleting=True)],
+    "none, or forwarded": [None, _FORWARDED, _ENDED, _DELETING],
+    "never forwarded, being deleted": [
+        replace(_FRESH, deleting=True),
+        replace(_FRESH, deleting=True, phase="Failed"),
+    ],
+    "never forwarded, ended": [replace(_FRESH, phase="Failed")],
     "never forwarded": [_FRESH],
     "being deleted": [_DELETING],
     "being deleted, ended": [replace(_DELETING, phase="Failed")],
