@@ -2,7 +2,7 @@
 
 In: tenant namespaces that may be forwarded. Out: one set of reflectors per compute namespace that
 exists and carries our owner label. A namespace of somebody else is refused; one that is missing is
-looked for again and again (DESIGN 4.1, 4.2).
+looked for again and again, and one that is ready is looked at now and then (DESIGN 4.1, 4.2).
 """
 
 import asyncio
@@ -26,6 +26,8 @@ from vnode.runtime.backoff import Backoff
 from vnode.runtime.clock import Clock
 
 _LOG = structlog.get_logger(__name__)
+_RELOOK_SECONDS = 300.0
+"""A namespace that is ready is looked at again: its owner label may have changed."""
 
 
 class NamespaceState(enum.Enum):
@@ -45,6 +47,10 @@ class Watches(Protocol):
 
     def add(self, namespace: str) -> None:
         """Start to watch a namespace."""
+        ...
+
+    def remove(self, namespace: str) -> None:
+        """Stop watching a namespace and forget what is in it."""
         ...
 
     async def run(self) -> None:
@@ -106,21 +112,30 @@ class ComputeNamespaces:
         backoff = self._backoff()
         while True:
             state = await self._look(namespace)
-            if state is not self._states[namespace]:
-                _LOG.info(
-                    "compute namespace",
-                    cluster=self._client.name,
-                    namespace=namespace,
-                    state=state.name,
-                )
-            self._states[namespace] = state
-            if state is NamespaceState.READY:
-                below = self._mapping.below(namespace)
-                for watch in self._watches:
-                    watch.add(str(below))
-            if state in (NamespaceState.READY, NamespaceState.UNMAPPED):
+            if state is not NamespaceState.UNKNOWN or self.state(namespace) is state:
+                self._enter(namespace, state)
+            if state is NamespaceState.UNMAPPED:
                 return
-            await self._clock.sleep(backoff.next())
+            if state is NamespaceState.READY:
+                backoff.reset()
+                await self._clock.sleep(_RELOOK_SECONDS)
+            else:
+                await self._clock.sleep(backoff.next())
+
+    def _enter(self, namespace: str, state: NamespaceState) -> None:
+        """Begin or stop to watch; a namespace that cannot be read now stays as it was."""
+        before, self._states[namespace] = self.state(namespace), state
+        if state is before:
+            return
+        _LOG.info(
+            "compute namespace", cluster=self._client.name, namespace=namespace, state=state.name
+        )
+        below = str(self._mapping.below(namespace))
+        for watch in self._watches:
+            if state is NamespaceState.READY:
+                watch.add(below)
+            elif before is NamespaceState.READY:
+                watch.remove(below)
 
     async def _look(self, namespace: str) -> NamespaceState:
         below = self._mapping.below(namespace)
