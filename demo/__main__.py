@@ -52,7 +52,7 @@ def up(
             agent.wait_ready()
         _progress(f"agent runs, log in {agent.log}")
         if story:
-            Story(console, federation.tenant.kubeconfig, containers=containers).tell()
+            Story(console, federation.tenant, containers=containers).tell()
     except (HarnessError, AgentError, StoryError) as error:
         _fail(f"{error}\n(everything that was started is still there: make demo-down)")
     _how_to_go_on(federation)

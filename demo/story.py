@@ -11,6 +11,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from tests.clusters import Cluster
+
 MANIFESTS = Path(__file__).with_name("manifests")
 NAMESPACE = "team-a"
 _WAIT = 90.0
@@ -23,9 +25,9 @@ class StoryError(Exception):
 class Story:
     """Runs kubectl for an audience."""
 
-    def __init__(self, console: Console, kubeconfig: Path, *, containers: bool) -> None:
+    def __init__(self, console: Console, tenant: Cluster, *, containers: bool) -> None:
         self._console = console
-        self._kubeconfig = kubeconfig
+        self._tenant = tenant
         self._containers = containers
 
     def tell(self) -> None:
@@ -113,4 +115,5 @@ class Story:
                 time.sleep(0.5)
 
     def _command(self, args: tuple[str, ...]) -> list[str]:
-        return ["kubectl", f"--kubeconfig={self._kubeconfig}", f"--namespace={NAMESPACE}", *args]
+        program, kubeconfig = self._tenant.kubectl_program, self._tenant.kubeconfig
+        return [str(program), f"--kubeconfig={kubeconfig}", f"--namespace={NAMESPACE}", *args]

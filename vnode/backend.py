@@ -27,8 +27,6 @@ from vnode.kube.types import UID, ConfigMap, NodeName, ObjectKey, Pod, Secret
 class Capabilities:
     """What a backend can do. A pod that needs a missing one is refused with its name."""
 
-    live_config: bool
-    """Changes of ConfigMaps and Secrets reach running pods."""
     token_refresh: bool
     """ServiceAccount tokens of running pods can be renewed."""
     secret_objects: bool

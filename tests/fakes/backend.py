@@ -85,13 +85,17 @@ class Below:
 
     def start(self, key: ObjectKey) -> None:
         """The containers run."""
-        self._set(key, status=running_status(), scheduled=True)
+        self.show(key, running_status())
 
     def end(self, key: ObjectKey, *, exit_code: int = 0) -> None:
         """The containers ended by themselves."""
         phase = "Succeeded" if exit_code == 0 else "Failed"
         ended = container_status(exit_code=exit_code, finished=self._now())
-        self._set(key, status=ended_status(phase, containerStatuses=[ended]), scheduled=True)
+        self.show(key, ended_status(phase, containerStatuses=[ended]))
+
+    def show(self, key: ObjectKey, status: Object) -> None:
+        """A kubelet writes that status."""
+        self._set(key, status=status, scheduled=True)
 
     def finish_deletion(self, key: ObjectKey) -> None:
         """The kubelet has stopped the containers of a deleted copy: it goes."""
@@ -171,7 +175,6 @@ class FakeBackend:
     """One agent's view of `Below`."""
 
     capabilities = Capabilities(
-        live_config=True,
         token_refresh=True,
         secret_objects=True,
         cluster_dns=True,

@@ -36,9 +36,10 @@ from vnode.pods import lifecycle, status
 from vnode.pods.addresses import AddressPool
 from vnode.pods.events import EventRecorder, EventType
 from vnode.pods.objects import ReferencedObjects
-from vnode.pods.references import references, token_requests
+from vnode.pods.references import ReferenceUse, references, token_requests
+from vnode.pods.requirements import unmet
 from vnode.pods.tokens import TokenIssuer
-from vnode.pods.view import TERMINAL, PodView, container_names, pod_address, view
+from vnode.pods.view import FORWARDED, TERMINAL, PodView, container_names, pod_address, view
 from vnode.runtime.clock import Clock
 from vnode.runtime.store import Change, Store
 from vnode.runtime.workqueue import Result, WorkQueue
@@ -160,23 +161,33 @@ class PodController:
             sight=sight,
             remaining=self._remaining(pod) if pod and seen and seen.deleting else None,
         )
+        if not isinstance(step, lifecycle.Orphan):
+            self._orphans.pop(key, None)
         try:
-            return await self._take(step, key, pod, seen)
+            result = await self._take(step, key, pod, seen)
+            if copy is not None and seen is not None and isinstance(step, lifecycle.Nothing):
+                self._explain_predecessor(seen, copy)
         except Waiting as waiting:
-            return await self._held(waiting, pod, seen, copy)
+            return await self._held(waiting, key, pod, seen)
+        dying = self._dying(seen, copy) if copy is not None else None
+        # Where somebody else moves next, no single event is relied on.
+        unseen = _WAIT_MOST if pod is not None and sight is Sight.BARRED else None
+        return _soonest(result.requeue_after, dying, unseen)
 
     async def _take(
         self, step: lifecycle.Step, key: ObjectKey, pod: Pod | None, seen: PodView | None
     ) -> Result:
         if isinstance(step, lifecycle.Forget):
             self._backend.forget(step.copy)
+            if seen is not None:
+                self._memory[key].not_before = 0.0
             return Result(requeue_after=0) if pod else Result()
         if isinstance(step, lifecycle.Orphan):
             return await self._orphan(key, step.copy)
         if isinstance(step, lifecycle.DeleteCopy):
             await self._backend.delete(step.copy, grace_seconds=step.grace_seconds)
             _LOG.info("deleting copy", pod=str(key), uid=step.copy.uid, grace=step.grace_seconds)
-            return Result()
+            return Result(requeue_after=_WAIT_MOST)
         if pod is None or seen is None:
             return Result()
         match step:
@@ -185,7 +196,7 @@ class PodController:
             case lifecycle.Create():
                 return await self._create(pod, seen)
             case lifecycle.Update(copy):
-                return await self._mirror(pod, seen, await self._update(pod, seen, copy))
+                return await self._change(pod, seen, copy)
             case lifecycle.Mirror(copy):
                 return await self._mirror(pod, seen, copy)
             case lifecycle.Lost(last):
@@ -198,20 +209,22 @@ class PodController:
         memory = self._memory[seen.key]
         if memory.rejected == seen.digest:
             return Result()
-        early = memory.not_before - self._clock.monotonic()
-        if early > 0 and memory.waited_as == seen.digest:
+        if (early := self._too_soon(seen)) is not None:
             return Result(requeue_after=early)
         if seen.daemon and pod.metadata.annotations.get(FORWARD_DAEMON) != "true":
-            memory.rejected = seen.digest
             waiting = WaitingReason(
                 "DaemonSetNotForwarded",
                 "Pods of DaemonSets stay off virtual nodes; annotate the pod template with "
                 f'{FORWARD_DAEMON}: "true" to forward them',
             )
             self._say(seen, "Normal", waiting.reason, waiting.message)
-            return await self._write(pod, status.held(pod, waiting, self._now()))
+            await self._write(pod, status.held(pod, waiting, self._now()))
+            memory.rejected = seen.digest
+            return Result()
         try:
             uses = references(pod.spec)
+            if refusal := self._unmet(pod, uses):
+                raise refusal
             missing = await self._objects.ensure(seen.key, uses)
             mandatory = [m for m in missing if not m.use.optional]
             for m in missing:
@@ -223,14 +236,34 @@ class PodController:
             copy = await self._backend.apply(self._request(pod, seen))
             memory.unanswered = False
         except Rejected as rejected:
-            memory.rejected, memory.unanswered = seen.digest, False
+            memory.unanswered = False
             text = str(rejected)
             self._say(seen, "Warning", "PodRejected", text)
             _LOG.info("pod rejected", pod=str(seen.key), uid=seen.uid, field=rejected.field)
             names = container_names(pod)[1]
-            return await self._write(pod, status.rejected(pod, seen, names, text, self._now()))
+            await self._write(pod, status.rejected(pod, seen, names, text, self._now()))
+            memory.rejected = seen.digest
+            return Result()
         memory.attempts = 0
         return await self._mirror(pod, seen, copy)
+
+    async def _change(self, pod: Pod, seen: PodView, copy: ObservedPod) -> Result:
+        """Update and mirror. A change that has to wait does not hold the status up."""
+        if (early := self._too_soon(seen)) is not None:
+            mirrored = await self._mirror(pod, seen, copy)
+            return _soonest(early, mirrored.requeue_after)
+        try:
+            copy = await self._update(pod, seen, copy)
+        except Waiting:
+            await self._mirror(pod, seen, copy)
+            raise
+        return await self._mirror(pod, seen, copy)
+
+    def _too_soon(self, seen: PodView) -> float | None:
+        """Seconds until what has to wait is tried again; None: now."""
+        memory = self._memory[seen.key]
+        early = memory.not_before - self._clock.monotonic()
+        return early if early > 0 and memory.waited_as == seen.digest else None
 
     async def _update(self, pod: Pod, seen: PodView, copy: ObservedPod) -> ObservedPod:
         """Bring the copy up to date; a change that cannot travel leaves it as it is."""
@@ -244,6 +277,14 @@ class PodController:
             memory.rejected = seen.digest
             self._say(seen, "Warning", "UpdateRejected", str(rejected))
             return copy
+
+    def _unmet(self, pod: Pod, uses: frozenset[ReferenceUse]) -> Rejected | None:
+        return unmet(
+            pod.spec,
+            uses=uses,
+            tokens=token_requests(pod.spec),
+            capabilities=self._backend.capabilities,
+        )
 
     def _request(self, pod: Pod, seen: PodView) -> PodRequest:
         return PodRequest(
@@ -304,8 +345,7 @@ class PodController:
             await self._write(pod, status.mirrored(pod, seen, copy, self._placement(pod, seen)))
             again = None
         due = await self._renew_tokens(pod, seen, copy)
-        pending = [s for s in (again, due) if s is not None]
-        return Result(requeue_after=min(pending)) if pending else Result()
+        return _soonest(again, due)
 
     def _too_early(self, seen: PodView, copy: ObservedPod) -> bool:
         """A fresh copy without news: wait a moment, so that start-up costs one status write."""
@@ -368,18 +408,40 @@ class PodController:
             self._backend.forget(last)
         return result
 
+    def _explain_predecessor(self, seen: PodView, copy: ObservedPod) -> None:
+        if copy.uid != seen.uid and not seen.deleting:
+            raise Waiting(
+                "the copy of an older pod of the same name is not gone yet",
+                reason="PredecessorExists",
+            )
+
+    def _dying(self, seen: PodView | None, copy: ObservedPod) -> float | None:
+        """Say when a deletion below does not end; return seconds until it is looked at again."""
+        if not copy.deleting or copy.gone:
+            return None
+        ends = lifecycle.deletion_ends(copy)
+        left = _WAIT_MOST if ends is None else ends + _WAIT_MOST - self._clock.time()
+        if left > 0:
+            return left
+        text = "The pod's copy is being deleted in the compute cluster, but does not go"
+        if seen is not None:
+            self._say(seen, "Warning", "CopyStuckTerminating", text)
+        _LOG.warning("copy does not go", pod=str(copy.key), uid=copy.uid)
+        return _WAIT_MOST
+
     async def _held(
-        self, waiting: Waiting, pod: Pod | None, seen: PodView | None, copy: ObservedPod | None
+        self, waiting: Waiting, key: ObjectKey, pod: Pod | None, seen: PodView | None
     ) -> Result:
         """Something has to wait: say so on the pod and come back with backoff."""
-        key = seen.key if seen else None
         attempts = 0
         memory = self._memory.get(seen.key) if seen else None
         if seen is not None and pod is not None and memory is not None:
             attempts, memory.attempts = memory.attempts, memory.attempts + 1
             if not isinstance(waiting, NameConflict) or attempts == 0:
                 self._say(seen, "Warning", waiting.reason, str(waiting))
-            if copy is None and not seen.forwarded and not seen.deleting:
+            copy = self._backend.observed(key)
+            made = copy is not None and copy.uid == seen.uid
+            if not made and not seen.forwarded and not seen.deleting:
                 why = WaitingReason(waiting.reason, str(waiting))
                 await self._write(pod, status.held(pod, why, self._now()))
         delay = min(_WAIT_MOST, _WAIT_FIRST * 2 ** min(attempts, 10))
@@ -416,6 +478,8 @@ class PodController:
         text = f"The full status was refused by the API server: {why.message}"
         self._say(seen, "Warning", "StatusRefused", text)
         core = {k: v for k, v in wanted.items() if k in ("phase", "containerStatuses")}
+        # Without this mark a copy that goes now would be made a second time.
+        core["conditions"] = [c for c in _conditions(wanted) if c.get("type") == FORWARDED]
         change = status.patch(pod, core)
         return pod if change is None else await self._patch_status(pod, change)
 
@@ -478,6 +542,16 @@ class PodController:
         self._events.record(
             seen.key, seen.uid, node=seen.node, type=kind, reason=reason, message=message
         )
+
+
+def _soonest(*seconds: float | None) -> Result:
+    waits = [s for s in seconds if s is not None]
+    return Result(requeue_after=min(waits)) if waits else Result()
+
+
+def _conditions(wanted: Mapping[str, JSON]) -> list[dict[str, JSON]]:
+    listed = wanted.get("conditions")
+    return [c for c in listed if isinstance(c, dict)] if isinstance(listed, list) else []
 
 
 def _is_uid_mismatch(error: Invalid) -> bool:

@@ -91,7 +91,6 @@ class KubernetesBackend:
     """Runs the pods of one tenant cluster in one compute cluster."""
 
     capabilities = Capabilities(
-        live_config=True,
         token_refresh=True,
         secret_objects=True,
         cluster_dns=True,

@@ -198,7 +198,6 @@ class FakeBackend:
 
     def __init__(self) -> None:
         self.capabilities = Capabilities(
-            live_config=True,
             token_refresh=True,
             secret_objects=True,
             cluster_dns=True,
