@@ -24,12 +24,12 @@ from vnode.backend import Capacity, CapacitySource
 from vnode.kube.client import KubeClient, PatchType
 from vnode.kube.errors import AlreadyExists, Conflict, Invalid, KubeError, NotFound
 from vnode.kube.resources import NODES
+from vnode.kube.timestamps import rfc3339
 from vnode.kube.types import UID, NodeName, ObjectKey
 from vnode.node.objects import Node
 from vnode.node.patches import node_patch, taint_patch
 from vnode.node.spec import VirtualNode
 from vnode.node.status import Desired, new_node
-from vnode.node.timestamps import rfc3339
 from vnode.runtime.backoff import Backoff
 from vnode.runtime.clock import Clock
 from vnode.runtime.reflector import Reflector

@@ -17,8 +17,8 @@ import structlog
 from vnode.kube.client import KubeClient, PatchType
 from vnode.kube.errors import Conflict, Invalid, KubeError, NotFound, Unreachable
 from vnode.kube.resources import LEASES, NODES
+from vnode.kube.timestamps import rfc3339_micro
 from vnode.kube.types import JSON, UID, NodeName, PartialObject
-from vnode.node.timestamps import rfc3339_micro
 from vnode.runtime.backoff import Backoff
 from vnode.runtime.clock import Clock
 
