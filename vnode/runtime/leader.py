@@ -15,7 +15,7 @@ Errors of the API are logged and met by waiting. Owned by whoever awaits `run`.
 
 import asyncio
 import contextlib
-import datetime
+import math
 import random
 from collections.abc import Awaitable, Callable
 
@@ -25,15 +25,16 @@ from msgspec import Struct
 from vnode.kube.client import KubeClient
 from vnode.kube.errors import Conflict, KubeError, NotFound
 from vnode.kube.resources import LEASES
+from vnode.kube.timestamps import rfc3339_micro
 from vnode.kube.types import ObjectMeta
 from vnode.runtime.clock import Clock
-from vnode.runtime.tasks import stop
 
-__all__ = ["LeaseElector"]
+__all__ = ["RETRY_JITTER", "LeaseElector"]
 
 _log = structlog.get_logger(__name__)
 
-_JITTER = 1.2
+RETRY_JITTER = 1.2
+"""Attempts are up to so many times the retry period apart; as long must be before the deadline."""
 _RELEASE_TIMEOUT = 2.0
 
 
@@ -66,8 +67,8 @@ class LeaseElector:
         renew_deadline: float = 10.0,
         retry_period: float = 2.0,
     ) -> None:
-        if not retry_period * _JITTER < renew_deadline < duration:
-            raise ValueError("need retry_period * 1.2 < renew_deadline < duration")
+        if not retry_period * RETRY_JITTER < renew_deadline < duration:
+            raise ValueError(f"need retry_period * {RETRY_JITTER} < renew_deadline < duration")
         self._client = client
         self._namespace = namespace
         self._name = name
@@ -151,7 +152,7 @@ class LeaseElector:
             self._log.warning("lease lost")
         finally:
             if not leading.done():
-                await stop(leading, patience=self._duration - self._renew_deadline)
+                await _stop(leading, patience=self._duration - self._renew_deadline)
 
     async def _renew(self) -> None:
         """One attempt to renew; ends `is_leader` if somebody else has the lease."""
@@ -177,12 +178,13 @@ class LeaseElector:
     async def _write(self, lease: _Lease | None) -> bool:
         """Take or renew the lease if it is still as in `lease`; False: somebody was faster."""
         sent_at = self._clock.monotonic()
-        now = _micro_time(self._clock.time())
+        now = rfc3339_micro(self._clock.time())
         ours = lease is not None and lease.spec.holder_identity == self._identity
         transitions = (lease.spec.lease_transitions or 0) if lease else 0
         spec = _LeaseSpec(
             holder_identity=self._identity,
-            lease_duration_seconds=max(1, round(self._duration)),
+            # Whole seconds in the API: never fewer than the holder reckons with.
+            lease_duration_seconds=math.ceil(self._duration),
             acquire_time=(lease.spec.acquire_time if lease and ours else None) or now,
             renew_time=now,
             lease_transitions=transitions if ours or lease is None else transitions + 1,
@@ -238,7 +240,7 @@ class LeaseElector:
     async def _give_up(self) -> None:
         if self._lease is None or self.holder != self._identity:
             return
-        now = _micro_time(self._clock.time())
+        now = rfc3339_micro(self._clock.time())
         spec = _LeaseSpec(
             holder_identity="",
             lease_duration_seconds=1,
@@ -262,7 +264,7 @@ class LeaseElector:
         self._lease = lease
 
     def _period(self) -> float:
-        return self._retry_period * self._rng.uniform(1.0, _JITTER)
+        return self._retry_period * self._rng.uniform(1.0, RETRY_JITTER)
 
     async def _pause(self) -> None:
         await self._clock.sleep(self._period())
@@ -272,6 +274,16 @@ async def _awaited(lead: Callable[[], Awaitable[None]]) -> None:
     await lead()
 
 
-def _micro_time(unix: float) -> str:
-    """metav1.MicroTime: UTC with six digits."""
-    return datetime.datetime.fromtimestamp(unix, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+async def _stop(leading: asyncio.Future[None], *, patience: float) -> None:
+    """Cancel what leads and wait until it is over; its failure, if any, is logged.
+
+    If it needs more than `patience` seconds that is reported, and still waited for: the lease must
+    not be released while it runs.
+    """
+    leading.cancel()
+    done, _ = await asyncio.wait([leading], timeout=patience)
+    if not done:
+        _log.error("what leads does not end", waited=patience)
+        await asyncio.wait([leading])
+    if not leading.cancelled() and (error := leading.exception()) is not None:
+        _log.error("what leads failed while it was stopped", error=repr(error))

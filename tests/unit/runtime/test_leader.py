@@ -97,7 +97,7 @@ class Link:
 class Candidate:
     """An elector with its link, and a record of when it led."""
 
-    def __init__(self, api: LeaseApi, identity: str) -> None:
+    def __init__(self, api: LeaseApi, identity: str, *, duration: float = 15.0) -> None:
         self.link = Link(api)
         self.elector = LeaseElector(
             self.link.client(),
@@ -106,6 +106,7 @@ class Candidate:
             identity=identity,
             clock=LoopClock(),
             rng=random.Random(identity),
+            duration=duration,
         )
         self.terms: list[tuple[float, float]] = []
         self.task: asyncio.Task[None] | None = None
@@ -155,6 +156,16 @@ async def test_the_record_is_what_kubectl_and_other_clients_expect() -> None:
     times = [str(api.spec["acquireTime"]), str(api.spec["renewTime"])]
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", time) for time in times)
     assert times[0] < times[1]
+    await candidate.finish()
+
+
+async def test_others_are_told_no_shorter_duration_than_the_holder_reckons_with() -> None:
+    api = LeaseApi()
+    candidate = Candidate(api, "one", duration=10.4)
+    candidate.start()
+    await asyncio.sleep(10)
+    assert api.spec is not None
+    assert api.spec["leaseDurationSeconds"] == 11
     await candidate.finish()
 
 
@@ -291,6 +302,45 @@ async def test_an_error_of_the_work_releases_the_lease_and_reaches_the_caller() 
 
     with pytest.raises(LookupError):
         await candidate.elector.run(fail)
+    assert api.holder() == ""
+
+
+async def test_the_lease_is_kept_while_the_work_takes_long_to_end() -> None:
+    api = LeaseApi()
+    candidate = Candidate(api, "one")
+    ended = asyncio.Event()
+
+    async def stubborn() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(8)  # longer than the time between the deadline and the duration
+            assert api.holder() == "one"
+            ended.set()
+
+    task = asyncio.create_task(candidate.elector.run(stubborn))
+    await asyncio.sleep(1)
+    task.cancel()
+    await asyncio.wait([task])
+    assert ended.is_set()
+    assert api.holder() == ""
+
+
+async def test_a_failure_while_the_work_is_ended_still_releases_the_lease() -> None:
+    api = LeaseApi()
+    candidate = Candidate(api, "one")
+
+    async def untidy() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise LookupError("in clean-up")
+
+    task = asyncio.create_task(candidate.elector.run(untidy))
+    await asyncio.sleep(1)
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
     assert api.holder() == ""
 
 
