@@ -15,6 +15,7 @@ import pytest
 
 from tests.agents import AgentProcess, Federation, join
 from tests.clusters import ClusterSpec, Harness, NodePool, can_run_containers
+from tests.clusters.existing import kubeconfigs, requested
 from tests.e2e.user import User, until
 
 if TYPE_CHECKING:
@@ -47,13 +48,18 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
 def federation(harness: Harness, tmp_path_factory: pytest.TempPathFactory) -> Federation:
     """A tenant joined to its compute clusters."""
     specs = [ClusterSpec("tenant"), *(ClusterSpec(name, kwok=NodePool(4)) for name in KWOK)]
-    if can_run_containers()[0]:
+    if _real_containers():
         specs.append(ClusterSpec(REAL, real_nodes=1))
     clusters = harness.up(specs)
     tenant = clusters.pop("tenant")
     made = join(harness, tenant, clusters, directory=tmp_path_factory.mktemp("agent"))
     _wait_for_policy(User(tenant))
     return made
+
+
+def _real_containers() -> bool:
+    """Of given clusters the one named `gpu` has them."""
+    return REAL in kubeconfigs() if requested() else can_run_containers()[0]
 
 
 def _wait_for_policy(user: User) -> None:
@@ -100,7 +106,7 @@ def user(federation: Federation, agent: AgentProcess) -> Iterator[User]:
 def gpu(federation: Federation) -> str:
     """Name of the compute cluster with real containers."""
     if REAL not in federation.computes:
-        pytest.skip(f"real containers cannot run here: {can_run_containers()[1]}")
+        pytest.skip(f"no cluster with real containers: {can_run_containers()[1] or 'none given'}")
     return REAL
 
 

@@ -7,6 +7,8 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from tests.e2e.workloads import NAMESPACE
 
 if TYPE_CHECKING:
@@ -89,7 +91,8 @@ NOTHING = {"pods": 0, "configmaps": 0, "secrets": 0}
 
 def pods_created(cluster: Cluster) -> Counter[str]:
     """From the API server's audit log: how often each pod name was created in our namespace."""
-    assert cluster.audit_log is not None
+    if cluster.audit_log is None:
+        pytest.skip("the audit log of a given cluster cannot be read")
     created: Counter[str] = Counter()
     with cluster.audit_log.open() as log:
         for line in log:
