@@ -19,21 +19,14 @@ import itertools
 import random
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Never, TypeVar
 
 import structlog
 
 from vnode.kube.errors import ApiError, KubeError
 from vnode.runtime.backoff import Backoff
 
-__all__ = [
-    "QueueShutDown",
-    "QueueStatistics",
-    "Result",
-    "TerminalError",
-    "WorkQueue",
-    "run_workers",
-]
+__all__ = ["QueueStatistics", "Result", "WorkQueue", "run_workers"]
 
 K = TypeVar("K", bound=Hashable)
 
@@ -42,14 +35,6 @@ _log = structlog.get_logger(__name__)
 _LOW_EVERY = 10
 FIRST_RETRY = 0.005
 LAST_RETRY = 60.0
-
-
-class TerminalError(Exception):
-    """Reconciling failed and would fail again: wait for the next change instead of retrying."""
-
-
-class QueueShutDown(Exception):
-    """The queue was shut down and is empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +87,9 @@ class WorkQueue(Generic[K]):
         self._turn = 0
         self._adds = 0
         self._retries = 0
-        self._shut_down = False
 
     def add(self, key: K, *, low: bool = False) -> None:
         """Queue a key, unless it waits already. A live add promotes a low one."""
-        if self._shut_down:
-            return
         if key in self._processing:
             self._again[key] = low and self._again.get(key, True)
             return
@@ -122,8 +104,6 @@ class WorkQueue(Generic[K]):
 
     def add_after(self, key: K, seconds: float) -> None:
         """Add a key later. Of several such calls for one key the earliest counts."""
-        if self._shut_down:
-            return
         if seconds <= 0:
             self.add(key)
             return
@@ -135,10 +115,8 @@ class WorkQueue(Generic[K]):
         self._arm()
 
     async def get(self) -> K:
-        """Take the next key, waiting for one; call `done` with it. Raises QueueShutDown."""
+        """Take the next key, waiting for one; call `done` with it."""
         while not (self._live or self._low):
-            if self._shut_down:
-                raise QueueShutDown(self.name)
             waiter = asyncio.get_running_loop().create_future()
             self._waiters[waiter] = None
             try:
@@ -180,19 +158,6 @@ class WorkQueue(Generic[K]):
     def forget(self, key: K) -> None:
         """The key succeeded (or is given up): its next failure counts as the first."""
         self._backoffs.pop(key, None)
-
-    def shut_down(self) -> None:
-        """Take no more keys; `get` hands out what waits and then raises QueueShutDown."""
-        self._shut_down = True
-        self._due.clear()
-        self._heap.clear()
-        self._again.clear()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
 
     def statistics(self) -> QueueStatistics:
         """Figures as of now."""
@@ -247,30 +212,25 @@ async def run_workers(
     *,
     workers: int,
     name: str,
-) -> None:
-    """Reconcile keys with so many workers until cancelled, or until the queue is shut down.
+) -> Never:
+    """Reconcile keys with so many workers until cancelled.
 
     An exception is logged and the key retried (after `retry_after`, where the API server named
-    one); after a TerminalError it waits for its next change.
+    one).
     """
     async with asyncio.TaskGroup() as group:
         for number in range(workers):
             group.create_task(_work(queue, reconcile, name), name=f"{name} {number}")
+    raise AssertionError("workers ended by themselves")
 
 
 async def _work(
     queue: WorkQueue[K], reconcile: Callable[[K], Awaitable[Result]], name: str
-) -> None:
+) -> Never:
     while True:
-        try:
-            key = await queue.get()
-        except QueueShutDown:
-            return
+        key = await queue.get()
         try:
             result = await reconcile(key)
-        except TerminalError as error:
-            queue.forget(key)
-            _log.warning("reconcile gave up", worker=name, key=str(key), error=str(error))
         except ApiError as error:
             delay = queue.retry(key, at_least=error.retry_after or 0.0)
             _log.warning(
