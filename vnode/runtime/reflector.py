@@ -113,20 +113,12 @@ class Reflector(Generic[T]):
         """The part of the store that this reflector replaces."""
         self.last_error: KubeError | None = None
         """What is wrong now; None while listing and watching work."""
-        self.last_contact: float | None = None
-        """`clock.monotonic()` of the newest page or event (bookmarks count)."""
         self._resource_version = ""
         self._synced = asyncio.Event()
-        self._healthy = False
         self._lists = self._watches = self._events = self._gone = self._failures = 0
         self._log = _log.bind(
             cluster=client.name, resource=resource.plural, namespace=namespace or "*"
         )
-
-    @property
-    def healthy(self) -> bool:
-        """Whether the store is complete and its watch stands, or ended in the ordinary way."""
-        return self._healthy
 
     async def wait_synced(self) -> None:
         """Return once the first listing is in the store, or `run` was cancelled."""
@@ -147,7 +139,6 @@ class Reflector(Generic[T]):
         try:
             await self._run()
         finally:
-            self._healthy = False
             self._synced.set()  # nobody should wait for what does not come any more
 
     async def _run(self) -> Never:
@@ -193,7 +184,6 @@ class Reflector(Generic[T]):
         async with aclosing(pages):
             async for page in pages:
                 version = page.metadata.resource_version
-                self._contact()
                 # Into the store page by page, so that no page keeps the loop for long.
                 for item in page.items or ():
                     self._store.upsert(item, scope=self.scope, initial=True)
@@ -231,7 +221,6 @@ class Reflector(Generic[T]):
                 if not events:
                     self._watches += 1
                     self._recovered()
-                self._contact()
                 for event in events:
                     self._apply(event)
                     self._resource_version = event.resource_version or self._resource_version
@@ -250,7 +239,6 @@ class Reflector(Generic[T]):
         )
         async with aclosing(pages):
             now, ours = (await anext(pages)).metadata.resource_version, self._resource_version
-        self._contact()
         if now.isdigit() and ours.isdigit() and int(now) < int(ours):
             self._log.warning("resource versions went back, listing again")
             self._resource_version = ""
@@ -264,19 +252,14 @@ class Reflector(Generic[T]):
         else:
             self._store.upsert(event.object, scope=self.scope)
 
-    def _contact(self) -> None:
-        self.last_contact = self._clock.monotonic()
-
     def _recovered(self) -> None:
         if self.last_error is not None:
             self._log.info("works again")
         self.last_error = None
-        self._healthy = True
 
     def _failed(self, error: KubeError, delay: float) -> float:
         """Note a failure; returns the seconds to wait at least."""
         self._failures += 1
-        self._healthy = False
         known = type(error) is type(self.last_error)
         self.last_error = error
         wait = error.retry_after if isinstance(error, ApiError) and error.retry_after else 0.0
@@ -298,37 +281,6 @@ class ReflectorSet(Generic[T]):
         self._reflectors: dict[str, Reflector[T]] = {}
         self._running: dict[str, tuple[Reflector[T], asyncio.Task[Never]]] = {}
         self._changed = asyncio.Event()
-
-    @property
-    def namespaces(self) -> frozenset[str]:
-        """The namespaces of now."""
-        return frozenset(self._reflectors)
-
-    @property
-    def reflectors(self) -> tuple[Reflector[T], ...]:
-        """The reflectors of now."""
-        return tuple(self._reflectors.values())
-
-    @property
-    def healthy(self) -> bool:
-        """Whether all reflectors are."""
-        return all(reflector.healthy for reflector in self.reflectors)
-
-    @property
-    def last_error(self) -> KubeError | None:
-        """Any of the things that are wrong now."""
-        return next((r.last_error for r in self.reflectors if r.last_error is not None), None)
-
-    @property
-    def synced(self) -> bool:
-        """Whether every namespace of the set has been listed."""
-        return all(self._store.synced(namespace) for namespace in self._reflectors)
-
-    async def wait_synced(self) -> None:
-        """Return once every namespace that is in the set now has been listed or left the set."""
-        for namespace, reflector in list(self._reflectors.items()):
-            if self._reflectors.get(namespace) is reflector:
-                await reflector.wait_synced()
 
     def add(self, namespace: str) -> None:
         """Begin to mirror a namespace; nothing happens if it is in the set."""

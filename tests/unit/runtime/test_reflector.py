@@ -150,8 +150,7 @@ async def test_a_cut_watch_continues_where_it_ended() -> None:
     async with ScriptedServer(*script) as server, mirror(server) as it:
         await it.until(lambda: it.names() == ["a", "b", "c"])
         again = server.requests[2]
-        await it.until(lambda: it.reflector.healthy)
-        assert it.reflector.last_error is None
+        await it.until(lambda: it.reflector.last_error is None)
     assert again.query["resourceVersion"] == "14"
 
 
@@ -176,10 +175,9 @@ async def test_retry_after_of_a_429_is_waited_for() -> None:
         began = time.monotonic()
         await it.until(lambda: it.reflector.last_error is not None)
         assert isinstance(it.reflector.last_error, TooManyRequests)
-        assert not it.reflector.healthy
         await server.arrived(2)
         waited = time.monotonic() - began
-        await it.until(lambda: it.reflector.healthy)
+        await it.until(lambda: it.reflector.last_error is None)
     assert 0.95 <= waited < 1.6
 
 
@@ -232,10 +230,11 @@ async def test_a_server_restored_from_a_backup_is_noticed_after_silence() -> Non
     assert kept.metadata.resource_version == "3"
 
 
-async def test_a_peer_that_is_dead_for_good_is_unhealthy_after_silence() -> None:
+async def test_a_peer_that_is_dead_for_good_is_an_error_after_silence() -> None:
     async with ScriptedServer(page(version=9), watch()) as server, mirror(server) as it:
-        await it.until(lambda: it.reflector.healthy)
-        await it.until(lambda: not it.reflector.healthy)
+        await it.reflector.wait_synced()
+        assert it.reflector.last_error is None
+        await it.until(lambda: it.reflector.last_error is not None)
         assert isinstance(it.reflector.last_error, Unreachable)
 
 
@@ -279,7 +278,7 @@ async def test_a_peer_that_ends_every_watch_at_once_makes_no_hot_loop() -> None:
         await server.arrived(2)
         await asyncio.sleep(0.5)
         watches = it.reflector.statistics().watches
-        assert it.reflector.healthy
+        assert it.reflector.last_error is None
     # The waiting times are 10, 20, 40, 40, ... ms.
     assert 5 <= watches <= 25
 
@@ -361,7 +360,8 @@ async def test_a_set_follows_its_namespaces_and_forgets_those_that_leave() -> No
         await server.arrived(2)
         reflectors.add("two")
         await server.arrived(4)
-        assert reflectors.synced
+        assert store.synced("one")
+        assert store.synced("two")
         assert sorted(store.keys()) == [("one", "a"), ("two", "b")]
         reflectors.remove("one")
         await eventually(lambda: len(store) == 1)
