@@ -29,6 +29,7 @@ from federation.config.values import (
     refuse,
 )
 from vnode.kube.types import JSON, NodeName
+from vnode.runtime.leader import RETRY_JITTER
 
 _MAX_PORT = 65535
 _MAX_NODE_NAME = 63
@@ -80,12 +81,12 @@ class TenantConfig(Section):
 
 
 class CertificateConfig(Section):
-    """Serving certificate of the kubelet API, where it does not come from the tenant cluster."""
+    """Serving certificate of the kubelet API; renewed files are taken up without a restart."""
 
     file: FilePath | None = None
-    """PEM certificate chain."""
+    """PEM certificate chain. null: self-signed."""
     key: FilePath | None = None
-    """PEM private key."""
+    """PEM private key. null: self-signed."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -99,8 +100,9 @@ class KubeletConfig(Section):
 
     listen: Address = "0.0.0.0"  # noqa: S104 - reached from the control plane
     """Address to listen on."""
-    advertise: Host | None = None
-    """Address of the virtual nodes. null: the pod's own address (environment POD_IP)."""
+    advertise: Address | None = None
+    """IP address of the virtual nodes (InternalIP, and hostIP of their pods). null: the pod's own
+    address (environment POD_IP)."""
     base_port: Port = 10250
     """Port of the first virtual node; the others follow in the order of this file."""
     certificate: CertificateConfig = CertificateConfig()
@@ -133,9 +135,13 @@ class LeaderElectionConfig(Section):
             yield Misfit(
                 ("renewDeadline",), f"{renew} must be shorter than leaseDuration ({lease})"
             )
-        if self.retry_period >= self.renew_deadline:
+        if self.retry_period * RETRY_JITTER >= self.renew_deadline:
             retry = format_duration(self.retry_period)
-            yield Misfit(("retryPeriod",), f"{retry} must be shorter than renewDeadline ({renew})")
+            yield Misfit(
+                ("retryPeriod",),
+                f"{retry} times {RETRY_JITTER} (jitter) must be shorter than renewDeadline "
+                f"({renew})",
+            )
 
 
 class LoggingConfig(Section):

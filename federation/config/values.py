@@ -24,15 +24,18 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from vnode.kube import quantity
+
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = r"([0-9]+(\.[0-9]+)?(ms|s|m|h))+"
-_QUANTITY = r"([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?"
+_QUANTITY = r"\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]{1,2})?"
 _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
 _QUALIFIED_NAME = r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?"
 _TENANT_NAME_LENGTH = 20
 _LABEL_LENGTH = 63
 _SUBDOMAIN_LENGTH = 253
+_LONGEST_NETWORK_PREFIX = 30
 
 
 def _camel(name: str) -> str:
@@ -93,20 +96,30 @@ def _parse_duration(value: object) -> float:
 
 def _parse_quantity(value: object) -> str:
     text = str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
-    if not isinstance(text, str) or re.fullmatch(_QUANTITY, text) is None:
+    try:
+        amount = quantity.Quantity.parse(text if isinstance(text, str) else "")
+    except quantity.InvalidQuantity:
         raise ValueError(
             f'{shown(value)} is not a Kubernetes quantity; write it like "64", "500m" or "512Gi"'
-        )
-    return text
+        ) from None
+    if amount < quantity.ZERO:
+        raise ValueError(f"{shown(value)} is negative; write 0 or more")
+    return str(text)
 
 
-def _parse_network(value: object) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+def _parse_network(value: object) -> ipaddress.IPv4Network:
     try:
-        return ipaddress.ip_network(value if isinstance(value, str) else "")
+        network = ipaddress.IPv4Network(value if isinstance(value, str) else "")
     except ValueError:
         raise ValueError(
-            f"{shown(value)} is not a network in CIDR form; write it like 198.18.0.0/15"
+            f"{shown(value)} is not an IPv4 network in CIDR form; write it like 198.18.0.0/15"
         ) from None
+    if network.prefixlen > _LONGEST_NETWORK_PREFIX:
+        raise ValueError(
+            f"{shown(value)} has no room for pods; the prefix can be /{_LONGEST_NETWORK_PREFIX} "
+            "or shorter, like 198.18.0.0/15"
+        )
+    return network
 
 
 def _check_address(value: str) -> str:
@@ -215,12 +228,12 @@ Quantity: TypeAlias = Annotated[
 """A Kubernetes resource.Quantity, not negative."""
 
 Network: TypeAlias = Annotated[
-    ipaddress.IPv4Network | ipaddress.IPv6Network,
+    ipaddress.IPv4Network,
     BeforeValidator(_parse_network),
     PlainSerializer(str, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string"}),
 ]
-"""A network in CIDR form."""
+"""An IPv4 network in CIDR form with room for two addresses or more (/30)."""
 
 Address: TypeAlias = Annotated[str, AfterValidator(_check_address)]
 """An IP address."""

@@ -1,5 +1,6 @@
 """The configuration file: what it means, and what is said when it is wrong."""
 
+import contextlib
 import ipaddress
 import json
 import textwrap
@@ -9,11 +10,14 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
 from federation.config import (
     AgentConfig,
+    CapacityConfig,
     CapacitySourceKind,
     ConfigFileError,
+    LeaderElectionConfig,
     NamespaceMode,
     NetworkMode,
     Taint,
@@ -21,9 +25,11 @@ from federation.config import (
     config_schema,
     load_config,
 )
-from federation.config.values import Section, format_duration
+from federation.config.values import Quantity, Section, format_duration
+from vnode.pods.addresses import AddressPool
 
 ROOT = Path(__file__).parents[3]
+QUANTITY_PATTERN = TypeAdapter(Quantity).json_schema()["pattern"]
 MINIMAL = """
 tenant:
   name: demo
@@ -170,6 +176,36 @@ class TestMeaning:
 
         assert config.leader_election.retry_period == pytest.approx(seconds)
         assert float(format_duration(seconds).removesuffix("s")) == pytest.approx(seconds)
+
+    @pytest.mark.parametrize(("retry", "fits"), [("8300ms", True), ("8400ms", False)])
+    def test_a_retry_fits_into_the_deadline_with_its_jitter(
+        self, retry: str, *, fits: bool
+    ) -> None:
+        section = {"renewDeadline": "10s", "retryPeriod": retry}
+        with contextlib.nullcontext() if fits else pytest.raises(ValueError, match="jitter"):
+            LeaderElectionConfig.model_validate(section)
+
+    @given(st.sampled_from([ipaddress.IPv4Network, ipaddress.IPv6Network]), st.integers(0, 32))
+    def test_what_is_accepted_as_pod_addresses_makes_a_pool(
+        self, family: type[ipaddress.IPv4Network | ipaddress.IPv6Network], prefix: int
+    ) -> None:
+        network = str(family((0, prefix)))
+        document = {
+            "tenant": {"name": "demo"},
+            "clusters": [{"name": "a", "kubeconfig": "k"}],
+            "podAddresses": network,
+        }
+        try:
+            AddressPool(network)
+        except ValueError:
+            with pytest.raises(ValueError, match="podAddresses"):
+                AgentConfig.model_validate(document)
+        else:
+            assert str(AgentConfig.model_validate(document).pod_addresses) == network
+
+    @given(st.from_regex(QUANTITY_PATTERN, fullmatch=True).filter(lambda text: len(text) <= 64))
+    def test_quantities_that_the_schema_accepts_are_quantities(self, text: str) -> None:
+        assert CapacityConfig(sources=(CapacitySourceKind.STATIC,), static={"pods": text}).static
 
     def test_the_configuration_cannot_be_changed(self) -> None:
         config = pool_config({})
@@ -353,10 +389,31 @@ class TestErrors:
             pytest.param(
                 TENANT + "podAddresses: 10.0.0.1/8\nclusters:\n" + CLUSTER,
                 [
-                    'config.yaml:2: podAddresses: "10.0.0.1/8" is not a network in CIDR form; '
-                    "write it like 198.18.0.0/15"
+                    'config.yaml:2: podAddresses: "10.0.0.1/8" is not an IPv4 network in CIDR '
+                    "form; write it like 198.18.0.0/15"
                 ],
                 id="network",
+            ),
+            pytest.param(
+                TENANT + "podAddresses: 2001:db8::/64\nclusters:\n" + CLUSTER,
+                [
+                    'config.yaml:2: podAddresses: "2001:db8::/64" is not an IPv4 network in CIDR '
+                    "form; write it like 198.18.0.0/15"
+                ],
+                id="IPv6 network",
+            ),
+            pytest.param(
+                TENANT + "podAddresses: 10.0.0.0/31\nclusters:\n" + CLUSTER,
+                [
+                    'config.yaml:2: podAddresses: "10.0.0.0/31" has no room for pods; '
+                    "the prefix can be /30 or shorter, like 198.18.0.0/15"
+                ],
+                id="network too small",
+            ),
+            pytest.param(
+                TENANT + "kubelet: {advertise: node.example.com}\nclusters:\n" + CLUSTER,
+                ['config.yaml:2: kubelet.advertise: "node.example.com" is not an IP address'],
+                id="advertised name",
             ),
             pytest.param(
                 TENANT + "leaderElection:\n  leaseDuration: 15\nclusters:\n" + CLUSTER,
@@ -374,7 +431,8 @@ class TestErrors:
                 [
                     "config.yaml:4: leaderElection.renewDeadline: 10s must be shorter than "
                     "leaseDuration (10s)",
-                    "config.yaml:5: leaderElection.retryPeriod: 60s must be shorter than "
+                    "config.yaml:5: leaderElection.retryPeriod: 60s times 1.2 (jitter) must be "
+                    "shorter than "
                     "renewDeadline (10s)",
                 ],
                 id="time limits",
@@ -537,6 +595,16 @@ class TestErrors:
                     'Kubernetes quantity; write it like "64", "500m" or "512Gi"'
                 ],
                 id="quantity",
+            ),
+            pytest.param(
+                POOLS + "  - capacity: {sources: [static], static: {pods: -5, cpu: 1e100}}\n",
+                [
+                    "config.yaml:6: clusters[0].pools[0].capacity.static.pods: "
+                    "-5 is negative; write 0 or more",
+                    "config.yaml:6: clusters[0].pools[0].capacity.static.cpu: "
+                    '"1e100" is not a Kubernetes quantity; write it like "64", "500m" or "512Gi"',
+                ],
+                id="quantity out of range",
             ),
         ],
     )
