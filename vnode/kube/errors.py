@@ -26,11 +26,6 @@ from vnode.kube.types import Status, StatusDetails
 class KubeError(Exception):
     """Anything that went wrong between us and a Kubernetes API."""
 
-    @property
-    def is_retryable(self) -> bool:
-        """Whether the same call may succeed later without anybody changing the object."""
-        return False
-
 
 class ConfigError(KubeError):
     """Connection settings are unusable; retrying does not help until somebody mends them."""
@@ -38,11 +33,6 @@ class ConfigError(KubeError):
 
 class Unreachable(KubeError):
     """No (complete) answer came. The call may or may not have been carried out."""
-
-    @property
-    def is_retryable(self) -> bool:
-        """Always: the peer may come back."""
-        return True
 
 
 class Silent(Unreachable):
@@ -74,11 +64,6 @@ class ApiError(KubeError):
         """Seconds that the server asked us to wait, if it did."""
         self.peer = ""
         """How the configuration calls the cluster that answered. Not for tenants' eyes."""
-
-    @property
-    def is_retryable(self) -> bool:
-        """429, 5xx, 401 (credentials are re-read) and 409 are; other 4xx are not."""
-        return self.code in (401, 408, 409, 429) or self.code >= 500
 
 
 class BadRequest(ApiError):
@@ -123,11 +108,6 @@ class ServerError(ApiError):
     `code` may then be anything: a 404 page of a load balancer says nothing about the object, so it
     is not a NotFound. The same holds for the bare "404 page not found" of a missing API group.
     """
-
-    @property
-    def is_retryable(self) -> bool:
-        """Always: whatever stands between us and the API server may go away."""
-        return True
 
 
 _BY_CODE: dict[int, type[ApiError]] = {

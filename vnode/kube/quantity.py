@@ -8,12 +8,11 @@ there. Source: k8s.io/apimachinery/pkg/api/resource. Unlike Go, nothing is cappe
 import enum
 import functools
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Self
 
-__all__ = ["InvalidQuantity", "Notation", "Quantity", "total"]
+__all__ = ["ZERO", "InvalidQuantity", "Notation", "Quantity"]
 
 _NANO = 10**9
 _TEXT = re.compile(
@@ -69,9 +68,9 @@ class Quantity:
         return cls(-nanos if sign == "-" else nanos, notation)
 
     @classmethod
-    def of(cls, value: int, notation: Notation = Notation.DECIMAL) -> Self:
+    def of(cls, value: int) -> Self:
         """A whole number."""
-        return cls(value * _NANO, notation)
+        return cls(value * _NANO)
 
     def __str__(self) -> str:
         """The canonical form: no fraction, the largest suffix that loses nothing."""
@@ -92,14 +91,6 @@ class Quantity:
             return f"{sign}{nanos}e{exponent}" if exponent else f"{sign}{nanos}"
         return f"{sign}{nanos}{_DECIMAL[power]}"
 
-    def ceil(self) -> int:
-        """The amount as a whole number, rounded up."""
-        return -(-self.nanos // _NANO)
-
-    def floor(self) -> int:
-        """The amount as a whole number, rounded down: how many whole devices, for example."""
-        return self.nanos // _NANO
-
     def __add__(self, other: "Quantity") -> "Quantity":
         """The sum, written as the first that is not zero."""
         return Quantity(self.nanos + other.nanos, self._wins(other))
@@ -107,18 +98,6 @@ class Quantity:
     def __sub__(self, other: "Quantity") -> "Quantity":
         """The difference, written as the first that is not zero; may be negative."""
         return Quantity(self.nanos - other.nanos, self._wins(other))
-
-    def __mul__(self, factor: int) -> "Quantity":
-        """So many times the amount."""
-        return Quantity(self.nanos * factor, self.notation)
-
-    def __neg__(self) -> "Quantity":
-        """The negative amount."""
-        return Quantity(-self.nanos, self.notation)
-
-    def __bool__(self) -> bool:
-        """Whether it is not zero."""
-        return self.nanos != 0
 
     def __eq__(self, other: object) -> bool:
         """Whether the amounts are equal."""
@@ -137,8 +116,3 @@ class Quantity:
 
 
 ZERO = Quantity(0)
-
-
-def total(quantities: Iterable[Quantity]) -> Quantity:
-    """The sum of any number of quantities; zero for none."""
-    return sum(quantities, start=ZERO)

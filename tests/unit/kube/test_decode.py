@@ -26,7 +26,7 @@ def test_what_is_no_such_object_is_a_server_error_that_quotes_nothing(data: byte
     with pytest.raises(ServerError, match="not a Kubernetes ConfigMap") as caught:
         decode(data, ConfigMap)
     assert "hunter2" not in str(caught.value)
-    assert caught.value.is_retryable
+    assert caught.value.code == 200
 
 
 def test_values_of_secrets_do_not_reach_the_error() -> None:
