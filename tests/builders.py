@@ -75,25 +75,28 @@ def make_pod(
     owners: Sequence[OwnerReference] = (),
     deleted: str | None = None,
     grace: int | None = None,
-    containers: Iterable[str] = ("main",),
+    containers: Iterable[str | Mapping[str, object]] = ("main",),
     init_containers: Iterable[str] = (),
     ephemeral_containers: Iterable[str] = (),
     restart: str = "Never",
     status: Mapping[str, object] | None = None,
     **spec: object,
 ) -> Pod:
-    """A tenant pod bound to a virtual node; further keywords are fields of its spec."""
+    """A tenant pod bound to a virtual node.
+
+    Containers are names or whole objects; further keywords are fields of the spec.
+    """
     body: dict[str, object] = {
         "nodeName": node,
         "restartPolicy": restart,
-        "containers": [{"name": c, "image": f"registry.example/{c}:1"} for c in containers],
+        "containers": [_container(c) for c in containers],
         **spec,
     }
     for field, names in (
         ("initContainers", init_containers),
         ("ephemeralContainers", ephemeral_containers),
     ):
-        if listed := [{"name": c, "image": f"registry.example/{c}:1"} for c in names]:
+        if listed := [_container(c) for c in names]:
             body[field] = listed
     return Pod(
         metadata=ObjectMeta(
@@ -111,6 +114,12 @@ def make_pod(
         spec=raw(body),
         status=raw({"phase": "Pending", "qosClass": "BestEffort"} if status is None else status),
     )
+
+
+def _container(container: str | Mapping[str, object]) -> Mapping[str, object]:
+    if isinstance(container, str):
+        return {"name": container, "image": f"registry.example/{container}:1"}
+    return container
 
 
 def with_status(pod: Pod, status: Mapping[str, object], *, version: int | None = None) -> Pod:

@@ -409,7 +409,7 @@ class PodController:
         return result
 
     def _explain_predecessor(self, seen: PodView, copy: ObservedPod) -> None:
-        if copy.uid != seen.uid and not seen.deleting:
+        if copy.uid != seen.uid and not seen.deleting and not seen.terminal:
             raise Waiting(
                 "the copy of an older pod of the same name is not gone yet",
                 reason="PredecessorExists",
@@ -440,8 +440,8 @@ class PodController:
             if not isinstance(waiting, NameConflict) or attempts == 0:
                 self._say(seen, "Warning", waiting.reason, str(waiting))
             copy = self._backend.observed(key)
-            made = copy is not None and copy.uid == seen.uid
-            if not made and not seen.forwarded and not seen.deleting:
+            made = seen.forwarded or (copy is not None and copy.uid == seen.uid)
+            if not made and not seen.deleting and not seen.terminal:
                 why = WaitingReason(waiting.reason, str(waiting))
                 await self._write(pod, status.held(pod, why, self._now()))
         delay = min(_WAIT_MOST, _WAIT_FIRST * 2 ** min(attempts, 10))

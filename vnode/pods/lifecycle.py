@@ -14,6 +14,7 @@ Invariants:
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TypeAlias
 
 import msgspec
@@ -126,6 +127,13 @@ def finished_by_itself(copy: ObservedPod) -> bool:
     asked = copy.removal_requested
     ends = [c.state.terminated.finished_at for c in status.container_statuses if c.state.terminated]
     return asked is None or all(end is not None and end < asked for end in ends)
+
+
+def deletion_ends(copy: ObservedPod) -> float | None:
+    """Unix seconds at which a deletion that is under way should be over; None: not known."""
+    if copy.removal_requested is None or copy.grace_seconds is None:
+        return None
+    return datetime.fromisoformat(copy.removal_requested).timestamp() + copy.grace_seconds
 
 
 def decide(

@@ -1,0 +1,374 @@
+"""The pod controller between a tenant and a backend: one behaviour each."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from tests.builders import (
+    UID_1,
+    UID_2,
+    condition,
+    make_config_map,
+    make_error,
+    make_pod,
+    make_secret,
+    make_uid,
+    running_status,
+)
+from tests.unit.pods.world import World
+from vnode.backend import Rejected, Sight, Waiting
+from vnode.kube.resources import CONFIG_MAPS, PODS, SECRETS
+from vnode.kube.types import ConfigMap, ObjectKey, OwnerReference, Secret
+from vnode.pods.controller import FORWARD_DAEMON
+from vnode.pods.view import COMPUTE_SCHEDULED, FORWARDED
+
+pytestmark = pytest.mark.looptime
+
+KEY = ObjectKey("team-a", "job-0")
+STATUS = "patch pods/status"
+QUOTA = Waiting("exceeded quota: gpus", reason="QuotaExceeded")
+
+
+def put_object(world: World, body: ConfigMap | Secret) -> None:
+    resource = SECRETS if isinstance(body, Secret) else CONFIG_MAPS
+    world.tenant.put(resource, body)
+
+
+def env_from(kind: str, name: str, *, optional: bool = False) -> list[Mapping[str, object]]:
+    source = {"name": name, "optional": optional}
+    return [{"name": "main", "image": "i", "envFrom": [{kind: source}]}]
+
+
+async def running(world: World, **pod: object) -> ObjectKey:
+    """A pod that runs and is shown as running."""
+    key = world.create(make_pod(**pod))  # type: ignore[arg-type]
+    await world.settle(2)
+    world.below.start(key)
+    await world.settle(2)
+    assert world.status(key)["phase"] == "Running"
+    return key
+
+
+class TestForwarding:
+    async def test_a_life_costs_five_writes_and_no_read(self, world: World) -> None:
+        world.start()
+        key = world.create(make_pod())
+        await world.settle(0.5)
+        world.below.start(key)
+        await world.settle(60)
+        world.below.end(key)
+        await world.settle(60)
+        world.delete(key)
+        await world.settle(1)
+        world.below.finish_deletion(key)
+        await world.settle()
+
+        assert world.pod(key) is None
+        assert world.tenant.names() == [STATUS, STATUS, "delete pods"]
+        assert [call[0] for call in world.below.calls] == ["apply", "delete"]
+
+    async def test_a_running_pod_that_is_deleted_is_removed_once(self, world: World) -> None:
+        world.start()
+        key = await running(world)
+        world.delete(key)
+        await world.settle(1)
+        world.below.finish_deletion(key)
+        await world.settle()
+
+        assert world.pod(key) is None
+        assert len(world.tenant.named("delete pods")) == 1
+
+    async def test_a_pod_that_a_finalizer_keeps_is_not_deleted_again_and_again(
+        self, world: World
+    ) -> None:
+        world.start()
+        key = await running(world)
+        world.tenant.edit(PODS, key, lambda b: b["metadata"].update(finalizers=["x/y"]))
+        world.delete(key)
+        await world.settle(1)
+        world.below.finish_deletion(key)
+        await world.settle()
+        world.tenant.edit(PODS, key, lambda b: b["metadata"].update(labels={"a": "b"}))
+        await world.settle()
+
+        assert len(world.tenant.named("delete pods")) == 1
+        world.tenant.edit(PODS, key, lambda b: b["metadata"].update(finalizers=[]))
+        assert world.pod(key) is None
+
+    async def test_a_quick_start_is_shown_with_one_status_write(self, world: World) -> None:
+        world.start()
+        key = world.create(make_pod())
+        await world.settle(0.5)
+        world.below.start(key)
+        await world.settle()
+        assert world.tenant.names() == [STATUS]
+
+    async def test_a_slow_start_is_marked_as_forwarded(self, world: World) -> None:
+        world.start()
+        key = world.create(make_pod())
+        await world.settle()
+        marked = world.condition(key, FORWARDED)
+        assert marked is not None
+        assert marked["status"] == "True"
+
+    async def test_pods_of_other_nodes_are_nobody_s_business(self, world: World) -> None:
+        world.start()
+        world.create(make_pod(node="a-real-node"))
+        await world.settle()
+        assert not world.below.calls
+        assert not world.tenant.calls
+
+    async def test_a_changed_annotation_reaches_the_copy(self, world: World) -> None:
+        world.start()
+        key = await running(world)
+        world.tenant.edit(PODS, key, lambda b: b["metadata"].update(annotations={"a": "b"}))
+        await world.settle(1)
+        assert len(world.below.called("apply")) == 2
+
+    async def test_a_restart_writes_nothing(self, world: World) -> None:
+        world.start()
+        for number in range(10):
+            await running(world, name=f"job-{number}", uid=make_uid(number))
+        calls, applied = len(world.tenant.calls), len(world.below.calls)
+
+        await world.restart()
+        await world.settle()
+
+        assert len(world.tenant.calls) == calls
+        assert len(world.below.calls) == applied
+
+    async def test_an_end_that_was_missed_while_down_is_shown(self, world: World) -> None:
+        world.start()
+        key = await running(world)
+        await world.stop()
+        world.below.end(key, exit_code=3)
+        world.start()
+        await world.settle()
+        assert world.status(key)["phase"] == "Failed"
+
+    async def test_what_the_node_lifecycle_controller_wrote_is_put_right(
+        self, world: World
+    ) -> None:
+        world.start()
+        key = await running(world)
+        not_ready = [condition("Ready", "False", reason="NodeNotReady")]
+        world.edit_status(key, conditions=not_ready)
+        await world.settle(1)
+        ready = world.condition(key, "Ready")
+        assert ready is not None
+        assert ready["status"] == "True"
+        assert "reason" not in ready
+
+
+class TestRejection:
+    @pytest.mark.parametrize(("restart", "phase"), [("Always", "Pending"), ("Never", "Failed")])
+    async def test_a_rejected_pod_says_so(self, world: World, restart: str, phase: str) -> None:
+        agent = world.start()
+        agent.backend.rejects = lambda _: Rejected("spec.hostNetwork: not allowed", field="x")
+        key = world.create(make_pod(restart=restart))
+        await world.settle()
+
+        shown = world.status(key)
+        assert shown["phase"] == phase
+        assert shown["reason"] == "PodRejected"
+        assert "spec.hostNetwork" in shown["message"]
+        assert world.events() == ["PodRejected"]
+        assert len(world.below.called("apply")) == 1
+
+    async def test_a_rejection_is_shown_although_the_first_write_fails(self, world: World) -> None:
+        agent = world.start()
+        agent.backend.rejects = lambda _: Rejected("spec.hostNetwork: not allowed")
+        world.tenant.fail(make_error(503), STATUS)
+        key = world.create(make_pod())
+        await world.settle()
+        assert world.status(key)["phase"] == "Failed"
+
+    async def test_a_rejected_pod_is_judged_again_when_it_changes(self, world: World) -> None:
+        agent = world.start()
+        agent.backend.rejects = lambda r: (
+            None if "ok" in r.pod.metadata.annotations else Rejected("no")
+        )
+        key = world.create(make_pod(restart="Always"))
+        await world.settle()
+        world.tenant.edit(PODS, key, lambda b: b["metadata"].update(annotations={"ok": "1"}))
+        await world.settle()
+
+        assert world.below.made[UID_1] == 1
+        assert "reason" not in world.status(key)
+        assert not world.status(key).get("containerStatuses")
+
+    async def test_a_rejected_pod_that_is_deleted_goes_at_once(self, world: World) -> None:
+        agent = world.start()
+        agent.backend.rejects = lambda _: Rejected("no")
+        key = world.create(make_pod(restart="Always"))
+        await world.settle()
+        world.delete(key)
+        await world.settle(1)
+        assert world.pod(key) is None
+
+    async def test_a_change_that_cannot_travel_leaves_the_copy_and_its_status(
+        self, world: World
+    ) -> None:
+        agent = world.start()
+        key = await running(world)
+        agent.backend.rejects = lambda _: Rejected("spec.x: may not change")
+        world.tenant.edit(PODS, key, lambda b: b["metadata"].update(annotations={"a": "b"}))
+        await world.settle()
+        assert "UpdateRejected" in world.events()
+        world.below.end(key)
+        await world.settle(1)
+        assert world.status(key)["phase"] == "Succeeded"
+
+    async def test_daemonset_pods_stay_off_and_go_at_once(self, world: World) -> None:
+        world.start()
+        owner = OwnerReference(api_version="apps/v1", kind="DaemonSet", name="d", controller=True)
+        key = world.create(make_pod(owners=[owner]))
+        await world.settle()
+        assert world.status(key)["reason"] == "DaemonSetNotForwarded"
+        assert world.status(key)["phase"] == "Pending"
+        assert world.events() == ["DaemonSetNotForwarded"]
+        assert not world.below.calls
+        world.delete(key)
+        await world.settle(1)
+        assert world.pod(key) is None
+
+    async def test_daemonset_pods_are_forwarded_on_request(self, world: World) -> None:
+        world.start()
+        owner = OwnerReference(api_version="apps/v1", kind="DaemonSet", name="d", controller=True)
+        world.create(make_pod(owners=[owner], annotations={FORWARD_DAEMON: "true"}))
+        await world.settle()
+        assert world.below.made[UID_1] == 1
+
+
+class TestWaiting:
+    async def test_what_holds_a_pod_up_is_shown_and_tried_again(self, world: World) -> None:
+        world.start()
+        world.below.fail("apply", error=QUOTA)
+        key = world.create(make_pod())
+        await world.settle(0.5)
+        shown = world.status(key)
+        assert (shown["phase"], shown["reason"]) == ("Pending", "QuotaExceeded")
+        assert shown["message"] == "exceeded quota: gpus"
+        scheduled = world.condition(key, COMPUTE_SCHEDULED)
+        assert scheduled is not None
+        assert (scheduled["status"], scheduled["reason"]) == ("False", "QuotaExceeded")
+        assert world.events() == ["QuotaExceeded"]
+
+        await world.settle(10)
+        assert world.below.made[UID_1] == 1
+        assert "reason" not in world.status(key)
+
+    async def test_tries_become_rarer_but_never_end(self, world: World) -> None:
+        world.start()
+        for _ in range(40):
+            world.below.fail("apply", error=QUOTA)
+        world.create(make_pod())
+        await world.settle(120)
+        early = len(world.below.called("apply"))
+        assert 6 <= early <= 9
+        await world.settle(600)
+        assert 8 <= len(world.below.called("apply")) - early <= 11
+
+    async def test_the_server_s_own_waiting_time_is_kept(self, world: World) -> None:
+        world.start()
+        world.below.fail("apply", error=Waiting("busy", reason="ComputeBusy", retry_after=20))
+        world.create(make_pod())
+        await world.settle(19)
+        assert len(world.below.called("apply")) == 1
+        await world.settle(10)
+        assert len(world.below.called("apply")) == 2
+
+    async def test_a_name_conflict_is_one_event_and_touches_nothing(self, world: World) -> None:
+        world.start()
+        world.below.foreign.add(KEY)
+        world.create(make_pod())
+        await world.settle(90)
+        assert world.events() == ["NameConflict"]
+        assert not world.below.copies
+        world.below.foreign.clear()
+        await world.settle(90)
+        assert world.below.made[UID_1] == 1
+
+    async def test_a_namespace_that_is_not_prepared_is_waited_for(self, world: World) -> None:
+        agent = world.start()
+        agent.backend.sights["team-a"] = Sight.BARRED
+        key = world.create(make_pod())
+        await world.settle(5)
+        assert world.status(key)["reason"] == "NamespaceNotReady"
+        agent.backend.sights.clear()
+        await world.settle(120)
+        assert world.below.made[UID_1] == 1
+
+    async def test_a_pod_whose_copy_went_while_it_could_not_be_seen_is_not_forgotten(
+        self, world: World
+    ) -> None:
+        world.start()
+        key = await running(world)
+        await world.stop()
+        world.below.evict(key)
+        agent = world.start()
+        agent.backend.sights["team-a"] = Sight.BARRED
+        await world.settle()
+        assert world.status(key)["phase"] == "Running"
+        agent.backend.sights.clear()
+        await world.settle(120)
+        assert world.status(key)["phase"] == "Failed"
+
+    async def test_status_is_mirrored_while_a_change_has_to_wait(self, world: World) -> None:
+        world.start()
+        key = await running(world)
+        for _ in range(20):
+            world.below.fail("apply", error=QUOTA)
+        world.tenant.edit(PODS, key, lambda b: b["metadata"].update(annotations={"a": "b"}))
+        await world.settle(5)
+        unready = running_status(
+            conditions=[condition("Ready", "False"), condition("ContainersReady", "False")]
+        )
+        world.below.show(key, unready)
+        await world.settle(1)
+        ready = world.condition(key, "Ready")
+        assert ready is not None
+        assert ready["status"] == "False"
+
+    async def test_a_successor_hears_that_an_older_copy_is_in_its_way(self, world: World) -> None:
+        world.start()
+        await running(world)
+        world.delete(KEY, grace=0)
+        world.create(make_pod(uid=UID_2))
+        await world.settle(30)
+        assert world.below.made[UID_2] == 0
+        assert world.status(KEY)["reason"] == "PredecessorExists"
+        world.below.finish_deletion(KEY)
+        await world.settle(1)
+        assert world.below.made[UID_2] == 1
+
+    async def test_missing_objects_are_named_as_virtual_kubelet_does(self, world: World) -> None:
+        world.start()
+        key = world.create(make_pod(containers=env_from("secretRef", "login")))
+        await world.settle(5)
+        assert world.events() == ["MandatorySecretNotFound"]
+        assert world.status(key)["reason"] == "MandatorySecretNotFound"
+        assert not world.below.called("apply")
+
+    async def test_a_pod_starts_as_soon_as_its_secret_is_there(self, world: World) -> None:
+        world.start()
+        world.create(make_pod(containers=env_from("secretRef", "login")))
+        await world.settle(120)
+        put_object(world, make_secret())
+        await world.settle(0.5)
+        assert world.below.made[UID_1] == 1
+
+    async def test_a_missing_optional_object_is_said_and_not_waited_for(self, world: World) -> None:
+        world.start()
+        spec = env_from("configMapRef", "settings", optional=True)
+        world.create(make_pod(containers=spec))
+        await world.settle(5)
+        assert world.events() == ["OptionalConfigMapNotFound"]
+        assert world.below.made[UID_1] == 1
+
+    async def test_objects_are_below_before_the_pod(self, world: World) -> None:
+        world.start()
+        put_object(world, make_config_map())
+        world.create(make_pod(containers=env_from("configMapRef", "settings")))
+        await world.settle(5)
+        assert [call[0] for call in world.below.calls] == ["put_object", "apply"]
