@@ -55,8 +55,6 @@ class VirtualNode:
     """Port of the kubelet API; each virtual node has its own."""
     version: str
     """Kubelet version that the Node shows, see `kubelet_version`."""
-    hostname: str = ""
-    """DNS name of `address` that the API server can resolve; empty: there is none."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """Further labels from the configuration."""
     taints: tuple[Taint, ...] | None = None

@@ -140,12 +140,12 @@ def conditions(*, reachable: bool) -> tuple[NodeCondition, ...]:
 def addresses(node: VirtualNode) -> tuple[NodeAddress, ...]:
     """Where the kubelet API is reached.
 
-    API servers try Hostname before InternalIP unless told otherwise, so without a resolvable DNS
-    name the IP address stands there too.
+    API servers try Hostname before InternalIP unless told otherwise, so the IP address
+    stands there too: the node's name need not resolve.
     """
     return (
         NodeAddress(type="InternalIP", address=node.address),
-        NodeAddress(type="Hostname", address=node.hostname or node.address),
+        NodeAddress(type="Hostname", address=node.address),
     )
 
 

@@ -9,7 +9,6 @@ from tests.unit.node.builders import (
     make_virtual_node,
     node_json,
 )
-from vnode.node.objects import Node
 from vnode.node.status import new_node
 
 
@@ -78,13 +77,12 @@ def test_machine_identifiers_are_the_same_after_a_restart_and_differ_between_poo
     assert info("a100") != info("h100")
 
 
-def test_a_dns_name_is_published_only_if_there_is_one() -> None:
-    def hostname(node: Node) -> str:
-        return next(a.address for a in node.status.addresses if a.type == "Hostname")
-
-    assert hostname(decode_node(node_json())) == "10.0.0.7"
-    named = make_desired(make_virtual_node(hostname="agent.example.com"))
-    assert hostname(decode_node(node_json(named))) == "agent.example.com"
+def test_api_servers_need_not_resolve_a_name_to_reach_the_kubelet() -> None:
+    status = decode_node(node_json()).status
+    assert {a.type: a.address for a in status.addresses} == {
+        "InternalIP": "10.0.0.7",
+        "Hostname": "10.0.0.7",
+    }
 
 
 def test_the_kubelet_port_is_spelled_as_the_api_spells_it() -> None:
