@@ -27,12 +27,10 @@ from federation.backends.kubernetes.translate.names import (
     NamespaceMapping,
     Owner,
 )
-from federation.backends.kubernetes.translate.names import NamespaceMode as MappingMode
 from federation.backends.kubernetes.translate.policy import (
     DEFAULT_DENIED_PREFIXES,
     TranslationPolicy,
 )
-from federation.backends.kubernetes.translate.policy import PvcMode as TranslatedPvcMode
 from federation.config import (
     AgentConfig,
     CapacitySourceKind,
@@ -303,7 +301,7 @@ class ComputeCluster:
             owner=owner,
             namespaces=NamespaceMapping(
                 tenant=owner.tenant,
-                mode=MappingMode(namespaces.mode.value),
+                mode=namespaces.mode,
                 table=namespaces.table,
             ),
             policies={n.name: _policy(self._config.policy, n.pool) for n in self._nodes},
@@ -332,14 +330,14 @@ def _policy(policy: PodPolicyConfig, pool: PoolConfig) -> TranslationPolicy:
             t.model_dump(mode="json", by_alias=True, exclude_none=True) for t in pool.tolerations
         ),
         passthrough=frozenset(policy.passthrough),
-        allowed_scheduling_keys=frozenset(policy.scheduling_keys),
+        scheduling_keys=frozenset(policy.scheduling_keys),
         denied_prefixes=DEFAULT_DENIED_PREFIXES if denied is None else denied,
         priority_classes=policy.priority_classes,
         runtime_classes=policy.runtime_classes,
         scheduler_names=policy.scheduler_names,
-        allow=frozenset(a.value for a in policy.allow),
+        allow=frozenset(policy.allow),
         overlay_labels=policy.overlay.labels,
         overlay_annotations=policy.overlay.annotations,
         expose_host_ip=policy.expose_host_ip,
-        pvc_mode=TranslatedPvcMode(policy.pvc.value),
+        pvc=policy.pvc,
     )

@@ -13,7 +13,8 @@ from typing import Self
 from pydantic import Field, model_validator
 from pydantic.json_schema import GenerateJsonSchema
 
-from federation.config.clusters import ClusterConfig, NamespaceMode, PoolConfig, Taint
+from federation.backends.kubernetes.translate.names import NamespaceMode
+from federation.config.clusters import ClusterConfig, PoolConfig, Taint
 from federation.config.values import (
     Address,
     DnsLabel,

@@ -1,7 +1,8 @@
 """What stands under `clusters:` - compute clusters, their pools, policy and capacity.
 
 In: validated scalars. Out: frozen models. Checks within one cluster live here; checks across
-clusters live in `federation.config.agent`. Fields are named as in Kubernetes.
+clusters live in `federation.config.agent`. Fields are named as in Kubernetes. Choices that the
+translation reads are defined there, in `names` and `policy`.
 """
 
 import enum
@@ -10,6 +11,8 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from federation.backends.kubernetes.translate.names import NamespaceMode
+from federation.backends.kubernetes.translate.policy import HostAccess, PvcMode
 from federation.config.values import (
     DnsLabel,
     FilePath,
@@ -27,40 +30,11 @@ from vnode.kube.types import ClusterName, NodeName
 DEFAULT_POOL = "default"
 
 
-class NamespaceMode(enum.StrEnum):
-    """How a tenant namespace becomes a namespace of the compute cluster."""
-
-    PREFIX = "prefix"
-    SAME = "same"
-    MAP = "map"
-
-
 class NetworkMode(enum.StrEnum):
     """Whether pod addresses of the compute cluster mean anything in the tenant cluster."""
 
     ISOLATED = "isolated"
     FLAT = "flat"
-
-
-class PvcMode(enum.StrEnum):
-    """What becomes of persistentVolumeClaim volumes."""
-
-    NONE = "none"
-    SHARED = "shared"
-
-
-class HostAccess(enum.StrEnum):
-    """Pod features that reach the compute node; each is rejected unless allowed."""
-
-    HOST_PATH = "hostPath"
-    HOST_NETWORK = "hostNetwork"
-    HOST_PID = "hostPID"
-    HOST_IPC = "hostIPC"
-    HOST_PORT = "hostPort"
-    HOST_USERS = "hostUsers"
-    PRIVILEGED = "privileged"
-    CAPABILITIES = "capabilities"
-    SYSCTLS = "sysctls"
 
 
 class CapacitySourceKind(enum.StrEnum):

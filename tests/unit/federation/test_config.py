@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
+from federation.backends.kubernetes.translate.names import NamespaceMode
 from federation.config import (
     AgentConfig,
     CapacityConfig,
     CapacitySourceKind,
     ConfigFileError,
     LeaderElectionConfig,
-    NamespaceMode,
     NetworkMode,
     Taint,
     TaintEffect,

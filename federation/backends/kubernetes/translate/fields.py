@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 from federation.backends.kubernetes.translate import dns, downward, env, scheduling, security
 from federation.backends.kubernetes.translate import volumes as volume
+from federation.backends.kubernetes.translate.policy import HostAccess
 from federation.backends.kubernetes.translate.rules import (
     KEEP,
     Row,
@@ -25,7 +26,7 @@ from federation.backends.kubernetes.translate.rules import (
 )
 
 
-def _policy(what: str, feature: str, *more: str, default: bool = False) -> Row:
+def _policy(what: str, feature: HostAccess, *more: HostAccess, default: bool = False) -> Row:
     text = f"{what} is not allowed by this virtual node's policy"
     return reject(text, default=default, unless=(feature, *more))
 
@@ -41,7 +42,7 @@ def _all_kept(name: str, *fields: str) -> Table:
 _HOST = reject(
     "a host in a probe or hook is not allowed by this virtual node's policy: the compute node "
     "would connect to it",
-    unless=("hostNetwork",),
+    unless=(HostAccess.HOST_NETWORK,),
 )
 
 # --- references to ConfigMaps, Secrets and the pod itself ---
@@ -131,9 +132,9 @@ SELINUX = Table(
     "SELinuxOptions",
     {
         "level": KEEP,
-        "role": _policy("an SELinux role", "privileged"),
+        "role": _policy("an SELinux role", HostAccess.PRIVILEGED),
         "type": rewrite(security.selinux_type),
-        "user": _policy("an SELinux user", "privileged"),
+        "user": _policy("an SELinux user", HostAccess.PRIVILEGED),
     },
 )
 SECCOMP = _all_kept("SeccompProfile", "localhostProfile", "type")
@@ -145,12 +146,12 @@ WINDOWS = Table(
     {
         "gmsaCredentialSpec": KEEP,
         "gmsaCredentialSpecName": KEEP,
-        "hostProcess": _policy("a host process", "privileged"),
+        "hostProcess": _policy("a host process", HostAccess.PRIVILEGED),
         "runAsUserName": KEEP,
     },
 )
 CAPABILITIES = Table(
-    "Capabilities", {"add": _policy("adding capabilities", "capabilities"), "drop": KEEP}
+    "Capabilities", {"add": _policy("adding capabilities", HostAccess.CAPABILITIES), "drop": KEEP}
 )
 SECURITY_CONTEXT = Table(
     "SecurityContext",
@@ -158,11 +159,11 @@ SECURITY_CONTEXT = Table(
         "allowPrivilegeEscalation": KEEP,
         "appArmorProfile": keep(APPARMOR),
         "capabilities": keep(CAPABILITIES),
-        "privileged": _policy("a privileged container", "privileged"),
+        "privileged": _policy("a privileged container", HostAccess.PRIVILEGED),
         "procMount": reject(
             "an unmasked /proc is not allowed by this virtual node's policy",
             default="Default",
-            unless=("privileged",),
+            unless=(HostAccess.PRIVILEGED,),
         ),
         "readOnlyRootFilesystem": KEEP,
         "runAsGroup": KEEP,
@@ -189,7 +190,7 @@ POD_SECURITY_CONTEXT = Table(
         "supplementalGroupsPolicy": KEEP,
         "sysctls": reject(
             "setting sysctls is not allowed by this virtual node's policy",
-            unless=("sysctls",),
+            unless=(HostAccess.SYSCTLS,),
             of=_all_kept("Sysctl", "name", "value"),
             many=True,
         ),
@@ -207,12 +208,12 @@ CONTAINER_PORT = Table(
     "ContainerPort",
     {
         "containerPort": KEEP,
-        "hostIP": _policy("a host port", "hostPort", "hostNetwork"),
+        "hostIP": _policy("a host port", HostAccess.HOST_PORT, HostAccess.HOST_NETWORK),
         # On the host's network every container port is one; 0 is "none".
         "hostPort": reject(
             "a host port is not allowed by this virtual node's policy",
             default=0,
-            unless=("hostPort", "hostNetwork"),
+            unless=(HostAccess.HOST_PORT, HostAccess.HOST_NETWORK),
         ),
         "name": KEEP,
         "protocol": KEEP,
@@ -360,7 +361,7 @@ VOLUME = Table(
         "emptyDir": keep(_all_kept("EmptyDirVolumeSource", "medium", "sizeLimit")),
         "hostPath": reject(
             "a hostPath volume is not allowed by this virtual node's policy",
-            unless=("hostPath",),
+            unless=(HostAccess.HOST_PATH,),
             of=_all_kept("HostPathVolumeSource", "path", "type"),
         ),
         "image": keep(_all_kept("ImageVolumeSource", "pullPolicy", "reference")),
@@ -497,10 +498,10 @@ POD_SPEC = Table(
         "enableServiceLinks": drop("always false below: the tenant's services are literals"),
         "ephemeralContainers": drop("not part of a create: see pod.ephemeral_containers"),
         "hostAliases": keep(_all_kept("HostAlias", "hostnames", "ip"), many=True),
-        "hostIPC": _policy("the host's IPC namespace", "hostIPC"),
-        "hostNetwork": _policy("the host's network", "hostNetwork"),
-        "hostPID": _policy("the host's PID namespace", "hostPID"),
-        "hostUsers": _policy("a user namespace", "hostUsers", default=True),
+        "hostIPC": _policy("the host's IPC namespace", HostAccess.HOST_IPC),
+        "hostNetwork": _policy("the host's network", HostAccess.HOST_NETWORK),
+        "hostPID": _policy("the host's PID namespace", HostAccess.HOST_PID),
+        "hostUsers": _policy("a user namespace", HostAccess.HOST_USERS, default=True),
         "hostname": KEEP,
         "hostnameOverride": KEEP,
         "imagePullSecrets": keep(SECRET_REFERENCE, many=True),

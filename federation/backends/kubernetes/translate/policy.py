@@ -53,20 +53,19 @@ NEVER_TRAVEL = (
 )
 """Denied whatever the configuration says."""
 
-FEATURES = frozenset(
-    {
-        "hostNetwork",
-        "hostPID",
-        "hostIPC",
-        "hostPath",
-        "privileged",
-        "hostPort",
-        "capabilities",
-        "hostUsers",
-        "sysctls",
-    }
-)
-"""What `TranslationPolicy.allow` may contain."""
+
+class HostAccess(StrEnum):
+    """Pod features that reach the compute node; each is refused unless allowed."""
+
+    HOST_PATH = "hostPath"
+    HOST_NETWORK = "hostNetwork"
+    HOST_PID = "hostPID"
+    HOST_IPC = "hostIPC"
+    HOST_PORT = "hostPort"
+    HOST_USERS = "hostUsers"
+    PRIVILEGED = "privileged"
+    CAPABILITIES = "capabilities"
+    SYSCTLS = "sysctls"
 
 
 class PvcMode(StrEnum):
@@ -88,7 +87,7 @@ class TranslationPolicy:
     """The pool's own; the only ones that may be NoExecute."""
     passthrough: frozenset[str] = frozenset()
     """Label, taint and topology keys that mean the same in tenant and compute cluster."""
-    allowed_scheduling_keys: frozenset[str] = frozenset()
+    scheduling_keys: frozenset[str] = frozenset()
     """Keys that the annotation `vnode.dev/compute-scheduling` may use."""
     denied_prefixes: tuple[str, ...] = DEFAULT_DENIED_PREFIXES
     """Beginnings of label and annotation keys that do not travel; `*`: anything but `/`."""
@@ -98,8 +97,8 @@ class TranslationPolicy:
     """Tenant class -> compute class; others are refused."""
     scheduler_names: Mapping[str, str] = field(default_factory=dict)
     """Tenant scheduler -> compute scheduler; others use the compute cluster's default."""
-    allow: frozenset[str] = frozenset()
-    """Privileged features that this tenant may use, of `FEATURES`."""
+    allow: frozenset[HostAccess] = frozenset()
+    """Host features that this tenant may use."""
     overlay_labels: Mapping[str, str] = field(default_factory=dict)
     overlay_annotations: Mapping[str, str] = field(default_factory=dict)
     api_host: str | None = None
@@ -109,7 +108,7 @@ class TranslationPolicy:
     """Port of `api_host`; None: 443."""
     expose_host_ip: bool = False
     """Pods see the compute node's address as status.hostIP."""
-    pvc_mode: PvcMode = PvcMode.NONE
+    pvc: PvcMode = PvcMode.NONE
 
     def travels(self, key: str) -> bool:
         """Whether a label or annotation of the tenant is copied."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from federation.backends.kubernetes.translate.names import NamespaceMapping, Owner
-from federation.backends.kubernetes.translate.policy import TranslationPolicy
+from federation.backends.kubernetes.translate.policy import HostAccess, TranslationPolicy
 from vnode.backend import PodRequest
 from vnode.kube.types import JSON
 
@@ -79,7 +79,7 @@ class Row:
     handler: Handler | None = None
     default: JSON = None
     """REJECT: the API's default, which is left out and not refused."""
-    unless: frozenset[str] = frozenset()
+    unless: frozenset[HostAccess] = frozenset()
     """REJECT: policy features of which one is enough to keep the field."""
     text: str = ""
     """Why it is dropped or rejected, as users read it."""
@@ -117,7 +117,7 @@ def reject(
     text: str,
     *,
     default: JSON = None,
-    unless: tuple[str, ...] = (),
+    unless: tuple[HostAccess, ...] = (),
     of: Table | None = None,
     many: bool = False,
 ) -> Row:

@@ -79,7 +79,7 @@ def check_request(asked: JSONObject, at: Translation) -> JSONObject:
     Raises:
         Refused: it uses a key that is not allowed, or names nodes.
     """
-    keys = _Keys(at.policy.allowed_scheduling_keys, strict=True)
+    keys = _Keys(at.policy.scheduling_keys, strict=True)
     result: JSONObject = {}
     for name, value in asked.items():
         try:

@@ -5,6 +5,7 @@ a whole (privileged, hostNetwork, ...) are plain rows of the table; here are tho
 values are harmless. The line is drawn where the Pod Security Standard `baseline` draws it.
 """
 
+from federation.backends.kubernetes.translate.policy import HostAccess
 from federation.backends.kubernetes.translate.rules import Refused, Translation, as_text
 from vnode.kube.types import JSON
 
@@ -16,14 +17,14 @@ APPARMOR_ANNOTATION_PREFIX = "container.apparmor.security.beta.kubernetes.io/"
 
 def selinux_type(value: JSON, at: Translation) -> JSON:
     """Handler for seLinuxOptions.type."""
-    if as_text(value) not in _SELINUX_TYPES and "privileged" not in at.policy.allow:
+    if as_text(value) not in _SELINUX_TYPES and HostAccess.PRIVILEGED not in at.policy.allow:
         raise Refused("this SELinux type is not allowed by this virtual node's policy")
     return value
 
 
 def apparmor_type(value: JSON, at: Translation) -> JSON:
     """Handler for appArmorProfile.type."""
-    if value == "Unconfined" and "privileged" not in at.policy.allow:
+    if value == "Unconfined" and HostAccess.PRIVILEGED not in at.policy.allow:
         raise Refused("containers without AppArmor are not allowed by this virtual node's policy")
     return value
 

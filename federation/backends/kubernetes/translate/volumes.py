@@ -35,7 +35,7 @@ def secret_name(value: JSON, at: Translation) -> JSON:
 
 def claim(value: JSON, at: Translation) -> JSON:
     """Handler for persistentVolumeClaim."""
-    if at.policy.pvc_mode == PvcMode.SHARED:
+    if at.policy.pvc == PvcMode.SHARED:
         return value
     raise Refused("volumes of PersistentVolumeClaims are not supported yet by this virtual node")
 

@@ -22,7 +22,7 @@ POOL = TranslationPolicy(
     node_selector={"pool": "gpu"},
     tolerations=({"key": "gpu", "operator": "Exists", "effect": "NoExecute"},),
     passthrough=frozenset({"disk", ZONE}),
-    allowed_scheduling_keys=frozenset({"gpu-model", "rack", HOST}),
+    scheduling_keys=frozenset({"gpu-model", "rack", HOST}),
 )
 
 

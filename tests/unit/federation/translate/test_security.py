@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from federation.backends.kubernetes.translate.policy import FEATURES, TranslationPolicy
+from federation.backends.kubernetes.translate.policy import HostAccess, TranslationPolicy
 from tests.unit.federation.translate.builders import make_container, make_pod, make_spec, translated
 from vnode.backend import Rejected
 
@@ -17,73 +17,73 @@ def in_context(**fields: Any) -> dict[str, Any]:
     return in_container(securityContext=fields)
 
 
-CASES: list[tuple[frozenset[str], str, dict[str, Any]]] = [
-    (frozenset({feature}), f"spec.{feature}", {feature: True})
-    for feature in ("hostNetwork", "hostPID", "hostIPC")
+CASES: list[tuple[frozenset[HostAccess], str, dict[str, Any]]] = [
+    (frozenset({feature}), f"spec.{feature}", {feature.value: True})
+    for feature in (HostAccess.HOST_NETWORK, HostAccess.HOST_PID, HostAccess.HOST_IPC)
 ] + [
-    (frozenset({"hostUsers"}), "spec.hostUsers", {"hostUsers": False}),
+    (frozenset({HostAccess.HOST_USERS}), "spec.hostUsers", {"hostUsers": False}),
     (
-        frozenset({"hostPath"}),
+        frozenset({HostAccess.HOST_PATH}),
         "spec.volumes[0].hostPath",
         {"volumes": [{"name": "v", "hostPath": {"path": "/", "type": "Directory"}}]},
     ),
     (
-        frozenset({"privileged"}),
+        frozenset({HostAccess.PRIVILEGED}),
         "spec.containers[0].securityContext.privileged",
         in_context(privileged=True),
     ),
     (
-        frozenset({"capabilities"}),
+        frozenset({HostAccess.CAPABILITIES}),
         "spec.containers[0].securityContext.capabilities.add",
         in_context(capabilities={"add": ["NET_BIND_SERVICE"], "drop": ["ALL"]}),
     ),
     (
-        frozenset({"privileged"}),
+        frozenset({HostAccess.PRIVILEGED}),
         "spec.containers[0].securityContext.procMount",
         in_context(procMount="Unmasked"),
     ),
     (
-        frozenset({"privileged"}),
+        frozenset({HostAccess.PRIVILEGED}),
         "spec.containers[0].securityContext.seLinuxOptions.type",
         in_context(seLinuxOptions={"type": "spc_t"}),
     ),
     (
-        frozenset({"privileged"}),
+        frozenset({HostAccess.PRIVILEGED}),
         "spec.securityContext.seLinuxOptions.user",
         {"securityContext": {"seLinuxOptions": {"user": "system_u"}}},
     ),
     (
-        frozenset({"privileged"}),
+        frozenset({HostAccess.PRIVILEGED}),
         "spec.securityContext.appArmorProfile.type",
         {"securityContext": {"appArmorProfile": {"type": "Unconfined"}}},
     ),
     (
-        frozenset({"privileged"}),
+        frozenset({HostAccess.PRIVILEGED}),
         "spec.securityContext.windowsOptions.hostProcess",
         {"securityContext": {"windowsOptions": {"hostProcess": True}}},
     ),
     (
-        frozenset({"sysctls"}),
+        frozenset({HostAccess.SYSCTLS}),
         "spec.securityContext.sysctls",
         {"securityContext": {"sysctls": [{"name": "net.core.somaxconn", "value": "1"}]}},
     ),
     (
-        frozenset({"hostPort", "hostNetwork"}),
+        frozenset({HostAccess.HOST_PORT, HostAccess.HOST_NETWORK}),
         "spec.containers[0].ports[0].hostPort",
         in_container(ports=[{"containerPort": 80, "hostPort": 80}]),
     ),
     (
-        frozenset({"hostPort", "hostNetwork"}),
+        frozenset({HostAccess.HOST_PORT, HostAccess.HOST_NETWORK}),
         "spec.containers[0].ports[0].hostIP",
         in_container(ports=[{"containerPort": 80, "hostIP": "127.0.0.1"}]),
     ),
     (
-        frozenset({"hostNetwork"}),
+        frozenset({HostAccess.HOST_NETWORK}),
         "spec.containers[0].livenessProbe.httpGet.host",
         in_container(livenessProbe={"httpGet": {"port": 80, "host": "169.254.169.254"}}),
     ),
     (
-        frozenset({"hostNetwork"}),
+        frozenset({HostAccess.HOST_NETWORK}),
         "spec.containers[0].lifecycle.preStop.tcpSocket.host",
         in_container(lifecycle={"preStop": {"tcpSocket": {"port": 80, "host": "127.0.0.1"}}}),
     ),
@@ -93,9 +93,9 @@ IDS = [field for _, field, _ in CASES]
 
 @pytest.mark.parametrize(("features", "field", "fields"), CASES, ids=IDS)
 def test_is_refused_even_where_all_other_features_are_allowed(
-    features: frozenset[str], field: str, fields: dict[str, Any]
+    features: frozenset[HostAccess], field: str, fields: dict[str, Any]
 ) -> None:
-    policy = TranslationPolicy(allow=FEATURES - features)
+    policy = TranslationPolicy(allow=frozenset(HostAccess) - features)
     with pytest.raises(Rejected, match="policy") as refused:
         translated(make_pod(make_spec(**fields)), policy)
     assert refused.value.field == field
@@ -103,7 +103,7 @@ def test_is_refused_even_where_all_other_features_are_allowed(
 
 @pytest.mark.parametrize(("features", "field", "fields"), CASES, ids=IDS)
 def test_travels_where_the_policy_allows_it(
-    features: frozenset[str], field: str, fields: dict[str, Any]
+    features: frozenset[HostAccess], field: str, fields: dict[str, Any]
 ) -> None:
     for feature in features:
         policy = TranslationPolicy(allow=frozenset({feature}))

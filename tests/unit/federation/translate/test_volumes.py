@@ -172,7 +172,7 @@ def test_volumes_that_live_with_the_pod_are_kept(source: dict[str, Any]) -> None
 
 def test_a_claim_is_refused_unless_claims_are_shared() -> None:
     source: dict[str, Any] = {"persistentVolumeClaim": {"claimName": "workspace", "readOnly": True}}
-    assert volume_below(TranslationPolicy(pvc_mode=PvcMode.SHARED), **source) == {
+    assert volume_below(TranslationPolicy(pvc=PvcMode.SHARED), **source) == {
         "name": "v",
         **source,
     }
