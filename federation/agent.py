@@ -20,10 +20,10 @@ from contextlib import AsyncExitStack
 from importlib.metadata import version
 
 import structlog
-from prometheus_client import CollectorRegistry
 
 from federation.cluster import ComputeCluster, Shared
 from federation.config import AgentConfig, ClusterConfig
+from federation.telemetry import metrics_registry
 from federation.tenant import Tenant, read_facts
 from vnode.kube.client import KubeClient
 from vnode.kube.config import Connection
@@ -102,7 +102,7 @@ def _share(
             Reviews(tenant.client, clock=clock), insecure=config.kubelet.insecure
         ),
         sessions=sessions,
-        kubelet_metrics=KubeletMetrics(CollectorRegistry(), sessions=sessions),
+        kubelet_metrics=KubeletMetrics(metrics_registry(), sessions=sessions),
         events=EventRecorder(tenant.client, clock=clock),
         addresses=AddressPool(str(config.pod_addresses)),
         clock=clock,
