@@ -161,7 +161,7 @@ class RecordingClient:
         self,
         resource: Resource,
         body: object,
-        kind: type[T] | None = None,
+        kind: type[T],
         *,
         namespace: str | None = None,
         name: str | None = None,
@@ -175,26 +175,17 @@ class RecordingClient:
         return await self._do(call, lambda: _answer(self._create(resource, call), kind))
 
     async def replace(
-        self,
-        resource: Resource,
-        body: object,
-        kind: type[T] | None = None,
-        *,
-        name: str,
-        namespace: str | None = None,
-        subresource: str = "",
-        session: str = "requests",
-    ) -> T:
+        self, resource: Resource, body: object, *, name: str, namespace: str | None = None
+    ) -> PartialObject:
         plain: Body = msgspec.json.decode(msgspec.json.encode(body))
-        key = ObjectKey(namespace or "", name)
-        call = Call("replace", resource.plural, key, subresource, plain)
-        return await self._do(call, lambda: _answer(self._replace(resource, call), kind))
+        call = Call("replace", resource.plural, ObjectKey(namespace or "", name), "", plain)
+        return await self._do(call, lambda: _answer(self._replace(resource, call), PartialObject))
 
     async def patch(
         self,
         resource: Resource,
         body: object,
-        kind: type[T] | None = None,
+        kind: type[T],
         *,
         name: str,
         namespace: str | None = None,
@@ -215,8 +206,6 @@ class RecordingClient:
         uid: UID,
         namespace: str | None = None,
         grace_seconds: int | None = None,
-        resource_version: str | None = None,
-        session: str = "requests",
     ) -> None:
         key = ObjectKey(namespace or "", name)
         call = Call("delete", resource.plural, key, uid=uid, grace_seconds=grace_seconds)
@@ -333,5 +322,5 @@ def _encode(body: Body) -> bytes:
     return msgspec.json.encode(body)
 
 
-def _answer(body: Body, kind: type[T] | None) -> T:
-    return decode(_encode(body), kind or cast("type[T]", PartialObject))
+def _answer(body: Body, kind: type[T]) -> T:
+    return decode(_encode(body), kind)

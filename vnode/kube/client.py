@@ -9,10 +9,11 @@ import contextlib
 import enum
 from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
-from typing import Literal, Self, TypeVar, cast, overload
+from typing import Literal, Self, TypeVar, cast
 
 import aiohttp
 
+from vnode.kube.accept import JSON, METADATA_ONLY
 from vnode.kube.config import Connection, load
 from vnode.kube.credentials import Credentials
 from vnode.kube.decode import decode, detached
@@ -26,9 +27,6 @@ __all__ = ["KubeClient", "PatchType"]
 
 T = TypeVar("T")
 
-_JSON = "application/json"
-_METADATA_ONLY = f"{_JSON};as=PartialObjectMetadata;g=meta.k8s.io;v=v1,{_JSON}"
-FIELD_MANAGER = "vnode"
 
 CallSession = Literal["requests", "lease"]
 
@@ -39,8 +37,6 @@ class PatchType(enum.StrEnum):
     MERGE = "application/merge-patch+json"
     STRATEGIC = "application/strategic-merge-patch+json"
     JSON = "application/json-patch+json"
-    APPLY = "application/apply-patch+yaml"
-    """Server-side apply; JSON is YAML. Always forced, as field manager `vnode`."""
 
 
 class KubeClient:
@@ -106,8 +102,8 @@ class KubeClient:
         *,
         query: Query | None = None,
         body: bytes | None = None,
-        content_type: str = _JSON,
-        accept: str = _JSON,
+        content_type: str = JSON,
+        accept: str = JSON,
         timeout: float = 30.0,
         session: CallSession = "requests",
         compress: bool = False,
@@ -151,130 +147,44 @@ class KubeClient:
         path = resource.path(namespace=namespace, name=name, subresource=subresource)
         return await self._call("GET", path, kind, session=session)
 
-    @overload
-    async def create(
-        self,
-        resource: Resource,
-        body: object,
-        *,
-        namespace: str | None = ...,
-        name: str | None = ...,
-        subresource: str = ...,
-        session: CallSession = ...,
-    ) -> PartialObject: ...
-    @overload
     async def create(
         self,
         resource: Resource,
         body: object,
         kind: type[T],
-        *,
-        namespace: str | None = ...,
-        name: str | None = ...,
-        subresource: str = ...,
-        session: CallSession = ...,
-    ) -> T: ...
-    async def create(
-        self,
-        resource: Resource,
-        body: object,
-        kind: type[T] | None = None,
         *,
         namespace: str | None = None,
         name: str | None = None,
         subresource: str = "",
         session: CallSession = "requests",
-    ) -> T | PartialObject:
+    ) -> T:
         """POST an object, or with `name` to one of its subresources. Raises AlreadyExists."""
         path = resource.path(namespace=namespace, name=name, subresource=subresource)
-        return await self._call("POST", path, kind or PartialObject, body=body, session=session)
+        return await self._call("POST", path, kind, body=body, session=session)
 
-    @overload
     async def replace(
-        self,
-        resource: Resource,
-        body: object,
-        *,
-        name: str,
-        namespace: str | None = ...,
-        subresource: str = ...,
-        session: CallSession = ...,
-    ) -> PartialObject: ...
-    @overload
-    async def replace(
-        self,
-        resource: Resource,
-        body: object,
-        kind: type[T],
-        *,
-        name: str,
-        namespace: str | None = ...,
-        subresource: str = ...,
-        session: CallSession = ...,
-    ) -> T: ...
-    async def replace(
-        self,
-        resource: Resource,
-        body: object,
-        kind: type[T] | None = None,
-        *,
-        name: str,
-        namespace: str | None = None,
-        subresource: str = "",
-        session: CallSession = "requests",
-    ) -> T | PartialObject:
+        self, resource: Resource, body: object, *, name: str, namespace: str | None = None
+    ) -> PartialObject:
         """PUT an object; its resourceVersion, where given, must be the newest (Conflict)."""
-        path = resource.path(namespace=namespace, name=name, subresource=subresource)
-        return await self._call("PUT", path, kind or PartialObject, body=body, session=session)
+        path = resource.path(namespace=namespace, name=name)
+        return await self._call("PUT", path, PartialObject, body=body)
 
-    @overload
-    async def patch(
-        self,
-        resource: Resource,
-        body: object,
-        *,
-        name: str,
-        namespace: str | None = ...,
-        subresource: str = ...,
-        patch_type: PatchType = ...,
-        session: CallSession = ...,
-    ) -> PartialObject: ...
-    @overload
     async def patch(
         self,
         resource: Resource,
         body: object,
         kind: type[T],
-        *,
-        name: str,
-        namespace: str | None = ...,
-        subresource: str = ...,
-        patch_type: PatchType = ...,
-        session: CallSession = ...,
-    ) -> T: ...
-    async def patch(
-        self,
-        resource: Resource,
-        body: object,
-        kind: type[T] | None = None,
         *,
         name: str,
         namespace: str | None = None,
         subresource: str = "",
         patch_type: PatchType = PatchType.MERGE,
         session: CallSession = "requests",
-    ) -> T | PartialObject:
+    ) -> T:
         """PATCH an object. A `metadata.uid` in the body is a precondition (Conflict)."""
         path = resource.path(namespace=namespace, name=name, subresource=subresource)
-        query = {"fieldManager": FIELD_MANAGER, "force": "true"}
         return await self._call(
-            "PATCH",
-            path,
-            kind or PartialObject,
-            body=body,
-            content_type=patch_type.value,
-            query=query if patch_type is PatchType.APPLY else None,
-            session=session,
+            "PATCH", path, kind, body=body, content_type=patch_type.value, session=session
         )
 
     async def delete(
@@ -285,21 +195,14 @@ class KubeClient:
         uid: UID,
         namespace: str | None = None,
         grace_seconds: int | None = None,
-        resource_version: str | None = None,
-        session: CallSession = "requests",
     ) -> None:
         """Delete exactly the object with that UID. Raises NotFound, and Conflict for another."""
-        preconditions: dict[str, str] = {"uid": uid}
-        if resource_version is not None:
-            preconditions["resourceVersion"] = resource_version
-        options: dict[str, object] = {"preconditions": preconditions}
+        options: dict[str, object] = {"preconditions": {"uid": uid}}
         if grace_seconds is not None:
             options["gracePeriodSeconds"] = grace_seconds
         path = resource.path(namespace=namespace, name=name)
         # Pods are answered with the pod itself: ask for the short form.
-        await self.request(
-            "DELETE", path, body=encode(options), accept=_METADATA_ONLY, session=session
-        )
+        await self.request("DELETE", path, body=encode(options), accept=METADATA_ONLY)
 
     @contextlib.asynccontextmanager
     async def stream(
@@ -307,8 +210,7 @@ class KubeClient:
         path: str,
         *,
         query: Query | None = None,
-        accept: str = _JSON,
-        headers: Sequence[tuple[str, str]] = (),
+        accept: str = JSON,
         idle_timeout: float | None,
     ) -> AsyncIterator[ByteStream]:
         """GET an answer that may last: `async with client.stream(...) as stream`.
@@ -321,7 +223,7 @@ class KubeClient:
             "GET",
             path,
             query=query,
-            headers=[("Accept", accept), ("Accept-Encoding", "identity"), *headers],
+            headers={"Accept": accept, "Accept-Encoding": "identity"},
             timeout=aiohttp.ClientTimeout(
                 total=None, sock_connect=CONNECT_TIMEOUT, sock_read=idle_timeout
             ),
@@ -356,17 +258,15 @@ class KubeClient:
         kind: type[T],
         *,
         body: object = None,
-        content_type: str = _JSON,
-        query: Query | None = None,
-        session: CallSession,
+        content_type: str = JSON,
+        session: CallSession = "requests",
     ) -> T:
         data = await self.request(
             method,
             path,
-            query=query,
             body=body if body is None or isinstance(body, bytes) else encode(body),
             content_type=content_type,
-            accept=_METADATA_ONLY if cast("object", kind) is PartialObject else _JSON,
+            accept=METADATA_ONLY if cast("object", kind) is PartialObject else JSON,
             session=session,
         )
         return detached(decode(data, kind))

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import TypeVar
 
+from vnode.kube.accept import JSON, METADATA_ONLY_LIST
 from vnode.kube.client import KubeClient
 from vnode.kube.decode import Page, decode, detached
 from vnode.kube.resources import Resource
@@ -17,8 +18,6 @@ from vnode.kube.resources import Resource
 __all__ = ["Selection", "list_pages"]
 
 T = TypeVar("T")
-
-_METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,7 @@ async def list_pages(
             "GET",
             selection.path,
             query=query,
-            accept=_METADATA_LIST if selection.metadata_only else "application/json",
+            accept=METADATA_ONLY_LIST if selection.metadata_only else JSON,
             timeout=timeout,
             compress=True,
         )

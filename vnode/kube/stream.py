@@ -5,7 +5,7 @@ In: an open answer. Out: its bytes in chunks of whatever size the network gave. 
 silent for longer than the idle time-out raises Unreachable.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 
 import aiohttp
 
@@ -21,16 +21,6 @@ class ByteStream:
         self._transport = transport
         self._response = response
         self._path = path
-
-    @property
-    def status(self) -> int:
-        """HTTP status, always 2xx."""
-        return self._response.status
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """Headers of the answer; case does not matter."""
-        return self._response.headers
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Yield chunks until the server ends the answer. Raises Unreachable."""

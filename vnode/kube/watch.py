@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from vnode.kube.accept import JSON, METADATA_ONLY
 from vnode.kube.client import KubeClient
 from vnode.kube.decode import WatchEvent, decode, detached
 from vnode.kube.errors import KubeError, ServerError, api_error
@@ -25,8 +26,6 @@ T = TypeVar("T", bound=HasMetadata)
 
 MAX_LINE = 8 * 1024 * 1024
 """Bytes; etcd takes 1.5 MiB an object, and JSON may be longer than what is stored."""
-
-_METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
 
 
 class EventType(enum.StrEnum):
@@ -86,8 +85,9 @@ async def watch(
 ) -> AsyncGenerator[list[Event[T]], None]:
     """Yield events in groups as they arrive; the first group is empty: the watch stands.
 
-    `timeout_seconds` is when the server shall end it; `idle_timeout` (seconds) must be longer than
-    the time between two bookmarks.
+    `timeout_seconds` is when the server shall end it; `idle_timeout` is the longest silence in
+    seconds. What raises Silent may be a dead peer or just an idle resource: bookmarks come only
+    where the resourceVersion moved on, and for Events not at all.
     """
     query = {
         **selection.query(),
@@ -100,7 +100,7 @@ async def watch(
     async with client.stream(
         selection.path,
         query=query,
-        accept=_METADATA if selection.metadata_only else "application/json",
+        accept=METADATA_ONLY if selection.metadata_only else JSON,
         idle_timeout=idle_timeout,
     ) as stream:
         yield []

@@ -14,7 +14,7 @@ from typing import Never
 
 import structlog
 
-from vnode.kube.client import KubeClient, PatchType
+from vnode.kube.client import KubeClient
 from vnode.kube.errors import Conflict, Invalid, KubeError, NotFound, Unreachable
 from vnode.kube.resources import LEASES, NODES
 from vnode.kube.timestamps import rfc3339_micro
@@ -133,7 +133,9 @@ class NodeLease:
             "metadata": {"name": self._name, "ownerReferences": self._owners(uid)},
             "spec": self._spec(),
         }
-        return await self._client.create(LEASES, body, namespace=NAMESPACE, session="lease")
+        return await self._client.create(
+            LEASES, body, PartialObject, namespace=NAMESPACE, session="lease"
+        )
 
     async def _patch(self, lease: PartialObject, uid: UID) -> PartialObject:
         metadata: dict[str, JSON] = {
@@ -146,10 +148,10 @@ class NodeLease:
         return await self._client.patch(
             LEASES,
             body,
+            PartialObject,
             name=self._name,
             namespace=NAMESPACE,
             session="lease",
-            patch_type=PatchType.MERGE,
         )
 
     def _spec(self) -> dict[str, JSON]:

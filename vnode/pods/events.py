@@ -10,7 +10,6 @@ import asyncio
 import hashlib
 from collections import OrderedDict
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Literal
 
 import structlog
@@ -18,7 +17,8 @@ import structlog
 from vnode.kube.client import KubeClient
 from vnode.kube.errors import AlreadyExists, KubeError, NotFound
 from vnode.kube.resources import EVENTS
-from vnode.kube.types import UID, NodeName, ObjectKey
+from vnode.kube.timestamps import rfc3339
+from vnode.kube.types import UID, NodeName, ObjectKey, PartialObject
 from vnode.runtime.clock import Clock
 
 _LOG = structlog.get_logger(__name__)
@@ -122,12 +122,12 @@ class EventRecorder:
 
     async def _write(self, said: _Said) -> None:
         series = self._series.setdefault(said.name, _Series(count=1))
-        now = datetime.fromtimestamp(self._clock.time(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        now = rfc3339(self._clock.time())
         if not series.exists:
             series.exists = True
             try:
                 body = _body(said, now, count=series.count)
-                await self._client.create(EVENTS, body, namespace=said.key.namespace)
+                await self._client.create(EVENTS, body, PartialObject, namespace=said.key.namespace)
             except AlreadyExists:
                 pass
             else:
@@ -136,6 +136,7 @@ class EventRecorder:
             await self._client.patch(
                 EVENTS,
                 {"count": series.count, "lastTimestamp": now},
+                PartialObject,
                 name=said.name,
                 namespace=said.key.namespace,
             )

@@ -138,7 +138,9 @@ class ObjectWriter:
     async def _create(self, key: ObjectKey, body: Mapping[str, object]) -> PartialObject | None:
         """Create it; return the object that stands in the way if that is ours."""
         try:
-            made = await self.client.create(self.resource, body, namespace=key.namespace)
+            made = await self.client.create(
+                self.resource, body, PartialObject, namespace=key.namespace
+            )
         except AlreadyExists:
             there = await self.client.get(
                 self.resource, PartialObject, name=key.name, namespace=key.namespace
@@ -174,7 +176,9 @@ class ObjectWriter:
             await self.client.delete(
                 self.resource, name=key.name, namespace=key.namespace, uid=known.metadata.uid
             )
-            made = await self.client.create(self.resource, body, namespace=key.namespace)
+            made = await self.client.create(
+                self.resource, body, PartialObject, namespace=key.namespace
+            )
         self.store.upsert(made)
 
 

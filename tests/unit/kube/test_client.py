@@ -52,14 +52,15 @@ async def test_get_returns_the_object() -> None:
     assert sent.headers["User-Agent"] == "vnode"
 
 
-async def test_writes_are_answered_with_metadata_unless_more_is_asked_for() -> None:
+async def test_writes_are_answered_with_what_is_asked_for() -> None:
     replies = [answer(pod("a", 5)) for _ in range(3)]
     async with ScriptedServer(*replies) as server, connect(server.url) as client:
-        created = await client.create(PODS, {"x": 1}, namespace="ns")
-        whole = await client.replace(PODS, pod("a", 4), Pod, namespace="ns", name="a")
-        await client.patch(
+        created = await client.create(PODS, {"x": 1}, PartialObject, namespace="ns")
+        await client.replace(PODS, pod("a", 4), namespace="ns", name="a")
+        whole = await client.patch(
             PODS,
             msgspec.Raw(b'{"status":{}}'),
+            Pod,
             namespace="ns",
             name="a",
             subresource="status",
@@ -74,19 +75,19 @@ async def test_writes_are_answered_with_metadata_unless_more_is_asked_for() -> N
         b'{"x":1}',
     )
     assert create.headers["Accept"] == PARTIAL
-    assert (replace.method, replace.headers["Accept"]) == ("PUT", "application/json")
+    assert (replace.method, replace.headers["Accept"]) == ("PUT", PARTIAL)
     assert (patch.method, patch.path) == ("PATCH", "/api/v1/namespaces/ns/pods/a/status")
+    assert patch.headers["Accept"] == "application/json"
     assert patch.headers["Content-Type"] == "application/strategic-merge-patch+json"
     assert patch.body == b'{"status":{}}'
 
 
-async def test_bytes_are_sent_as_they_are_and_apply_names_its_manager() -> None:
+async def test_bytes_are_sent_as_they_are() -> None:
     async with ScriptedServer(answer(pod("n", 1))) as server, connect(server.url) as client:
-        await client.patch(NODES, b'{"a": 1}', name="n", patch_type=PatchType.APPLY)
+        await client.patch(NODES, b'{"a": 1}', PartialObject, name="n")
         sent = server.requests[0]
     assert sent.body == b'{"a": 1}'
-    assert sent.headers["Content-Type"] == "application/apply-patch+yaml"
-    assert sent.query == {"fieldManager": "vnode", "force": "true"}
+    assert sent.headers["Content-Type"] == "application/merge-patch+json"
 
 
 async def test_create_reaches_subresources_of_a_named_object() -> None:
@@ -100,12 +101,10 @@ async def test_create_reaches_subresources_of_a_named_object() -> None:
 async def test_delete_always_names_the_uid() -> None:
     async with ScriptedServer(answer({}), answer({})) as server, connect(server.url) as client:
         await client.delete(PODS, name="a", namespace="ns", uid=UID("u"))
-        await client.delete(
-            PODS, name="a", namespace="ns", uid=UID("u"), grace_seconds=0, resource_version="7"
-        )
+        await client.delete(PODS, name="a", namespace="ns", uid=UID("u"), grace_seconds=0)
         plain, full = (json.loads(request.body) for request in server.requests)
     assert plain == {"preconditions": {"uid": "u"}}
-    assert full == {"preconditions": {"uid": "u", "resourceVersion": "7"}, "gracePeriodSeconds": 0}
+    assert full == {"preconditions": {"uid": "u"}, "gracePeriodSeconds": 0}
 
 
 @pytest.mark.parametrize(
@@ -227,8 +226,6 @@ async def test_streams_do_not_count_against_the_limit_and_end_when_the_server_en
         await server.arrived(1)
         async with c.stream("/log", query={"follow": "true"}, idle_timeout=1) as stream:
             data = b"".join([chunk async for chunk in stream])
-            assert stream.status == 200
-            assert stream.headers["content-type"] == "application/json"
         busy.cancel()
         await asyncio.wait([busy])
     assert data == b"one\ntwo\n"

@@ -95,7 +95,7 @@ class FakeApi:
         self,
         resource: Resource,
         body: Body,
-        kind: type[T] | None = None,
+        kind: type[T],
         *,
         namespace: str | None = None,
         session: str = "requests",
@@ -108,13 +108,13 @@ class FakeApi:
         metadata = cast("Body", created["metadata"])
         metadata["uid"] = f"uid-{self._uids}"
         self._store(resource.kind, created, "ADDED")
-        return msgspec.convert(created, kind or _partial())
+        return msgspec.convert(created, kind)
 
     async def patch(
         self,
         resource: Resource,
         body: JSON,
-        kind: type[T] | None = None,
+        kind: type[T],
         *,
         name: str,
         namespace: str | None = None,
@@ -134,7 +134,7 @@ class FakeApi:
                 raise Conflict(f"{precondition} differs", code=409, reason="Conflict")
         if changed != current:
             self._store(resource.kind, changed, "MODIFIED")
-        return msgspec.convert(changed, kind or _partial())
+        return msgspec.convert(changed, kind)
 
     async def request(self, method: str, path: str, **_: object) -> bytes:
         """LIST of the one Node."""
@@ -188,12 +188,6 @@ class FakeApi:
             line = msgspec.json.encode({"type": event, "object": body}) + b"\n"
             for watcher in self._watchers:
                 watcher.put_nowait(line)
-
-
-def _partial() -> type[T]:
-    from vnode.kube.types import PartialObject
-
-    return cast("type[T]", PartialObject)
 
 
 def _merged(current: JSON, patch: JSON) -> JSON:
