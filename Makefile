@@ -45,6 +45,8 @@ unit: $(VENV)/.ready ## Unit tests, without clusters
 	@$(BIN)/pytest tests/unit
 
 e2e: $(VENV)/.ready ## Tests on real control planes and, where root allows it, real containers
+	@echo "== Kubernetes' programs (fetched or built once)"
+	@$(BIN)/python -m tests.clusters programs
 	@echo "== end-to-end tests"
 	@$(BIN)/pytest tests/e2e
 
