@@ -32,11 +32,11 @@ class ObjectKey(NamedTuple):
         return f"{self.namespace}/{self.name}"
 
 
-class _Object(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
-    pass
+class APIObject(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """Base of objects of the Kubernetes API and of their parts: camelCase, unset fields absent."""
 
 
-class OwnerReference(_Object, frozen=True):
+class OwnerReference(APIObject, frozen=True):
     """metav1.OwnerReference."""
 
     api_version: str = ""
@@ -44,10 +44,9 @@ class OwnerReference(_Object, frozen=True):
     name: str = ""
     uid: UID = UID("")
     controller: bool = False
-    block_owner_deletion: bool = False
 
 
-class ObjectMeta(_Object, frozen=True):
+class ObjectMeta(APIObject, frozen=True):
     """metav1.ObjectMeta without managedFields. Timestamps stay RFC 3339 text."""
 
     name: str = ""
@@ -78,13 +77,13 @@ class HasMetadata(Protocol):
         ...
 
 
-class PartialObject(_Object, frozen=True):
+class PartialObject(APIObject, frozen=True):
     """Any object of which only the metadata is read (meta.k8s.io/v1 PartialObjectMetadata)."""
 
     metadata: ObjectMeta
 
 
-class Pod(_Object, frozen=True):
+class Pod(APIObject, frozen=True):
     """v1.Pod: metadata typed, spec and status as the JSON bytes that the API server sent."""
 
     metadata: ObjectMeta
@@ -95,7 +94,7 @@ class Pod(_Object, frozen=True):
         return f"Pod({self.metadata.key}, uid={self.metadata.uid})"
 
 
-class ConfigMap(_Object, frozen=True):
+class ConfigMap(APIObject, frozen=True):
     """v1.ConfigMap."""
 
     metadata: ObjectMeta
@@ -107,7 +106,7 @@ class ConfigMap(_Object, frozen=True):
         return f"ConfigMap({self.metadata.key})"
 
 
-class Secret(_Object, frozen=True):
+class Secret(APIObject, frozen=True):
     """v1.Secret; its values (base64 text) never appear in a repr."""
 
     metadata: ObjectMeta
@@ -119,14 +118,7 @@ class Secret(_Object, frozen=True):
         return f"Secret({self.metadata.key})"
 
 
-class EventSource(_Object, frozen=True):
-    """v1.EventSource."""
-
-    component: str = ""
-    host: str = ""
-
-
-class ObjectReference(_Object, frozen=True):
+class ObjectReference(APIObject, frozen=True):
     """v1.ObjectReference."""
 
     api_version: str = ""
@@ -134,10 +126,9 @@ class ObjectReference(_Object, frozen=True):
     namespace: str = ""
     name: str = ""
     uid: UID = UID("")
-    field_path: str = ""
 
 
-class Event(_Object, frozen=True):
+class Event(APIObject, frozen=True):
     """v1.Event (core)."""
 
     metadata: ObjectMeta
@@ -145,13 +136,9 @@ class Event(_Object, frozen=True):
     reason: str = ""
     message: str = ""
     type: str = "Normal"
-    count: int = 1
-    source: EventSource = EventSource()
-    last_timestamp: str | None = None
-    reporting_component: str = ""
 
 
-class StatusCause(_Object, frozen=True):
+class StatusCause(APIObject, frozen=True):
     """metav1.StatusCause."""
 
     reason: str = ""
@@ -159,7 +146,7 @@ class StatusCause(_Object, frozen=True):
     field: str = ""
 
 
-class StatusDetails(_Object, frozen=True):
+class StatusDetails(APIObject, frozen=True):
     """metav1.StatusDetails."""
 
     name: str = ""
@@ -169,7 +156,7 @@ class StatusDetails(_Object, frozen=True):
     retry_after_seconds: int = 0
 
 
-class Status(_Object, frozen=True):
+class Status(APIObject, frozen=True):
     """metav1.Status: how the API server words an error."""
 
     status: str = ""

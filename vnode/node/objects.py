@@ -3,17 +3,14 @@
 Decoded from API answers and never written back as a whole (`vnode.node.status` makes patches), so
 fields of newer API versions survive.
 """
+# ruff: noqa: RUF012 - msgspec copies these defaults for every object
 
-from msgspec import Struct, field
+from msgspec import field
 
-from vnode.kube.types import UID, ObjectMeta
-
-
-class _Part(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
-    pass
+from vnode.kube.types import UID, APIObject, ObjectMeta
 
 
-class Taint(_Part, frozen=True):
+class Taint(APIObject, frozen=True):
     """v1.Taint."""
 
     key: str = ""
@@ -21,7 +18,7 @@ class Taint(_Part, frozen=True):
     effect: str = ""
 
 
-class NodeSpec(_Part, frozen=True):
+class NodeSpec(APIObject, frozen=True):
     """v1.NodeSpec."""
 
     provider_id: str = field(name="providerID", default="")
@@ -29,7 +26,7 @@ class NodeSpec(_Part, frozen=True):
     taints: list[Taint] = []
 
 
-class NodeCondition(_Part, frozen=True):
+class NodeCondition(APIObject, frozen=True):
     """v1.NodeCondition; times are RFC 3339 text."""
 
     type: str = ""
@@ -40,26 +37,26 @@ class NodeCondition(_Part, frozen=True):
     last_transition_time: str | None = None
 
 
-class NodeAddress(_Part, frozen=True):
+class NodeAddress(APIObject, frozen=True):
     """v1.NodeAddress."""
 
     type: str = ""
     address: str = ""
 
 
-class DaemonEndpoint(_Part, frozen=True):
+class DaemonEndpoint(APIObject, frozen=True):
     """v1.DaemonEndpoint; its field really is spelled `Port`."""
 
     port: int = field(name="Port", default=0)
 
 
-class DaemonEndpoints(_Part, frozen=True):
+class DaemonEndpoints(APIObject, frozen=True):
     """v1.NodeDaemonEndpoints."""
 
     kubelet_endpoint: DaemonEndpoint = DaemonEndpoint()
 
 
-class NodeSystemInfo(_Part, frozen=True):
+class NodeSystemInfo(APIObject, frozen=True):
     """v1.NodeSystemInfo; the API requires every one of these fields."""
 
     machine_id: str = field(name="machineID", default="")
@@ -73,7 +70,7 @@ class NodeSystemInfo(_Part, frozen=True):
     architecture: str = ""
 
 
-class NodeStatus(_Part, frozen=True):
+class NodeStatus(APIObject, frozen=True):
     """v1.NodeStatus."""
 
     capacity: dict[str, str] = {}
@@ -85,7 +82,7 @@ class NodeStatus(_Part, frozen=True):
     declared_features: list[str] = []
 
 
-class Node(_Part, frozen=True):
+class Node(APIObject, frozen=True):
     """v1.Node."""
 
     metadata: ObjectMeta

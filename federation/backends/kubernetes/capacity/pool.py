@@ -3,12 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from msgspec import Struct
-
+from vnode.kube.types import APIObject
 from vnode.node.objects import Node, Taint
 
 
-class Toleration(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+class Toleration(APIObject, frozen=True):
     """v1.Toleration."""
 
     key: str = ""

@@ -11,27 +11,22 @@ is refused by the quota below and says so as its waiting reason.
 Several pools over one namespace each publish its whole quota; bound them with a `StaticCapacity`
 in a `MinimumCapacity`. Quotas with scopes bind some pods only and are left out.
 """
+# ruff: noqa: RUF012 - msgspec copies these defaults for every object
 
 from collections.abc import Callable, Iterable
-
-from msgspec import Struct
 
 from federation.backends.kubernetes.capacity.requests import Resources, add
 from vnode.backend import Capacity
 from vnode.kube.quantity import Quantity
-from vnode.kube.types import ObjectMeta
+from vnode.kube.types import APIObject, ObjectMeta
 from vnode.runtime.store import Change, Store
 
 
-class _Part(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
-    pass
-
-
-class ScopeSelector(_Part, frozen=True):
+class ScopeSelector(APIObject, frozen=True):
     """v1.ScopeSelector, of which we read only that it is there."""
 
 
-class ResourceQuotaSpec(_Part, frozen=True):
+class ResourceQuotaSpec(APIObject, frozen=True):
     """v1.ResourceQuotaSpec."""
 
     hard: dict[str, str] = {}
@@ -39,7 +34,7 @@ class ResourceQuotaSpec(_Part, frozen=True):
     scope_selector: ScopeSelector | None = None
 
 
-class ResourceQuota(_Part, frozen=True):
+class ResourceQuota(APIObject, frozen=True):
     """v1.ResourceQuota."""
 
     metadata: ObjectMeta

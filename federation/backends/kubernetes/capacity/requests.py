@@ -5,15 +5,14 @@ cluster are held in memory). Out: quantities by resource name. The rules are tho
 k8s.io/component-helpers `resource.PodRequests` v0.36: KEP-753 (sidecars), KEP-1287 (in-place
 resize), KEP-2837 (pod-level resources), KEP-688 (overhead).
 """
+# ruff: noqa: RUF012 - msgspec copies these defaults for every object
 
 import functools
 from collections.abc import Mapping
 from typing import TypeAlias
 
-from msgspec import Struct
-
 from vnode.kube.quantity import ZERO, Quantity
-from vnode.kube.types import ObjectMeta
+from vnode.kube.types import APIObject, ObjectMeta
 
 Resources: TypeAlias = dict[str, Quantity]
 """Quantities by resource name. Values are not changed in place where others hold them."""
@@ -23,17 +22,13 @@ _parse = functools.lru_cache(maxsize=4096)(Quantity.parse)
 """Most pods of a cluster ask for one of a few amounts."""
 
 
-class _Part(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
-    pass
-
-
-class ResourceRequirements(_Part, frozen=True):
+class ResourceRequirements(APIObject, frozen=True):
     """v1.ResourceRequirements: the requests (limits are defaulted into them by the API server)."""
 
     requests: dict[str, str] = {}
 
 
-class RequestingContainer(_Part, frozen=True):
+class RequestingContainer(APIObject, frozen=True):
     """v1.Container as far as it takes resources."""
 
     name: str = ""
@@ -41,7 +36,7 @@ class RequestingContainer(_Part, frozen=True):
     restart_policy: str = ""
 
 
-class RequestSpec(_Part, frozen=True):
+class RequestSpec(APIObject, frozen=True):
     """v1.PodSpec as far as it takes resources."""
 
     node_name: str = ""
@@ -51,7 +46,7 @@ class RequestSpec(_Part, frozen=True):
     resources: ResourceRequirements = ResourceRequirements()
 
 
-class ContainerResourceStatus(_Part, frozen=True):
+class ContainerResourceStatus(APIObject, frozen=True):
     """v1.ContainerStatus as far as it takes resources."""
 
     name: str = ""
@@ -59,7 +54,7 @@ class ContainerResourceStatus(_Part, frozen=True):
     allocated_resources: dict[str, str] = {}
 
 
-class RequestCondition(_Part, frozen=True):
+class RequestCondition(APIObject, frozen=True):
     """v1.PodCondition."""
 
     type: str = ""
@@ -68,7 +63,7 @@ class RequestCondition(_Part, frozen=True):
     message: str = ""
 
 
-class RequestStatus(_Part, frozen=True):
+class RequestStatus(APIObject, frozen=True):
     """v1.PodStatus as far as it takes resources."""
 
     phase: str = ""
@@ -77,7 +72,7 @@ class RequestStatus(_Part, frozen=True):
     init_container_statuses: list[ContainerResourceStatus] = []
 
 
-class RequestingPod(_Part, frozen=True):
+class RequestingPod(APIObject, frozen=True):
     """v1.Pod as far as it takes resources: what a reflector of a whole cluster's pods keeps."""
 
     metadata: ObjectMeta
