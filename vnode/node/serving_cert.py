@@ -2,8 +2,9 @@
 
 In: a key pair (self-signed from the first second, or own files) and the tenant's client CA. Out:
 one `ssl.SSLContext` for the life of the server, whose certificate and client CA change with the
-next handshake when `install` or `trust_clients` is called. Owned by the agent, one per virtual
-node. Broken files raise `CertificateError` at the start and are reported and ignored later.
+next handshake when `install` or `trust_clients` is called; the `keep` functions are tasks that do
+so when something changed. Owned by the agent, one per virtual node. Broken files raise
+`CertificateError` at the start and are reported and ignored later.
 
 Certificates are shaped like those of the signer kubernetes.io/kubelet-serving: O=system:nodes,
 CN=system:node:<name>, names and addresses as SANs.
@@ -14,7 +15,7 @@ import datetime
 import ipaddress
 import os
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Never
@@ -25,6 +26,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from vnode.kube.errors import KubeError
 from vnode.kube.types import NodeName
 from vnode.runtime.clock import Clock
 
@@ -33,6 +35,7 @@ __all__ = [
     "CertificateFiles",
     "KeyPair",
     "ServingCertificate",
+    "keep_client_ca",
     "keep_self_signed",
     "self_signed",
 ]
@@ -128,6 +131,8 @@ class ServingCertificate:
         self._pair = pair
         self._client_ca = client_ca
         self._current = _context(pair, client_ca)
+        # Key pair and CA change by different tasks, and each makes its context from both.
+        self._changing = asyncio.Lock()
         self._front = _front(self._choose)
         self._ask_for_client_certificates()
 
@@ -141,14 +146,20 @@ class ServingCertificate:
         """The key pair that new handshakes get."""
         return self._pair
 
+    @property
+    def client_ca(self) -> bytes:
+        """PEM of the CA whose client certificates new handshakes believe; empty: none."""
+        return self._client_ca
+
     async def install(self, pair: KeyPair) -> None:
         """Show `pair` from the next handshake on; the old one stays if it cannot be used.
 
         Raises:
             CertificateError: it cannot be used.
         """
-        self._current = await asyncio.to_thread(_context, pair, self._client_ca)
-        self._pair = pair
+        async with self._changing:
+            self._current = await asyncio.to_thread(_context, pair, self._client_ca)
+            self._pair = pair
 
     async def trust_clients(self, client_ca: bytes) -> None:
         """Believe client certificates of this CA (PEM) only, from the next handshake on.
@@ -156,11 +167,10 @@ class ServingCertificate:
         Raises:
             CertificateError: it cannot be used.
         """
-        if client_ca == self._client_ca:
-            return
-        self._current = await asyncio.to_thread(_context, self._pair, client_ca)
-        self._client_ca = client_ca
-        self._ask_for_client_certificates()
+        async with self._changing:
+            self._current = await asyncio.to_thread(_context, self._pair, client_ca)
+            self._client_ca = client_ca
+            self._ask_for_client_certificates()
 
     def _ask_for_client_certificates(self) -> None:
         """Ask, but insist on none: others come with a token. A foreign one ends the handshake."""
@@ -226,6 +236,32 @@ async def keep_self_signed(
             continue
         await serving.install(self_signed(node=node, addresses=addresses, now=clock.time()))
         log.info("The self-signed serving certificate was renewed", node=node)
+
+
+async def keep_client_ca(
+    serving: ServingCertificate,
+    *,
+    read: Callable[[], Awaitable[bytes]],
+    clock: Clock,
+    period_seconds: float = 300.0,
+) -> Never:
+    """Trust the client CA that `read` gives (PEM), looked at every `period_seconds`.
+
+    The tenant's administrators may rotate it, after which its API server comes with a certificate
+    of the new one. A KubeError of `read`, and what is no CA, is logged and looked at again next
+    time; the old CA stays until then.
+    """
+    while True:
+        await clock.sleep(period_seconds)
+        try:
+            client_ca = await read()
+            if client_ca == serving.client_ca:
+                continue
+            await serving.trust_clients(client_ca)
+        except (KubeError, CertificateError) as error:
+            log.warning("The client CA cannot be renewed", error=str(error))
+        else:
+            log.info("Another client CA is trusted")
 
 
 @dataclass(frozen=True, slots=True)

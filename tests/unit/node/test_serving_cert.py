@@ -12,12 +12,14 @@ import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from vnode.kube.errors import Unreachable
 from vnode.kube.types import NodeName
 from vnode.node.serving_cert import (
     CertificateError,
     CertificateFiles,
     KeyPair,
     ServingCertificate,
+    keep_client_ca,
     keep_self_signed,
     self_signed,
 )
@@ -198,6 +200,35 @@ async def test_before_a_client_ca_is_known_certificates_are_not_asked_for() -> N
         assert (await meet(port, client))[0] == "[]"
         await certificate.trust_clients(clients.cert_pem.bytes())
         assert (await meet(port, client))[0] == "['a']"
+
+
+async def test_a_client_ca_that_is_rotated_is_trusted_whatever_happens_in_between() -> None:
+    old, new = (trustme.CA().cert_pem.bytes() for _ in range(2))
+    certificate = ServingCertificate(issue(trustme.CA()), client_ca=old)
+    answers: list[bytes | Exception] = [old, Unreachable("away"), b"no certificate", new, new]
+    trusted: list[bytes] = []
+
+    async def read() -> bytes:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    clock = SteppingClock(sleeps=5, before=lambda _: trusted.append(certificate.client_ca))
+    await run_out(keep_client_ca(certificate, read=read, clock=clock, period_seconds=60))
+    assert trusted == [old, old, old, old, new]
+    assert clock.slept == [60.0] * 5
+
+
+async def test_a_new_key_pair_and_a_new_client_ca_do_not_undo_each_other() -> None:
+    ca, old, new = trustme.CA(), trustme.CA(), trustme.CA()
+    certificate = ServingCertificate(issue(ca), client_ca=old.cert_pem.bytes())
+    pair = issue(ca)
+    await asyncio.gather(certificate.install(pair), certificate.trust_clients(new.cert_pem.bytes()))
+    known = new.issue_cert("a@example.com", common_name="a")
+    async with serving(certificate.context) as port:
+        user, _ = await meet(port, client_context(ca.cert_pem.bytes(), certificate=known))
+    assert (user, certificate.pair) == ("['a']", pair)
 
 
 async def test_what_cannot_be_used_leaves_everything_as_it_was() -> None:
