@@ -15,7 +15,6 @@ import re
 from collections.abc import Mapping
 
 from federation.backends.kubernetes.translate.downward import literal
-from federation.backends.kubernetes.translate.policy import TranslationPolicy
 from federation.backends.kubernetes.translate.rules import (
     JSONObject,
     Refused,
@@ -25,16 +24,13 @@ from federation.backends.kubernetes.translate.rules import (
     as_text,
 )
 from vnode.kube.types import JSON
-from vnode.pods.service_env import api_server_environment
 
 _API_VARIABLE = re.compile(
     r"KUBERNETES_(SERVICE_(HOST|PORT|PORT_HTTPS)|PORT(_\d+_TCP(_PROTO|_PORT|_ADDR)?)?)"
 )
 
 
-def service_variables(
-    variables: Mapping[str, str], policy: TranslationPolicy, *, service_links: bool
-) -> dict[str, str]:
+def service_variables(variables: Mapping[str, str], *, service_links: bool) -> dict[str, str]:
     """The service variables that the containers of a pod get, by name, in a fixed order.
 
     KUBERNETES_* of the API server are there with and without service links, as on any node. They
@@ -42,14 +38,13 @@ def service_variables(
 
     Args:
         variables: `PodRequest.service_env`.
-        policy: names the address at which pods reach the tenant API server, if there is one.
         service_links: the tenant pod's enableServiceLinks.
     """
-    api = {name: value for name, value in variables.items() if _API_VARIABLE.fullmatch(name)}
-    others = {name: value for name, value in variables.items() if name not in api}
-    if policy.api_host is not None:
-        api = api_server_environment(policy.api_host, int(policy.api_port or 443))
-    return dict(sorted({**(others if service_links else {}), **api}.items()))
+    return {
+        name: value
+        for name, value in sorted(variables.items())
+        if service_links or _API_VARIABLE.fullmatch(name)
+    }
 
 
 def resolve(value: JSON, at: Translation) -> JSON:

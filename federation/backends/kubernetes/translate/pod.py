@@ -218,7 +218,7 @@ def _translation(
         namespace=namespace,
         service_account=account if isinstance(account, str) else SERVICE_ACCOUNT,
         service_env=env.service_variables(
-            request.service_env, policy, service_links=spec.get("enableServiceLinks") is not False
+            request.service_env, service_links=spec.get("enableServiceLinks") is not False
         ),
     )
 

@@ -101,11 +101,6 @@ class TranslationPolicy:
     """Host features that this tenant may use."""
     overlay_labels: Mapping[str, str] = field(default_factory=dict)
     overlay_annotations: Mapping[str, str] = field(default_factory=dict)
-    api_host: str | None = None
-    """Address at which pods reach the tenant API server. None: KUBERNETES_* stay as the caller
-    computed them."""
-    api_port: str | None = None
-    """Port of `api_host`; None: 443."""
     expose_host_ip: bool = False
     """Pods see the compute node's address as status.hostIP."""
     pvc: PvcMode = PvcMode.NONE

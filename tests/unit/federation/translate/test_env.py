@@ -14,9 +14,10 @@ from tests.unit.federation.translate.builders import (
     translated,
 )
 from vnode.backend import Rejected
+from vnode.pods.service_env import api_server_environment
 
 SERVICES = {"DB_SERVICE_HOST": "10.0.0.5", "DB_PORT": "tcp://10.0.0.5:5432"}
-API = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBERNETES_PORT_443_TCP": "tcp://10.0.0.1:443"}
+API = api_server_environment("10.0.0.1", 443)
 
 
 def field_env(path: str) -> list[dict[str, Any]]:
@@ -158,22 +159,3 @@ def test_a_service_that_is_called_like_the_api_server_is_still_only_a_service() 
 def test_the_compute_clusters_own_services_are_not_injected() -> None:
     below = translated(make_pod(make_spec(enableServiceLinks=True)))
     assert below["spec"]["enableServiceLinks"] is False
-
-
-@pytest.mark.parametrize("host", ["api.tenant.example", "2001:db8::1"])
-def test_all_api_server_variables_aim_at_the_configured_address(host: str) -> None:
-    policy = TranslationPolicy(api_host=host, api_port="6443")
-    pod = make_pod(make_spec())
-    below = translated(pod, policy, service_env={**API, "KUBERNETES_PORT_8443_TCP": "tcp://x"})
-    env = {v["name"]: v["value"] for v in below["spec"]["containers"][0]["env"]}
-    address = f"tcp://[{host}]:6443" if ":" in host else f"tcp://{host}:6443"
-    assert env == {
-        "KUBERNETES_SERVICE_HOST": host,
-        "KUBERNETES_SERVICE_PORT": "6443",
-        "KUBERNETES_SERVICE_PORT_HTTPS": "6443",
-        "KUBERNETES_PORT": address,
-        "KUBERNETES_PORT_443_TCP": address,
-        "KUBERNETES_PORT_443_TCP_PROTO": "tcp",
-        "KUBERNETES_PORT_443_TCP_PORT": "6443",
-        "KUBERNETES_PORT_443_TCP_ADDR": host,
-    }
