@@ -21,6 +21,7 @@ from tests.builders import (
     raw,
     running_status,
 )
+from tests.fakes.clock import LoopClock
 from vnode.backend import (
     BackendError,
     Capabilities,
@@ -43,7 +44,6 @@ from vnode.backend import (
 from vnode.kube.types import UID, ConfigMap, ObjectKey, Secret
 from vnode.pods.lifecycle import phase_below
 from vnode.pods.view import TERMINAL
-from vnode.runtime.clock import LoopClock
 
 UNREACHABLE = Waiting("the compute cluster does not answer", reason="ComputeUnreachable")
 
@@ -303,6 +303,7 @@ class FakeBackend:
         if copy is not None and copy.handle == pod.handle:
             due = min(t.refresh_at for t in tokens.values())
             self.below.put(replace(copy, tokens_refresh_at=due))
+            self._known[pod.key] = self.below.copies[pod.key]
         await self._answer(after)
 
     def held_objects(self) -> Iterable[ObjectRef]:

@@ -516,7 +516,10 @@ class PodController:
         if not settings.flat_network:
 
             def allocate() -> str:
-                return self._addresses.allocate(uid)
+                try:
+                    return self._addresses.allocate(uid)
+                except LookupError as error:
+                    raise Waiting(str(error), reason="NoPodAddress") from None
 
         return status.Placement(settings.address, allocate, self._now())
 

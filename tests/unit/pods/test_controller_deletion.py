@@ -1,0 +1,471 @@
+"""How pods and copies end: deletion from both sides, orphans, losses, tokens, addresses."""
+
+import pytest
+
+from tests.builders import (
+    NODE,
+    NODE_ADDRESS,
+    UID_1,
+    UID_2,
+    condition,
+    make_copy,
+    make_error,
+    make_pod,
+    make_uid,
+    running_status,
+)
+from tests.fakes.backend import UNREACHABLE
+from tests.unit.pods.world import World
+from vnode.backend import PodEvent, TokenKey
+from vnode.kube.resources import PODS
+from vnode.kube.types import ObjectKey
+from vnode.pods.view import FORWARDED
+
+pytestmark = pytest.mark.looptime
+
+KEY = ObjectKey("team-a", "job-0")
+STATUS = "patch pods/status"
+HALF_DAY = 12 * 3600
+TOKEN_VOLUME = {
+    "name": "kube-api-access-x",
+    "projected": {"sources": [{"serviceAccountToken": {"expirationSeconds": 3607, "path": "t"}}]},
+}
+
+
+async def running(world: World, **pod: object) -> ObjectKey:
+    """A pod that runs and is shown as running."""
+    key = world.create(make_pod(**pod))  # type: ignore[arg-type]
+    await world.settle(2)
+    world.below.start(key)
+    await world.settle(2)
+    assert world.status(key)["phase"] == "Running"
+    return key
+
+
+class TestDeletion:
+    async def test_a_copy_gets_what_is_left_of_the_grace_period(self, world: World) -> None:
+        await running_then_down(world)
+        world.delete(KEY, grace=30)
+        await world.settle(12)
+        world.start()
+        await world.settle(1)
+        assert [call[4] for call in world.below.called("delete")] == [18]
+
+    async def test_after_a_long_outage_a_copy_gets_its_full_grace(self, world: World) -> None:
+        await running_then_down(world)
+        world.delete(KEY, grace=30)
+        await world.settle(3600)
+        world.start()
+        await world.settle(1)
+        assert [call[4] for call in world.below.called("delete")] == [30]
+
+    async def test_grace_is_counted_by_the_api_server_s_clock(self, world: World) -> None:
+        world.tenant.clock_offset = 10.0
+        world.start()
+        await running(world)
+        world.delete(KEY, grace=30)
+        await world.settle(1)
+        assert [call[4] for call in world.below.called("delete")] == [20]
+
+    async def test_a_shorter_grace_is_sent_on_and_a_longer_one_is_not(self, world: World) -> None:
+        world.start()
+        await running(world)
+        world.delete(KEY, grace=30)
+        await world.settle(1)
+        world.delete(KEY, grace=60)
+        await world.settle(1)
+        world.delete(KEY, grace=5)
+        await world.settle(1)
+        assert [call[4] for call in world.below.called("delete")] == [30, 5]
+
+    async def test_the_pod_stays_until_its_copy_is_gone_and_shows_how_it_ended(
+        self, world: World
+    ) -> None:
+        world.start()
+        await running(world)
+        world.delete(KEY)
+        await world.settle(100)
+        assert world.pod(KEY) is not None
+        world.below.finish_deletion(KEY)
+        await world.settle(1)
+        assert world.pod(KEY) is None
+        last = world.tenant.named(STATUS)[-1].body["status"]
+        assert last["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 143
+
+    async def test_a_copy_that_does_not_go_is_an_event(self, world: World) -> None:
+        world.start()
+        await running(world)
+        world.delete(KEY, grace=30)
+        await world.settle(80)
+        assert "CopyStuckTerminating" not in world.events()
+        await world.settle(30)
+        assert "CopyStuckTerminating" in world.events()
+
+    async def test_a_deletion_is_tried_until_the_compute_cluster_takes_it(
+        self, world: World
+    ) -> None:
+        world.start()
+        await running(world)
+        for _ in range(5):
+            world.below.fail("delete", error=UNREACHABLE)
+        world.delete(KEY)
+        await world.settle(120)
+        assert world.below.copies[KEY].deleting
+        assert "ComputeUnreachable" in world.events()
+
+    async def test_a_pod_whose_create_was_not_answered_is_not_removed_blindly(
+        self, world: World
+    ) -> None:
+        world = World(lag=5.0, seed=3)
+        try:
+            world.start()
+            await world.settle(6)
+            world.below.fail("apply", after=True, error=UNREACHABLE)
+            world.create(make_pod())
+            while not world.below.copies:
+                await world.settle(0.1)
+            world.delete(KEY)
+            await world.settle(8)
+            assert world.pod(KEY) is not None
+            assert world.below.copies[KEY].deleting
+        finally:
+            await world.stop()
+
+    async def test_a_namesake_is_not_removed_in_a_deleted_pod_s_place(self, world: World) -> None:
+        world.start()
+        await running(world)
+        world.delete(KEY)
+        await world.settle(1)
+        world.tenant.drop(PODS, KEY)
+        world.create(make_pod(uid=UID_2))
+        world.below.finish_deletion(KEY)
+        await world.settle()
+        body = world.pod(KEY)
+        assert body is not None
+        assert body["metadata"]["uid"] == UID_2
+        assert not world.tenant.named("delete pods")
+        assert world.below.copies[KEY].uid == UID_2
+
+
+async def running_then_down(world: World) -> None:
+    world.start()
+    await running(world)
+    await world.stop()
+
+
+class TestOrphans:
+    async def test_a_force_deleted_pod_s_copy_is_deleted_with_its_own_grace(
+        self, world: World
+    ) -> None:
+        world.start()
+        await running(world)
+        world.delete(KEY, grace=0)
+        await world.settle(1)
+        assert not world.below.called("delete"), "one sighting is not enough"
+        await world.settle(5)
+        assert [call[4] for call in world.below.called("delete")] == [None]
+
+    async def test_also_when_the_agent_was_down(self, world: World) -> None:
+        await running_then_down(world)
+        world.delete(KEY, grace=0)
+        world.start()
+        await world.settle(10)
+        assert world.below.copies[KEY].deleting
+
+    async def test_a_copy_stays_while_the_tenant_cannot_be_asked(self, world: World) -> None:
+        await running_then_down(world)
+        world.delete(KEY, grace=0)
+        world.tenant.fail(make_error(503), "get pods", times=1000)
+        world.start()
+        await world.settle(600)
+        assert not world.below.called("delete")
+
+    async def test_a_copy_whose_pod_exists_after_all_stays(self, world: World) -> None:
+        world.below.put(make_copy())
+        world.tenant.put(PODS, make_pod(node="renamed"))
+        world.start()
+        await world.settle(600)
+        assert not world.below.called("delete")
+
+    async def test_a_copy_of_an_earlier_pod_of_that_name_goes(self, world: World) -> None:
+        world.below.put(make_copy())
+        world.tenant.put(PODS, make_pod(uid=UID_2, node="elsewhere"))
+        world.start()
+        await world.settle(10)
+        assert world.below.copies[KEY].deleting
+
+
+class TestLosses:
+    async def test_an_evicted_pod_fails_with_what_operators_act_on(self, world: World) -> None:
+        world.start()
+        await running(world)
+        world.below.evict(KEY)
+        await world.settle(1)
+        shown = world.status(KEY)
+        assert (shown["phase"], shown["reason"]) == ("Failed", "Evicted")
+        terminated = shown["containerStatuses"][0]["state"]["terminated"]
+        assert terminated["exitCode"] == 137
+        disrupted = world.condition(KEY, "DisruptionTarget")
+        assert disrupted is not None
+        assert disrupted["status"] == "True"
+        assert world.events() == ["Evicted"]
+        await world.settle()
+        assert world.below.made[UID_1] == 1
+
+    async def test_a_copy_that_went_while_the_agent_was_down_is_lost(self, world: World) -> None:
+        await running_then_down(world)
+        world.below.evict(KEY)
+        world.start()
+        await world.settle(2)
+        assert world.status(KEY)["reason"] == "Evicted"
+
+    async def test_nothing_is_lost_before_the_compute_side_confirms(self, world: World) -> None:
+        agent = world.start()
+        await running(world)
+        agent.backend._known.clear()  # the watch lost it; it is there
+        agent.queue.add(KEY)
+        await world.settle(120)
+        assert world.status(KEY)["phase"] == "Running"
+
+    async def test_nothing_is_lost_while_the_compute_side_does_not_answer(
+        self, world: World
+    ) -> None:
+        world.start()
+        await running(world)
+        for _ in range(100):
+            world.below.fail("confirm_gone", error=UNREACHABLE)
+        world.below.evict(KEY)
+        await world.settle(600)
+        assert world.status(KEY)["phase"] == "Running"
+
+    async def test_a_lost_pod_is_shown_as_failed_although_a_write_fails(self, world: World) -> None:
+        world.start()
+        await running(world)
+        world.tenant.fail(make_error(500), STATUS, times=3)
+        world.below.evict(KEY)
+        await world.settle(5)
+        assert world.status(KEY)["phase"] == "Failed"
+
+    async def test_somebody_s_kubectl_delete_below_is_a_loss_once_it_is_done(
+        self, world: World
+    ) -> None:
+        world.start()
+        await running(world)
+        world.below.kill(KEY)
+        await world.settle(5)
+        assert world.status(KEY)["phase"] == "Running"
+        world.below.finish_deletion(KEY)
+        await world.settle(5)
+        assert world.status(KEY)["reason"] == "Evicted"
+
+    async def test_a_terminal_pod_s_copy_is_stopped(self, world: World) -> None:
+        world.start()
+        await running(world)
+        world.edit_status(KEY, phase="Failed", reason="Preempted")
+        await world.settle(1)
+        assert world.below.copies[KEY].deleting
+        world.below.finish_deletion(KEY)
+        await world.settle()
+        assert world.status(KEY)["phase"] == "Failed"
+        assert world.status(KEY)["reason"] == "Preempted"
+
+
+class TestRefusedStatus:
+    async def test_phase_and_containers_are_written_when_the_rest_is_refused(
+        self, world: World
+    ) -> None:
+        world.start()
+        world.create(make_pod())
+        world.tenant.fail(make_error(422, "status.x: bad", fields=["status.x"]), STATUS)
+        await world.settle(0.5)
+        world.below.start(KEY)
+        await world.settle(1)
+        shown = world.status(KEY)
+        assert shown["phase"] == "Running"
+        assert shown["containerStatuses"][0]["ready"] is True
+        assert "StatusRefused" in world.events()
+
+    async def test_the_mark_of_forwarding_is_kept_in_any_case(self, world: World) -> None:
+        world.start()
+        world.create(make_pod())
+        world.tenant.fail(make_error(422, "status.x: bad", fields=["status.x"]), STATUS)
+        await world.settle(3)
+        assert world.condition(KEY, FORWARDED) is not None
+        world.below.evict(KEY)
+        await world.restart()
+        await world.settle()
+        assert world.below.made[UID_1] == 1
+        assert world.status(KEY)["phase"] == "Failed"
+
+    async def test_a_status_never_reaches_a_successor(self, world: World) -> None:
+        world = World(latency=1.0, seed=1)
+        try:
+            world.start()
+            world.create(make_pod())
+            while not world.below.copies:
+                await world.settle(0.05)
+            world.below.start(KEY)
+            world.tenant.drop(PODS, KEY)
+            world.create(make_pod(uid=UID_2))
+            await world.settle()
+            assert "containerStatuses" not in world.status(KEY)
+        finally:
+            await world.stop()
+
+
+class TestTokens:
+    async def test_tokens_are_written_once_and_renewed_at_four_fifths(self, world: World) -> None:
+        world.start()
+        await running(world, volumes=[TOKEN_VOLUME])
+        await world.settle(60)
+        assert len(world.below.called("put_tokens")) == 1
+        assert set(world.below.tokens["below-1"]) == {TokenKey("", HALF_DAY)}
+        await world.settle(HALF_DAY * 0.74)
+        assert len(world.below.called("put_tokens")) == 1
+        await world.settle(HALF_DAY * 0.12)
+        assert len(world.below.called("put_tokens")) == 2
+
+    async def test_a_restart_asks_for_no_new_token(self, world: World) -> None:
+        world.start()
+        await running(world, volumes=[TOKEN_VOLUME])
+        await world.restart()
+        await world.settle(600)
+        assert len(world.below.called("put_tokens")) == 1
+
+    async def test_tokens_of_finished_pods_are_not_renewed(self, world: World) -> None:
+        world.start()
+        await running(world, volumes=[TOKEN_VOLUME])
+        world.below.end(KEY)
+        await world.settle(2 * HALF_DAY)
+        assert len(world.below.called("put_tokens")) == 1
+
+    async def test_a_token_that_is_refused_is_explained_and_asked_for_again(
+        self, world: World
+    ) -> None:
+        world.start()
+        error = make_error(403, 'serviceaccounts "default" is forbidden')
+        world.tenant.fail(error, "create serviceaccounts/token", times=3)
+        key = world.create(make_pod(volumes=[TOKEN_VOLUME]))
+        await world.settle(1)
+        assert "TokenRequestFailed" in world.events()
+        await world.settle(60)
+        assert len(world.below.called("put_tokens")) == 1
+        assert "reason" not in world.status(key)
+
+    async def test_it_is_bound_to_exactly_this_pod(self, world: World) -> None:
+        world.start()
+        await running(world, volumes=[TOKEN_VOLUME])
+        (call,) = world.tenant.named("create serviceaccounts/token")
+        assert call.key == ObjectKey("team-a", "default")
+        assert call.body["spec"] == {
+            "audiences": [],
+            "expirationSeconds": HALF_DAY,
+            "boundObjectRef": {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "name": "job-0",
+                "uid": UID_1,
+            },
+        }
+
+
+class TestAddresses:
+    async def test_isolated_pods_show_addresses_of_their_own(self, world: World) -> None:
+        world.flat_network = False
+        world.start()
+        keys = [await running(world, name=f"job-{n}", uid=make_uid(n)) for n in range(20)]
+        shown = {world.status(key)["podIP"] for key in keys}
+        assert len(shown) == 20
+        assert all(ip.startswith("198.18.0.") for ip in shown)
+        assert world.status(keys[0])["podIPs"] == [{"ip": world.status(keys[0])["podIP"]}]
+
+    async def test_they_keep_them_over_a_restart_and_nobody_gets_them_twice(
+        self, world: World
+    ) -> None:
+        world.flat_network = False
+        world.start()
+        before = {
+            key: world.status(key)["podIP"]
+            for key in [await running(world, name=f"job-{n}", uid=make_uid(n)) for n in range(100)]
+        }
+        await world.restart()
+        after = {
+            key: world.status(key)["podIP"]
+            for key in [
+                await running(world, name=f"job-{n}", uid=make_uid(n)) for n in range(100, 200)
+            ]
+        }
+        assert {key: world.status(key)["podIP"] for key in before} == before
+        assert len({*before.values(), *after.values()}) == 200
+
+    async def test_an_address_comes_back_when_its_pod_is_gone(self, world: World) -> None:
+        world.flat_network = False
+        agent = world.start()
+        await running(world)
+        assert len(agent.addresses) == 1
+        world.delete(KEY)
+        await world.settle(1)
+        world.below.finish_deletion(KEY)
+        await world.settle(1)
+        assert len(agent.addresses) == 0
+
+    async def test_without_a_free_address_the_pod_says_so(self, world: World) -> None:
+        world.flat_network = False
+        agent = world.start()
+        for number in range(254):
+            agent.addresses.learn(make_uid(1000 + number), f"198.18.0.{1 + number}")
+        world.create(make_pod())
+        await world.settle(1)
+        world.below.start(KEY)
+        await world.settle(5)
+        assert world.events() == ["NoPodAddress"]
+
+    async def test_flat_pods_show_the_address_of_their_copy(self, world: World) -> None:
+        world.start()
+        await running(world)
+        assert world.status(KEY)["podIP"] == running_status()["podIP"]
+        assert world.status(KEY)["hostIP"] == NODE_ADDRESS
+
+
+class TestEventsFromBelow:
+    @staticmethod
+    def said(uid: str) -> PodEvent:
+        return PodEvent(
+            key=KEY,
+            uid=UID_1 if uid == UID_1 else UID_2,
+            node=NODE,
+            type="Warning",
+            reason="FailedMount",
+            message="no such claim",
+        )
+
+    async def test_they_are_told_of_the_pod(self, world: World) -> None:
+        world.start()
+        await running(world)
+        for watcher in world.below.event_watchers:
+            watcher(self.said(UID_1))
+        await world.settle(1)
+        assert world.events() == ["FailedMount"]
+
+    async def test_those_of_a_predecessor_are_not_told_of_its_successor(self, world: World) -> None:
+        world.start()
+        await running(world)
+        for watcher in world.below.event_watchers:
+            watcher(self.said(UID_2))
+        await world.settle(1)
+        assert world.events() == []
+
+
+async def test_a_readiness_gate_of_the_tenant_holds_readiness_back(world: World) -> None:
+    world.start()
+    key = await running(world, readinessGates=[{"conditionType": "x/ready"}])
+    ready = world.condition(key, "Ready")
+    assert ready is not None
+    assert ready["status"] == "False"
+
+    conditions = [*world.status(key)["conditions"], condition("x/ready")]
+    world.edit_status(key, conditions=conditions)
+    await world.settle(1)
+    ready = world.condition(key, "Ready")
+    assert ready is not None
+    assert ready["status"] == "True"
