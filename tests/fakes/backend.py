@@ -22,6 +22,7 @@ from tests.builders import (
     running_status,
 )
 from tests.fakes.clock import LoopClock
+from tests.fakes.clock import LoopClock
 from vnode.backend import (
     BackendError,
     Capabilities,

@@ -4,7 +4,7 @@ import asyncio
 import time
 from typing import Protocol
 
-__all__ = ["Clock", "LoopClock", "SystemClock"]
+__all__ = ["Clock", "SystemClock"]
 
 
 class Clock(Protocol):
@@ -33,25 +33,6 @@ class SystemClock:
     def time(self) -> float:
         """Unix seconds."""
         return time.time()
-
-    async def sleep(self, seconds: float) -> None:
-        """Sleep on the running event loop."""
-        await asyncio.sleep(seconds)
-
-
-class LoopClock:
-    """The event loop's clock, which tests can fast-forward. Unix time starts at `epoch`."""
-
-    def __init__(self, *, epoch: float = 1_800_000_000.0) -> None:
-        self._epoch = epoch
-
-    def monotonic(self) -> float:
-        """The loop's own time."""
-        return asyncio.get_running_loop().time()
-
-    def time(self) -> float:
-        """`epoch` plus the loop's own time."""
-        return self._epoch + self.monotonic()
 
     async def sleep(self, seconds: float) -> None:
         """Sleep on the running event loop."""

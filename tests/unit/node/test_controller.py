@@ -8,13 +8,13 @@ from typing import cast
 
 import pytest
 
+from tests.fakes.clock import LoopClock
 from tests.unit.node.builders import make_capacity, make_virtual_node, node_json
 from tests.unit.node.fake_api import Body, FakeApi
 from vnode.backend import Capacity
 from vnode.kube.errors import ServerError, Unreachable
 from vnode.kube.types import JSON
 from vnode.node.controller import HEARTBEAT_INTERVAL, NodeController
-from vnode.runtime.clock import LoopClock
 
 pytestmark = pytest.mark.looptime
 

@@ -8,12 +8,12 @@ from typing import cast
 
 import pytest
 
+from tests.fakes.clock import LoopClock
 from tests.unit.node.builders import NAME
 from tests.unit.node.fake_api import Body, FakeApi
 from vnode.kube.errors import Unreachable
 from vnode.kube.types import UID
 from vnode.node.lease import NodeLease
-from vnode.runtime.clock import LoopClock
 
 pytestmark = pytest.mark.looptime
 

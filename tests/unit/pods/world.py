@@ -14,6 +14,7 @@ from typing import Any
 from tests.builders import NODE, NODE_ADDRESS
 from tests.fakes.backend import Below, FakeBackend
 from tests.fakes.client import Body, RecordingClient
+from tests.fakes.clock import LoopClock
 from vnode.backend import ObjectRef, ReferenceKind
 from vnode.kube.decode import decode
 from vnode.kube.resources import CONFIG_MAPS, PODS, SECRETS, Resource
@@ -23,7 +24,6 @@ from vnode.pods.controller import NodeSettings, PodController
 from vnode.pods.events import EventRecorder
 from vnode.pods.objects import ReferencedObjects
 from vnode.pods.tokens import TokenIssuer
-from vnode.runtime.clock import LoopClock
 from vnode.runtime.store import Store
 from vnode.runtime.workqueue import WorkQueue, run_workers
 

@@ -9,10 +9,10 @@ from typing import cast
 import msgspec
 import pytest
 
+from tests.fakes.clock import LoopClock
 from vnode.kube.client import KubeClient
 from vnode.kube.errors import AlreadyExists, Conflict, KubeError, NotFound, Unreachable
 from vnode.kube.types import UID, encode
-from vnode.runtime.clock import LoopClock
 from vnode.runtime.leader import LeaseElector
 
 pytestmark = pytest.mark.looptime
