@@ -266,7 +266,10 @@ class ComputeCluster:
         if CapacitySourceKind.STATIC in settings.sources and settings.static is not None:
             limits.append(StaticCapacity(settings.static))
         if CapacitySourceKind.QUOTA in settings.sources:
-            limits.append(QuotaCapacity(backend.quotas, scopes=backend.namespaces.ready))
+            places = backend.namespaces
+            limits.append(
+                QuotaCapacity(backend.quotas, scopes=places.ready, complete=lambda: places.judged)
+            )
         counted = None
         if CapacitySourceKind.NODES in settings.sources and inventory is not None:
             nodes, pods = inventory

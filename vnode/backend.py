@@ -315,6 +315,14 @@ class PodBackend(Protocol):
         """How much `observed` says about a tenant namespace."""
         ...
 
+    def place(self, namespace: str) -> str:
+        """Fingerprint of where copies of a tenant namespace lie; empty while that is unknown.
+
+        It is shown to tenants and must not be a name. A copy that is missing in another place than
+        it was made in is not lost: somebody has exchanged the place behind the virtual node.
+        """
+        ...
+
     @property
     def reachable(self) -> bool:
         """Whether the compute side answered lately."""

@@ -24,6 +24,7 @@ from federation.backends.kubernetes.objects import (
     token_set,
 )
 from federation.backends.kubernetes.observe import names_of, observed_pod, tenant_key
+from federation.backends.kubernetes.reachability import Reachability
 from federation.backends.kubernetes.translate.names import (
     ANNOTATION_NAME,
     ANNOTATION_SOURCE_VERSION,
@@ -83,8 +84,6 @@ T = TypeVar("T", bound=HasMetadata)
 
 _SAID_ALREADY = "Scheduled"
 """The tenant's scheduler has said where the pod goes; which compute node it is, is not shown."""
-_SILENT_SECONDS = 45.0
-"""Without any answer for so long the cluster counts as unreachable."""
 
 
 class KubernetesBackend:
@@ -137,6 +136,7 @@ class KubernetesBackend:
         self._listeners: list[Callable[[ObjectKey], None]] = []
         self._object_listeners: list[Callable[[ObjectRef], None]] = []
         self._event_listeners: list[Callable[[PodEvent], None]] = []
+        self._reachability = Reachability(client, clock=clock)
         self._watches = self._make_watches()
         self.namespaces = ComputeNamespaces(
             client,
@@ -205,6 +205,7 @@ class KubernetesBackend:
             for watch in self._watches:
                 tasks.create_task(watch.run())
             tasks.create_task(self.namespaces.run())
+            tasks.create_task(self._reachability.run())
 
     # --- what is there --------------------------------------------------------------------------
 
@@ -220,8 +221,7 @@ class KubernetesBackend:
     @property
     def reachable(self) -> bool:
         """Whether the API server answered lately."""
-        last = self._client.last_answer
-        return last is None or self._clock.monotonic() - last < _SILENT_SECONDS
+        return self._reachability.reachable
 
     def subscribe(self, listener: Callable[[ObjectKey], None]) -> None:
         """See `PodBackend.subscribe`."""
@@ -277,8 +277,13 @@ class KubernetesBackend:
             self._read.pop(change.key, None)
         if copy is None:
             return
-        if change.new is None:
-            # Kept until the lifecycle rules have written its final states.
+        kept = self._gone.get(copy.key)
+        if change.new is not None:
+            if kept is not None and kept.handle == copy.handle:
+                del self._gone[copy.key]  # It is there after all.
+        elif self.sight(copy.key.namespace) is not Sight.BARRED:
+            # Kept until the lifecycle rules have written its final states. A namespace that we may
+            # no longer watch says nothing about what is in it.
             self._gone[copy.key] = dataclasses.replace(copy, gone=True)
         for listener in self._listeners:
             listener(copy.key)
@@ -316,6 +321,8 @@ class KubernetesBackend:
             policy=self._policies[request.node],
         )
         copy = self.observed(key)
+        if copy is not None and copy.gone and copy.uid == request.pod.metadata.uid:
+            return copy  # It came and went while we were on the way here: never a second one.
         if copy is not None and not copy.gone:
             return await self._update(request, copy)
         below = self._below(key)
@@ -386,7 +393,15 @@ class KubernetesBackend:
         if found is None:
             return True
         copy = observed_pod(found, owner=self._owner, namespaces=self._mapping)
-        return copy is None or copy.uid != uid
+        if copy is None:
+            # Unmarked, but the very pod that was our copy: somebody took its labels.
+            kept = self._gone.get(key)
+            return kept is None or kept.handle != found.metadata.uid
+        return copy.uid != uid
+
+    def place(self, namespace: str) -> str:
+        """See `PodBackend.place`."""
+        return self.namespaces.fingerprint(namespace)
 
     async def delete(self, pod: ObservedPod, *, grace_seconds: int | None) -> None:
         """See `PodBackend.delete`."""

@@ -7,6 +7,7 @@ looked for again and again, and one that is ready is looked at now and then (DES
 
 import asyncio
 import enum
+import hashlib
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
@@ -21,7 +22,7 @@ from federation.backends.kubernetes.translate.names import (
 from vnode.kube.client import KubeClient
 from vnode.kube.errors import Forbidden, KubeError, NotFound
 from vnode.kube.resources import NAMESPACES
-from vnode.kube.types import PartialObject
+from vnode.kube.types import UID, PartialObject
 from vnode.runtime.backoff import Backoff
 from vnode.runtime.clock import Clock
 
@@ -40,6 +41,12 @@ class NamespaceState(enum.Enum):
     MISSING = "is not prepared there"
     FORBIDDEN = "is not prepared there, or the virtual node has no right in it"
     FOREIGN = "is prepared there for somebody else"
+
+
+_DOUBTFUL = frozenset({NamespaceState.MISSING, NamespaceState.FORBIDDEN})
+_DOUBTS, _DOUBT_SECONDS = 4, 45.0
+"""An API server that just started may say 403 or 404 of what is there: so many looks, that far
+apart, have to agree before a namespace that was ready is given up."""
 
 
 class Watches(Protocol):
@@ -79,11 +86,23 @@ class ComputeNamespaces:
         self._clock = clock
         self._backoff = backoff
         self._states: dict[str, NamespaceState] = {}
+        self._uids: dict[str, UID] = {}
         self._tasks: asyncio.TaskGroup | None = None
 
     def state(self, namespace: str) -> NamespaceState:
         """State of the compute namespace of a tenant namespace."""
         return self._states.get(namespace, NamespaceState.NOT_FORWARDED)
+
+    @property
+    def judged(self) -> bool:
+        """Whether every namespace was looked at and at least one is ready."""
+        states = self._states.values()
+        return NamespaceState.READY in states and NamespaceState.UNKNOWN not in states
+
+    def fingerprint(self, namespace: str) -> str:
+        """Which compute namespace this is, whatever its name: made of its UID. Empty: unknown."""
+        uid = self._uids.get(namespace)
+        return hashlib.blake2b(uid.encode(), digest_size=4).hexdigest() if uid else ""
 
     def ready(self) -> Iterable[str]:
         """Compute namespaces that are watched."""
@@ -110,9 +129,13 @@ class ComputeNamespaces:
 
     async def _find(self, namespace: str) -> None:
         backoff = self._backoff()
+        doubts = 0
         while True:
             state = await self._look(namespace)
-            if state is not NamespaceState.UNKNOWN or self.state(namespace) is state:
+            was_ready = self.state(namespace) is NamespaceState.READY
+            doubts = doubts + 1 if was_ready and state in _DOUBTFUL else 0
+            keep = was_ready and (state is NamespaceState.UNKNOWN or 0 < doubts < _DOUBTS)
+            if not keep:
                 self._enter(namespace, state)
             if state is NamespaceState.UNMAPPED:
                 return
@@ -120,7 +143,7 @@ class ComputeNamespaces:
                 backoff.reset()
                 await self._clock.sleep(_RELOOK_SECONDS)
             else:
-                await self._clock.sleep(backoff.next())
+                await self._clock.sleep(max(backoff.next(), _DOUBT_SECONDS if was_ready else 0.0))
 
     def _enter(self, namespace: str, state: NamespaceState) -> None:
         """Begin or stop to watch; a namespace that cannot be read now stays as it was."""
@@ -150,6 +173,7 @@ class ComputeNamespaces:
         except KubeError as error:
             _LOG.warning("compute namespace not read", cluster=self._client.name, why=str(error))
             return NamespaceState.UNKNOWN
+        self._uids[namespace] = found.metadata.uid
         return self._judge(found)
 
     def _judge(self, found: PartialObject) -> NamespaceState:

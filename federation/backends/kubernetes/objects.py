@@ -111,7 +111,7 @@ class ObjectWriter:
             Waiting: the API server did not take it.
         """
         try:
-            known = self.store.get(key) or await self._create(key, body)
+            known = self._ours(key) or await self._create(key, body)
             if known is not None:
                 await self._replace(key, body, known)
         except KubeError as error:
@@ -119,7 +119,7 @@ class ObjectWriter:
 
     async def delete(self, key: ObjectKey, *, names: Names) -> None:
         """Delete our object of that name, if there is one. Raises Waiting."""
-        known = self.store.get(key)
+        known = self._ours(key)
         if known is None:
             return
         try:
@@ -130,6 +130,11 @@ class ObjectWriter:
             return
         except KubeError as error:
             raise waiting(error, what=self._what, names=names) from error
+
+    def _ours(self, key: ObjectKey) -> PartialObject | None:
+        """Another tenant cluster of the same tenant name has the same label: its is not ours."""
+        known = self.store.get(key)
+        return known if known is not None and self.owner.owns(known.metadata) else None
 
     @property
     def _what(self) -> str:

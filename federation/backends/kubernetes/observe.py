@@ -97,11 +97,14 @@ def observed_pod(pod: Pod, *, owner: Owner, namespaces: NamespaceMapping) -> Obs
 
 
 def _removal_requested(metadata: ObjectMeta) -> str | None:
-    """deletionTimestamp is when the grace period *ends*."""
+    """deletionTimestamp is when the grace period *ends*; absurd ones are as good as none."""
     if metadata.deletion_timestamp is None:
         return None
-    ends = datetime.fromisoformat(metadata.deletion_timestamp)
-    began = ends - timedelta(seconds=metadata.deletion_grace_period_seconds or 0)
+    try:
+        ends = datetime.fromisoformat(metadata.deletion_timestamp)
+        began = ends - timedelta(seconds=metadata.deletion_grace_period_seconds or 0)
+    except (ValueError, OverflowError):
+        return None
     return began.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

@@ -74,21 +74,27 @@ class QuotaCapacity:
 
     A resource that no quota of a namespace names adds nothing for that namespace; one that is
     named nowhere is not published. `scopes` gives the store scopes that must be listed before the
-    sum is complete (one per namespace, or "" for a watch of the whole cluster).
+    sum is complete (one per namespace, or "" for a watch of the whole cluster), and `complete` says
+    whether it knows them all.
     """
 
     def __init__(
-        self, quotas: Store[ResourceQuota], *, scopes: Callable[[], Iterable[str]]
+        self,
+        quotas: Store[ResourceQuota],
+        *,
+        scopes: Callable[[], Iterable[str]],
+        complete: Callable[[], bool] = lambda: True,
     ) -> None:
         self._quotas = quotas
         self._scopes = scopes
+        self._complete = complete
         self._listeners: list[Callable[[], None]] = []
         quotas.subscribe(self._changed)
 
     @property
     def synced(self) -> bool:
         """Whether the quotas of all namespaces have been listed."""
-        return all(self._quotas.synced(scope) for scope in self._scopes())
+        return self._complete() and all(self._quotas.synced(scope) for scope in self._scopes())
 
     def capacity(self) -> Capacity:
         """Sum over namespaces of the strictest quota of each."""
