@@ -1,0 +1,53 @@
+"""Whether a compute cluster answers: asked on purpose, since a healthy cluster may be silent.
+
+In: one cheap request every few seconds. Out: `reachable`. Only a good answer counts: the page of a
+load balancer, or a refusal of our credential, is no cluster that pods can be sent to.
+"""
+
+from typing import Never
+
+import structlog
+
+from vnode.kube.client import KubeClient
+from vnode.kube.errors import KubeError
+from vnode.runtime.clock import Clock
+
+_LOG = structlog.get_logger(__name__)
+
+_EVERY = 10.0
+_TIMEOUT = 8.0
+_PATIENCE = 40.0
+"""Seconds without a good answer after which the cluster counts as unreachable, as for nodes."""
+
+
+class Reachability:
+    """Keeps asking one API server for its version."""
+
+    def __init__(self, client: KubeClient, *, clock: Clock) -> None:
+        self._client = client
+        self._clock = clock
+        # Before the first answer nothing is known: patience begins to run now.
+        self._answered_at = clock.monotonic()
+        self._failing = False
+
+    @property
+    def reachable(self) -> bool:
+        """Whether there was a good answer lately."""
+        return self._clock.monotonic() - self._answered_at < _PATIENCE
+
+    async def run(self) -> Never:
+        """Ask until cancelled."""
+        while True:
+            try:
+                await self._client.request("GET", "/version", timeout=_TIMEOUT)
+            except KubeError as error:
+                if not self._failing:
+                    _LOG.warning(
+                        "compute does not answer", cluster=self._client.name, why=str(error)
+                    )
+                self._failing = True
+            else:
+                if self._failing:
+                    _LOG.info("compute answers again", cluster=self._client.name)
+                self._answered_at, self._failing = self._clock.monotonic(), False
+            await self._clock.sleep(_EVERY)
