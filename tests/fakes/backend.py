@@ -22,7 +22,6 @@ from tests.builders import (
     running_status,
 )
 from tests.fakes.clock import LoopClock
-from tests.fakes.clock import LoopClock
 from vnode.backend import (
     BackendError,
     Capabilities,
