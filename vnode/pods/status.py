@@ -17,7 +17,7 @@ import msgspec
 
 from vnode.backend import ObservedPod, WaitingReason
 from vnode.kube.types import JSON, Pod
-from vnode.pods.view import COMPUTE_SCHEDULED, FORWARDED, TERMINAL, PodView
+from vnode.pods.view import COMPUTE_SCHEDULED, FORWARDED, PodView
 
 Object: TypeAlias = dict[str, JSON]
 
@@ -73,11 +73,10 @@ def mirrored(pod: Pod, seen: PodView, copy: ObservedPod, placement: Placement) -
     conditions = [
         _clean(c) for c in _objects(below.get("conditions")) if c.get("type") in _KUBELET_CONDITIONS
     ]
-    if copy.generation:
-        conditions = [
-            {**c, "observedGeneration": copy.generation} if "observedGeneration" in c else c
-            for c in conditions
-        ]
+    for c in conditions:
+        # Below it counts the copy's generations.
+        if c.pop("observedGeneration", None) is not None and copy.generation:
+            c["observedGeneration"] = copy.generation
     conditions = [_gated(c, seen, current) if c["type"] == "Ready" else c for c in conditions]
     status["conditions"] = _stamp(
         [*conditions, _condition(FORWARDED, "True"), _scheduled(copy)], current, placement.now
@@ -195,8 +194,10 @@ def _phase(below: Object, seen: PodView) -> str:
     phase = str(below.get("phase") or "Pending")
     states = _objects(below.get("containerStatuses"))
     known = [c for c in states if c.get("name") in seen.containers]
-    if len(known) == len(states) or phase in TERMINAL or not known:
+    if len(known) == len(states) or not known or phase == "Succeeded":
         return phase
+    if phase == "Failed" and below.get("reason"):
+        return phase  # It failed as a whole: evicted, out of time.
     codes = [_exit_code(c) for c in known]
     if any(code is None for code in codes) or seen.restart_policy == "Always":
         return phase
