@@ -99,7 +99,7 @@ def _share(
         tenant=tenant,
         address=address,
         authenticator=Authenticator(
-            Reviews(tenant.client, clock=clock), insecure=config.kubelet.insecure
+            None if config.kubelet.insecure else Reviews(tenant.client, clock=clock)
         ),
         sessions=sessions,
         kubelet_metrics=KubeletMetrics(metrics_registry(), sessions=sessions),

@@ -46,19 +46,14 @@ class Authenticator:
     One for all virtual nodes of an agent: the node is part of every question.
     """
 
-    def __init__(self, reviews: Reviews | None, *, insecure: bool = False) -> None:
+    def __init__(self, reviews: Reviews | None) -> None:
         """Ask `reviews` about every request.
 
-        With `insecure` everybody may do everything: for test suites that cannot send credentials.
-
-        Raises:
-            ValueError: neither reviews nor an explicit `insecure`.
+        None is insecure: everybody may do everything, for test suites that cannot send credentials.
         """
-        if reviews is None and not insecure:
-            raise ValueError("an Authenticator needs reviews unless it is explicitly insecure")
-        if insecure:
+        if reviews is None:
             log.warning("The kubelet API accepts every request without credentials")
-        self._reviews = None if insecure else reviews
+        self._reviews = reviews
 
     async def admit(self, credentials: Credentials, access: Access) -> Caller:
         """The caller, who has the right.

@@ -1,8 +1,8 @@
 """Pods of a virtual node as the kubelet API shows and finds them.
 
-In: the tenant's pod store and the backends, through `PodLocator`, which the agent implements. Out:
-the v1.PodList of `/pods` and `/runningpods/` in pieces, and for logs and streams the backend and
-the copy of exactly the pod and container that were asked for. Memory only, no I/O.
+In: the tenant's pod store and the backends, through a `PodLocator` (`vnode.locator` is the one).
+Out: the v1.PodList of `/pods` and `/runningpods/` in pieces, and for logs and streams the backend
+and the copy of exactly the pod and container that were asked for. Memory only, no I/O.
 """
 
 from collections.abc import Iterable, Iterator

@@ -45,7 +45,7 @@ class Session:
 class Sessions:
     """The sessions of all virtual nodes."""
 
-    def __init__(self, *, per_namespace: int = 200, total: int = 2000) -> None:
+    def __init__(self, *, per_namespace: int, total: int = 2000) -> None:
         """Allow `per_namespace` sessions of one tenant namespace and `total` altogether."""
         self._per_namespace = per_namespace
         self._total = total

@@ -37,7 +37,7 @@ async def test_a_full_agent_refuses_everybody() -> None:
 
 
 async def test_namespaces_without_sessions_are_forgotten() -> None:
-    sessions = Sessions()
+    sessions = Sessions(per_namespace=10)
     for number in range(10):
         with sessions.open(node=NODE, namespace=str(number)):
             assert sessions.statistics().namespaces == 1
@@ -52,7 +52,7 @@ async def test_a_refusal_leaves_no_trace_of_its_namespace() -> None:
 
 
 async def test_closing_a_node_ends_its_sessions_only() -> None:
-    sessions = Sessions()
+    sessions = Sessions(per_namespace=10)
 
     async def serve(node: NodeName) -> None:
         with sessions.open(node=node, namespace="a"):
@@ -72,4 +72,4 @@ async def test_closing_a_node_ends_its_sessions_only() -> None:
 
 
 async def test_waiting_for_an_idle_node_returns_at_once() -> None:
-    await Sessions().wait_ended(NODE)
+    await Sessions(per_namespace=10).wait_ended(NODE)
