@@ -236,37 +236,38 @@ RESTART_RULE = Table(
         "exitCodes": keep(_all_kept("ContainerRestartRuleOnExitCodes", "operator", "values")),
     },
 )
-_CONTAINER_ROWS: dict[str, Row] = {
-    "args": KEEP,
-    "command": KEEP,
-    "env": rewrite(env.resolve, ENV_VAR, many=True),
-    "envFrom": keep(ENV_FROM, many=True),
-    "image": KEEP,
-    "imagePullPolicy": KEEP,
-    "lifecycle": keep(LIFECYCLE),
-    "livenessProbe": keep(PROBE),
-    "name": KEEP,
-    "ports": keep(CONTAINER_PORT, many=True),
-    "readinessProbe": keep(PROBE),
-    "resizePolicy": keep(
-        _all_kept("ContainerResizePolicy", "resourceName", "restartPolicy"), many=True
-    ),
-    "resources": keep(RESOURCES),
-    "restartPolicy": KEEP,
-    "restartPolicyRules": keep(RESTART_RULE, many=True),
-    "securityContext": keep(SECURITY_CONTEXT),
-    "startupProbe": keep(PROBE),
-    "stdin": KEEP,
-    "stdinOnce": KEEP,
-    "terminationMessagePath": KEEP,
-    "terminationMessagePolicy": KEEP,
-    "tty": KEEP,
-    "volumeDevices": keep(_all_kept("VolumeDevice", "devicePath", "name"), many=True),
-    "volumeMounts": keep(VOLUME_MOUNT, many=True),
-    "workingDir": KEEP,
-}
-CONTAINER = Table("Container", _CONTAINER_ROWS)
-EPHEMERAL_CONTAINER = Table("EphemeralContainer", {**_CONTAINER_ROWS, "targetContainerName": KEEP})
+CONTAINER = Table(
+    "Container",
+    {
+        "args": KEEP,
+        "command": KEEP,
+        "env": rewrite(env.resolve, ENV_VAR, many=True),
+        "envFrom": keep(ENV_FROM, many=True),
+        "image": KEEP,
+        "imagePullPolicy": KEEP,
+        "lifecycle": keep(LIFECYCLE),
+        "livenessProbe": keep(PROBE),
+        "name": KEEP,
+        "ports": keep(CONTAINER_PORT, many=True),
+        "readinessProbe": keep(PROBE),
+        "resizePolicy": keep(
+            _all_kept("ContainerResizePolicy", "resourceName", "restartPolicy"), many=True
+        ),
+        "resources": keep(RESOURCES),
+        "restartPolicy": KEEP,
+        "restartPolicyRules": keep(RESTART_RULE, many=True),
+        "securityContext": keep(SECURITY_CONTEXT),
+        "startupProbe": keep(PROBE),
+        "stdin": KEEP,
+        "stdinOnce": KEEP,
+        "terminationMessagePath": KEEP,
+        "terminationMessagePolicy": KEEP,
+        "tty": KEEP,
+        "volumeDevices": keep(_all_kept("VolumeDevice", "devicePath", "name"), many=True),
+        "volumeMounts": keep(VOLUME_MOUNT, many=True),
+        "workingDir": KEEP,
+    },
+)
 
 # --- volumes ---
 
@@ -496,7 +497,7 @@ POD_SPEC = Table(
         "dnsConfig": keep(DNS_CONFIG),
         "dnsPolicy": KEEP,
         "enableServiceLinks": drop("always false below: the tenant's services are literals"),
-        "ephemeralContainers": drop("not part of a create: see pod.ephemeral_containers"),
+        "ephemeralContainers": drop("never part of a create; refused by pod.update_patch"),
         "hostAliases": keep(_all_kept("HostAlias", "hostnames", "ip"), many=True),
         "hostIPC": _policy("the host's IPC namespace", HostAccess.HOST_IPC),
         "hostNetwork": _policy("the host's network", HostAccess.HOST_NETWORK),

@@ -1,4 +1,4 @@
-"""Tenant pod to compute pod: create, update and ephemeral containers.
+"""Tenant pod to compute pod: create and update.
 
 In: a `PodRequest` and the settings of one compute cluster and pool. Out: JSON ready for the compute
 API. Pure and deterministic: the same request gives the same bytes. What a pod may not carry down
@@ -17,10 +17,11 @@ from contextlib import contextmanager
 import msgspec
 from msgspec import Struct
 
-from federation.backends.kubernetes.translate import env, fields, metadata, scheduling
+from federation.backends.kubernetes.translate import env, fields, metadata, resources, scheduling
 from federation.backends.kubernetes.translate.names import (
     ANNOTATION_COMPUTE_SCHEDULING,
     ANNOTATION_DIGEST,
+    ANNOTATION_RESOURCES,
     NamespaceMapping,
     Owner,
 )
@@ -29,10 +30,8 @@ from federation.backends.kubernetes.translate.rules import (
     JSONObject,
     Refused,
     Translation,
-    as_list,
     as_object,
     walk,
-    walk_list,
 )
 from vnode.backend import PodRequest, Rejected
 from vnode.kube.types import JSON, Pod
@@ -64,6 +63,7 @@ def translate(
     asked = _compute_scheduling(at)
     with _rejected("spec"):
         scheduling.complete(spec, asked, at)
+        annotations[ANNOTATION_RESOURCES] = resources.fingerprints(source)
     spec["serviceAccountName"] = SERVICE_ACCOUNT
     spec["automountServiceAccountToken"] = False
     spec["enableServiceLinks"] = False
@@ -80,25 +80,6 @@ def translate(
     }
 
 
-def ephemeral_containers(
-    request: PodRequest,
-    *,
-    owner: Owner,
-    namespaces: NamespaceMapping,
-    policy: TranslationPolicy,
-) -> list[JSONObject]:
-    """The tenant pod's ephemeral containers as the compute cluster's subresource takes them.
-
-    Raises:
-        Rejected: one of them may not run here; names the field.
-    """
-    source = _decode(request)
-    at = _translation(request, source, owner=owner, namespaces=namespaces, policy=policy)
-    with _rejected("spec.ephemeralContainers"):
-        walked = walk_list(source.get("ephemeralContainers"), fields.EPHEMERAL_CONTAINER, at)
-        return [as_object(item) for item in as_list(env.with_service_env(list(walked), at))]
-
-
 def update_patch(
     request: PodRequest,
     below: Pod,
@@ -109,10 +90,11 @@ def update_patch(
 ) -> JSONObject | None:
     """Strategic merge patch that brings an existing copy up to date, or None if it is.
 
-    What the API lets one change: labels, annotations, images and activeDeadlineSeconds (to set or
-    lower). What others wrote on the copy stays. With the same digest only our own marks are put
-    right, so that a webhook below that changes an image is not fought. Conditional on the copy's
-    UID.
+    What travels: labels, annotations, images and activeDeadlineSeconds (to set or lower). Resizes
+    and ephemeral containers do not yet: such a change is refused as a whole, so that the copy never
+    claims to be what the pod is. What others wrote on the copy stays. With the same digest only our
+    own marks are put right, so that a webhook below that changes an image is not fought.
+    Conditional on the copy's UID.
 
     Args:
         request: the tenant pod as it is now.
@@ -130,8 +112,13 @@ def update_patch(
     if same:
         labels, annotations = metadata.own_marks(at)
     else:
+        source = _decode(request)
+        with _rejected("spec"):
+            _check_change(source, below)
+            fingerprints = resources.fingerprints(source)
         with _rejected("metadata.annotations"):
             labels, annotations = metadata.labels_and_annotations(at)
+        annotations[ANNOTATION_RESOURCES] = fingerprints
         applied_labels, applied_annotations = metadata.applied_keys(below.metadata)
     changed: JSONObject = {
         "labels": metadata.difference(labels, below.metadata.labels, applied=applied_labels),
@@ -149,13 +136,22 @@ def update_patch(
     return patch
 
 
+def _check_change(source: JSONObject, below: Pod) -> None:
+    """Refuse what the API lets users change in a bound pod, and we do not change below."""
+    if source.get("ephemeralContainers"):
+        refused = Refused("ephemeral containers are not supported yet by this virtual node")
+        refused.inside(".ephemeralContainers")
+        raise refused
+    resources.check_unchanged(source, below.metadata.annotations.get(ANNOTATION_RESOURCES))
+
+
 class _Image(Struct):
     name: str = ""
     image: str = ""
 
 
 class _Mutable(Struct, rename="camel"):
-    """The parts of a PodSpec that the API lets one change."""
+    """The parts of a PodSpec that are changed in a copy."""
 
     containers: list[_Image] | None = None
     init_containers: list[_Image] | None = None

@@ -12,11 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from federation.backends.kubernetes.translate.fields import (
-    EPHEMERAL_CONTAINER,
-    POD_SPEC,
-    tables,
-)
+from federation.backends.kubernetes.translate.fields import POD_SPEC, tables
 from federation.backends.kubernetes.translate.rules import Action, Table
 from tests.unit.federation.translate.builders import make_container, make_pod, make_spec, translated
 from vnode.backend import Rejected
@@ -24,7 +20,7 @@ from vnode.backend import Rejected
 OPENAPI: dict[str, dict[str, str | None]] = json.loads(
     (Path(__file__).parent / "podspec-1.36.json").read_text()
 )
-TABLES = {table.name: table for root in (POD_SPEC, EPHEMERAL_CONTAINER) for table in tables(root)}
+TABLES = {table.name: table for table in tables()}
 
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)

@@ -1,5 +1,7 @@
 """Labels and annotations below: what travels, what the cluster sets, what is ours."""
 
+from unittest.mock import ANY
+
 import pytest
 
 from federation.backends.kubernetes.translate.names import ANNOTATION_UID, LABEL_TENANT
@@ -87,6 +89,7 @@ def test_a_copy_says_whose_it_is_and_what_was_applied() -> None:
         "vnode.dev/spec-hash": "d1",
         "vnode.dev/generation": "3",
         "vnode.dev/applied-keys": ";",
+        "vnode.dev/resources-hash": ANY,
     }
 
 

@@ -9,13 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from federation.backends.kubernetes.translate.names import NamespaceMapping, NamespaceMode
-from federation.backends.kubernetes.translate.pod import ephemeral_containers, translate
+from federation.backends.kubernetes.translate.pod import translate
 from federation.backends.kubernetes.translate.policy import TranslationPolicy
 from tests.unit.federation.translate.builders import (
     NAMESPACES,
     OWNER,
     POLICY,
-    TENANT_UID,
     TOKEN_SECRET,
     make_container,
     make_pod,
@@ -239,24 +238,3 @@ def test_a_request_is_not_changed_by_its_translation() -> None:
     before = msgspec.json.encode(request.pod)
     translate(request, owner=OWNER, namespaces=NAMESPACES, policy=POLICY)
     assert msgspec.json.encode(request.pod) == before
-
-
-def test_ephemeral_containers_follow_the_rules_of_containers() -> None:
-    reference = {"fieldRef": {"fieldPath": "metadata.uid"}}
-    debug = make_container(
-        name="debug", targetContainerName="main", env=[{"name": "UID", "valueFrom": reference}]
-    )
-    request = make_request(
-        make_pod(make_spec(ephemeralContainers=[debug])), service_env={"DB_PORT": "1"}
-    )
-    below = ephemeral_containers(request, owner=OWNER, namespaces=NAMESPACES, policy=POLICY)
-    env = [{"name": "DB_PORT", "value": "1"}, {"name": "UID", "value": TENANT_UID}]
-    assert below == [{**debug, "env": env}]
-
-
-def test_an_ephemeral_container_cannot_escape_either() -> None:
-    debug = make_container(securityContext={"privileged": True})
-    request = make_request(make_pod(make_spec(ephemeralContainers=[debug])))
-    with pytest.raises(Rejected) as refused:
-        ephemeral_containers(request, owner=OWNER, namespaces=NAMESPACES, policy=POLICY)
-    assert refused.value.field == "spec.ephemeralContainers[0].securityContext.privileged"

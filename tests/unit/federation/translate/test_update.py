@@ -1,12 +1,18 @@
 """What travels to a copy that exists already."""
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from federation.backends.kubernetes.translate.names import ANNOTATION_APPLIED_KEYS
+from federation.backends.kubernetes.translate.names import (
+    ANNOTATION_APPLIED_KEYS,
+    ANNOTATION_RESOURCES,
+)
 from federation.backends.kubernetes.translate.pod import translate, update_patch
 from tests.unit.federation.translate.builders import (
     NAMESPACES,
@@ -22,6 +28,10 @@ from vnode.kube.types import UID, Pod
 
 HANDLE = UID("copy-uid")
 APPARMOR = "container.apparmor.security.beta.kubernetes.io/main"
+
+
+CPU = {"requests": {"cpu": "1"}, "limits": {"cpu": "2"}}
+MORE = {"requests": {"cpu": "2"}, "limits": {"cpu": "2"}}
 
 
 def make_copy(pod: Pod, **webhook_labels: str) -> Pod:
@@ -130,3 +140,78 @@ def test_the_deadline_can_only_be_set_or_lowered(
 
 def test_added_tolerations_do_not_travel() -> None:
     assert changed({}, {"tolerations": [{"key": "a", "operator": "Exists"}]}) is None
+
+
+@pytest.mark.parametrize(
+    ("field", "before", "after"),
+    [
+        ("spec.resources", {"resources": CPU}, {"resources": MORE}),
+        (
+            "spec.containers[1].resources",
+            {"containers": [make_container(), make_container(name="b", resources=CPU)]},
+            {"containers": [make_container(), make_container(name="b", resources=MORE)]},
+        ),
+        (
+            "spec.initContainers[0].resources",
+            {"initContainers": [make_container(name="b")]},
+            {"initContainers": [make_container(name="b", resources=CPU)]},
+        ),
+    ],
+)
+def test_a_resize_is_not_taken_for_done(
+    field: str, before: Mapping[str, Any], after: Mapping[str, Any]
+) -> None:
+    copy = make_copy(make_pod(make_spec(**before)))
+    with pytest.raises(Rejected, match="not supported yet") as refused:
+        patch_of(make_pod(make_spec(**after), labels={"a": "1"}, generation=2), copy)
+    assert refused.value.field == field
+    undone = patch_of(make_pod(make_spec(**before), labels={"a": "1"}, generation=3), copy)
+    assert undone["metadata"]["labels"] == {"a": "1"}
+
+
+def test_resources_that_the_compute_side_changed_are_no_resize() -> None:
+    pod = make_spec(containers=[make_container(resources=CPU)])
+    copy = make_copy(make_pod(pod))
+    defaulted = {"requests": {"cpu": "500m", "memory": "1Gi"}, "limits": {"memory": "2Gi"}}
+    below = make_spec(containers=[make_container(resources=defaulted)])
+    copy = msgspec.structs.replace(copy, spec=msgspec.Raw(msgspec.json.encode(below)))
+    patch = patch_of(make_pod(pod, labels={"a": "1"}), copy)
+    assert patch["metadata"]["labels"] == {"a": "1"}
+    assert "spec" not in patch
+
+
+@pytest.mark.parametrize("nothing", [None, {}, {"limits": None}, {"limits": {}, "requests": {}}])
+def test_asking_for_nothing_is_the_same_however_it_is_written(nothing: object) -> None:
+    after = {"containers": [make_container(resources=nothing, image="i:2")]}
+    assert changed({}, after) == {"containers": [{"name": "main", "image": "i:2"}]}
+
+
+quantities = st.dictionaries(st.sampled_from(["cpu", "memory"]), st.sampled_from(["1", "2"]))
+wishes = st.fixed_dictionaries({"limits": quantities, "requests": quantities})
+
+
+@given(wishes, wishes)
+def test_exactly_the_changed_wishes_are_refused(before: object, after: object) -> None:
+    copy = make_copy(make_pod(make_spec(containers=[make_container(resources=before)])))
+    pod = make_pod(make_spec(containers=[make_container(resources=after)]))
+    with contextlib.nullcontext() if before == after else pytest.raises(Rejected):
+        patch_of(pod, copy)
+
+
+def test_a_copy_that_lost_its_fingerprints_gets_them_with_the_next_change() -> None:
+    copy = make_copy(make_pod())
+    fingerprints = copy.metadata.annotations.pop(ANNOTATION_RESOURCES)
+    patch = patch_of(make_pod(labels={"a": "1"}), copy)
+    assert patch["metadata"]["annotations"][ANNOTATION_RESOURCES] == fingerprints
+
+
+def test_an_ephemeral_container_is_not_taken_for_started() -> None:
+    pod = make_pod(make_spec(ephemeralContainers=[make_container(name="debug")]), generation=2)
+    with pytest.raises(Rejected, match="not supported yet") as refused:
+        patch_of(pod, make_copy(make_pod()))
+    assert refused.value.field == "spec.ephemeralContainers"
+
+
+def test_a_pod_that_did_not_change_is_not_refused() -> None:
+    pod = make_pod(make_spec(ephemeralContainers=[make_container(name="debug")]))
+    assert patch_of(pod, make_copy(pod), digest="d1") is None
