@@ -120,6 +120,9 @@ class ReferencedObjects:
             self._used_by[change.key] = after
         for ref in after - before:
             self._users[ref].add(change.key)
+            if change.initial:
+                # What became of the copy while nobody looked, no event will tell.
+                self._queue.add(ref, low=True)
         for ref in before - after:
             self._waiting[ref].discard(change.key)
             self._users[ref].discard(change.key)
@@ -161,7 +164,8 @@ class ReferencedObjects:
                 _LOG.info("dropped unused copy", object=str(ref))
             self._keys.pop(ref, None)
             self._waiting.pop(ref, None)
-        self._locks.pop(ref, None)
+        if not self._users.get(ref):  # else somebody may be waiting for this very lock
+            self._locks.pop(ref, None)
         return Result()
 
     async def _bring(self, ref: ObjectRef, *, need_keys: bool) -> frozenset[str] | None:

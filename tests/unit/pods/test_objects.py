@@ -1,0 +1,328 @@
+"""ConfigMaps and Secrets that pods refer to: below while somebody uses them, and no longer."""
+
+import asyncio
+import random
+from collections.abc import Iterable
+
+import pytest
+
+from tests.builders import UID_1, UID_2, make_config_map, make_metadata, make_pod, make_secret
+from tests.fakes.backend import UNREACHABLE, Below, FakeBackend
+from tests.fakes.client import RecordingClient
+from tests.unit.pods.world import World
+from vnode.backend import ObjectRef, Reference, ReferenceKind, Waiting
+from vnode.kube.resources import CONFIG_MAPS, SECRETS, Resource
+from vnode.kube.types import ConfigMap, ObjectKey, PartialObject, Pod, Secret
+from vnode.pods.objects import Missing, ReferencedObjects
+from vnode.pods.references import ReferenceUse, references
+from vnode.runtime.store import Store
+from vnode.runtime.workqueue import WorkQueue
+
+KEY = ObjectKey("team-a", "job-0")
+SETTINGS = ObjectRef("team-a", ReferenceKind.CONFIG_MAP, "settings")
+LOGIN = ObjectRef("team-a", ReferenceKind.SECRET, "login")
+
+
+class Copies:
+    """`ReferencedObjects` with the stores around it, without queue workers."""
+
+    def __init__(self) -> None:
+        self.client = RecordingClient()
+        self.below = Below()
+        self.backend = FakeBackend(self.below)
+        self.pods: Store[Pod] = Store("pods")
+        self.stores = {kind: Store[PartialObject](str(kind)) for kind in ReferenceKind}
+        self.queue: WorkQueue[ObjectRef] = WorkQueue("objects", rng=random.Random(1))
+        self.synced = True
+        self.objects = ReferencedObjects(
+            self.client.client,
+            self.backend.backend,
+            metadata=self.stores,
+            queue=self.queue,
+            pods_synced=lambda: self.synced,
+        )
+        self.pods.subscribe(self.objects.pod_changed)
+
+    def put(self, body: ConfigMap | Secret) -> None:
+        """The object is in the tenant, and the watch has said so."""
+        secret = isinstance(body, Secret)
+        resource: Resource = SECRETS if secret else CONFIG_MAPS
+        stored = self.client.put(resource, body)
+        kind = ReferenceKind.SECRET if secret else ReferenceKind.CONFIG_MAP
+        metadata = stored["metadata"]
+        self.stores[kind].upsert(
+            make_metadata(
+                metadata["name"], uid=metadata["uid"], version=int(metadata["resourceVersion"])
+            )
+        )
+
+    def use(self, *refs: str, name: str = "job-0", uid: str = UID_1) -> Pod:
+        """A pod that takes its environment from ConfigMaps of these names."""
+        sources = [{"configMapRef": {"name": ref}} for ref in refs]
+        container = {"name": "main", "image": "i", "envFrom": sources}
+        pod = make_pod(name, uid=uid, containers=[container])
+        self.pods.upsert(pod)
+        return pod
+
+    async def ensure(self, pod: Pod) -> list[Missing]:
+        return await self.objects.ensure(pod.metadata.key, references(pod.spec))
+
+    async def work(self) -> None:
+        """Reconcile what is queued."""
+        while self.queue.statistics().depth:
+            ref = await self.queue.get()
+            await self.objects.reconcile(ref)
+            self.queue.done(ref)
+
+    def remembered(self) -> int:
+        """How many things are kept in memory."""
+        held = vars(self.objects).values()
+        return sum(len(value) for value in held if isinstance(value, dict)) - len(self.stores)
+
+
+@pytest.fixture
+async def copies() -> Copies:
+    return Copies()
+
+
+def use(kind: ReferenceKind, name: str, *, optional: bool, keys: Iterable[str]) -> ReferenceUse:
+    return ReferenceUse(Reference(kind, name), optional, frozenset(keys), "spec.volumes[0]")
+
+
+class TestBringing:
+    async def test_a_hundred_pods_fetch_and_put_it_once(self, copies: Copies) -> None:
+        copies.put(make_config_map())
+        pods = [copies.use("settings", name=f"job-{n}") for n in range(100)]
+        await asyncio.gather(*(copies.ensure(pod) for pod in pods))
+        assert copies.client.names() == ["get configmaps"]
+        assert copies.below.calls == [("put_object", SETTINGS)]
+
+    async def test_a_new_version_is_fetched_and_put_once(self, copies: Copies) -> None:
+        copies.put(make_config_map(mode="slow"))
+        await copies.ensure(copies.use("settings"))
+        await copies.work()
+        copies.put(make_config_map(mode="fast"))
+        await copies.work()
+        body = copies.below.objects[SETTINGS]
+        assert body.data == {"mode": "fast"}
+        assert len(copies.client.calls) == 2
+
+    async def test_versions_of_objects_nobody_uses_are_not_fetched(self, copies: Copies) -> None:
+        copies.put(make_config_map())
+        copies.put(make_secret())
+        await copies.work()
+        assert not copies.client.calls
+
+    async def test_a_copy_from_an_earlier_life_is_not_fetched_again(self, copies: Copies) -> None:
+        copies.put(make_config_map())
+        await copies.ensure(copies.use("settings"))
+        again = Copies()
+        again.client, again.below = copies.client, copies.below
+        again.stores[ReferenceKind.CONFIG_MAP] = copies.stores[ReferenceKind.CONFIG_MAP]
+        objects = ReferencedObjects(
+            copies.client.client,
+            FakeBackend(copies.below).backend,
+            metadata=copies.stores,
+            queue=again.queue,
+            pods_synced=lambda: True,
+        )
+        assert await objects.ensure(KEY, references(copies.use("settings").spec)) == []
+        assert len(copies.client.calls) == 1
+
+    async def test_what_the_watch_does_not_know_yet_is_asked_for(self, copies: Copies) -> None:
+        copies.client.put(CONFIG_MAPS, make_config_map())
+        assert await copies.ensure(copies.use("settings")) == []
+        assert SETTINGS in copies.below.objects
+
+    async def test_what_the_compute_side_refuses_is_raised_and_tried_again(
+        self, copies: Copies
+    ) -> None:
+        copies.put(make_config_map())
+        copies.below.fail("put_object", error=UNREACHABLE)
+        pod = copies.use("settings")
+        with pytest.raises(Waiting):
+            await copies.ensure(pod)
+        assert await copies.ensure(pod) == []
+        assert SETTINGS in copies.below.objects
+
+
+class TestMissing:
+    @pytest.mark.parametrize("kind", list(ReferenceKind))
+    @pytest.mark.parametrize(("optional", "need"), [(True, "Optional"), (False, "Mandatory")])
+    async def test_objects_and_keys_are_named_as_virtual_kubelet_does(
+        self, copies: Copies, kind: ReferenceKind, optional: bool, need: str
+    ) -> None:
+        copies.put(make_config_map("there"))
+        copies.put(make_secret("there"))
+        missing = await copies.objects.ensure(
+            KEY,
+            [
+                use(kind, "away", optional=optional, keys=["k"]),
+                use(kind, "there", optional=optional, keys=["mode", "password", "x"]),
+            ],
+        )
+        assert [m.reason for m in missing] == [
+            f"{need}{kind}NotFound",
+            *[f"{need}{kind}KeyNotFound"] * 2,
+        ]
+        assert missing[0].message == f'{kind} "away" not found (spec.volumes[0])'
+        assert missing[2].message == f'key "x" of {kind} "there" not found (spec.volumes[0])'
+
+    async def test_binary_data_counts(self, copies: Copies) -> None:
+        body = ConfigMap(metadata=make_metadata().metadata, binary_data={"blob": "AA=="})
+        copies.put(body)
+        needs = use(ReferenceKind.CONFIG_MAP, "settings", optional=False, keys=["blob"])
+        assert await copies.objects.ensure(KEY, [needs]) == []
+
+    async def test_a_key_that_is_added_later_is_found(self, copies: Copies) -> None:
+        copies.put(make_config_map(mode="a"))
+        needs = use(ReferenceKind.CONFIG_MAP, "settings", optional=False, keys=["late"])
+        assert await copies.objects.ensure(KEY, [needs])
+        copies.put(make_config_map(mode="a", late="b"))
+        assert await copies.objects.ensure(KEY, [needs]) == []
+
+    async def test_pods_that_wait_for_it_hear_of_its_coming(self, copies: Copies) -> None:
+        woken: list[ObjectKey] = []
+        copies.objects.subscribe(woken.append)
+        await copies.ensure(copies.use("settings"))
+        assert woken == []
+        copies.put(make_config_map())
+        assert woken == [KEY]
+
+
+class TestDropping:
+    async def test_it_goes_with_its_last_user(self, copies: Copies) -> None:
+        copies.put(make_config_map())
+        first, last = copies.use("settings", name="a"), copies.use("settings", name="b")
+        await copies.ensure(first)
+        copies.pods.remove(first.metadata.key)
+        await copies.work()
+        assert SETTINGS in copies.below.objects
+        copies.pods.remove(last.metadata.key)
+        await copies.work()
+        assert SETTINGS not in copies.below.objects
+
+    async def test_a_pod_that_no_longer_refers_to_it_is_no_user(self, copies: Copies) -> None:
+        copies.put(make_config_map())
+        await copies.ensure(copies.use("settings"))
+        copies.pods.upsert(make_pod(version=2))
+        await copies.work()
+        assert SETTINGS not in copies.below.objects
+
+    async def test_a_successor_of_the_same_name_is_a_user(self, copies: Copies) -> None:
+        copies.put(make_config_map())
+        await copies.ensure(copies.use("settings"))
+        await copies.work()
+        copies.pods.remove(KEY)
+        copies.use("settings", uid=UID_2)
+        await copies.work()
+        assert copies.below.called("drop_object") == []
+
+    async def test_nothing_goes_before_all_pods_are_known(self, copies: Copies) -> None:
+        copies.below.objects[SETTINGS] = make_config_map()
+        copies.synced = False
+        result = await copies.objects.reconcile(SETTINGS)
+        assert SETTINGS in copies.below.objects
+        assert result.requeue_after is not None
+        copies.synced = True
+        await copies.objects.reconcile(SETTINGS)
+        assert SETTINGS not in copies.below.objects
+
+    async def test_an_object_that_vanished_in_the_tenant_stays_for_its_users(
+        self, copies: Copies
+    ) -> None:
+        copies.put(make_config_map())
+        await copies.ensure(copies.use("settings"))
+        copies.client.drop(CONFIG_MAPS, ObjectKey("team-a", "settings"))
+        copies.stores[ReferenceKind.CONFIG_MAP].remove(ObjectKey("team-a", "settings"))
+        await copies.objects.reconcile(SETTINGS)
+        assert SETTINGS in copies.below.objects
+
+    async def test_a_pod_that_comes_while_it_goes_gets_it_again(self, copies: Copies) -> None:
+        copies.put(make_config_map())
+        await copies.ensure(copies.use("settings"))
+        await copies.work()
+        copies.pods.remove(KEY)
+        dropping = asyncio.ensure_future(copies.objects.reconcile(SETTINGS))
+        await asyncio.sleep(0)
+        pods = [copies.use("settings", name=f"new-{n}") for n in range(20)]
+        await asyncio.gather(dropping, *(copies.ensure(pod) for pod in pods))
+        await copies.work()
+        assert SETTINGS in copies.below.objects
+        assert len(copies.below.called("put_object")) == 2
+
+    async def test_nothing_is_remembered_of_pods_that_are_gone(self, copies: Copies) -> None:
+        start = copies.remembered()
+        for number in range(50):
+            copies.put(make_config_map(f"c-{number}"))
+            pod = copies.use(f"c-{number}", f"away-{number}", name=f"job-{number}")
+            await copies.ensure(pod)
+            await copies.work()
+            copies.pods.remove(pod.metadata.key)
+            await copies.work()
+        assert not copies.below.objects
+        assert copies.remembered() == start
+
+
+@pytest.mark.looptime
+class TestOverTime:
+    POD = make_pod(
+        containers=[
+            {"name": "main", "image": "i", "envFrom": [{"configMapRef": {"name": "settings"}}]}
+        ]
+    )
+
+    async def running(self, world: World) -> None:
+        world.start()
+        world.tenant.put(CONFIG_MAPS, make_config_map(mode="old"))
+        await world.settle(1)
+        world.create(self.POD)
+        await world.settle(2)
+        world.below.start(KEY)
+        await world.settle(2)
+
+    async def test_a_change_reaches_running_pods(self, world: World) -> None:
+        await self.running(world)
+        world.tenant.put(CONFIG_MAPS, make_config_map(mode="new"))
+        await world.settle(1)
+        assert world.below.objects[SETTINGS].data == {"mode": "new"}
+
+    async def test_a_change_that_the_agent_missed_reaches_them_when_it_is_back(
+        self, world: World
+    ) -> None:
+        await self.running(world)
+        await world.stop()
+        world.tenant.put(CONFIG_MAPS, make_config_map(mode="new"))
+        world.start()
+        await world.settle(5)
+        assert world.below.objects[SETTINGS].data == {"mode": "new"}
+
+    async def test_a_copy_that_somebody_removed_comes_back(self, world: World) -> None:
+        await self.running(world)
+        await world.stop()
+        world.below.objects.clear()
+        world.start()
+        await world.settle(5)
+        assert SETTINGS in world.below.objects
+
+    async def test_a_failed_change_is_tried_again(self, world: World) -> None:
+        await self.running(world)
+        world.below.fail("put_object", error=UNREACHABLE)
+        world.tenant.put(CONFIG_MAPS, make_config_map(mode="new"))
+        await world.settle(60)
+        assert world.below.objects[SETTINGS].data == {"mode": "new"}
+
+    async def test_it_goes_with_the_pod_and_not_before(self, world: World) -> None:
+        await self.running(world)
+        world.delete(KEY)
+        await world.settle(60)
+        assert SETTINGS in world.below.objects
+        world.below.finish_deletion(KEY)
+        await world.settle(2)
+        assert SETTINGS not in world.below.objects
+
+    async def test_leftovers_of_an_earlier_life_are_cleaned_up(self, world: World) -> None:
+        world.below.objects[LOGIN] = make_secret()
+        world.start()
+        await world.settle(5)
+        assert not world.below.objects
