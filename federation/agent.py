@@ -34,8 +34,8 @@ from vnode.kubelet.auth import Authenticator
 from vnode.kubelet.metrics import KubeletMetrics
 from vnode.kubelet.reviews import Reviews
 from vnode.kubelet.sessions import Sessions
-from vnode.pods.addresses import AddressPool
 from vnode.pods.events import EventRecorder
+from vnode.runtime.backoff import Backoff
 from vnode.runtime.clock import Clock, SystemClock
 from vnode.runtime.leader import LeaseElector
 
@@ -87,7 +87,24 @@ async def _work(
                 rng=shared.rng,
             )
             served = ComputeCluster(shared, cluster, compute)
-            tasks.create_task(elector.run(served.serve), name=f"cluster {cluster.name}")
+            tasks.create_task(_lead(elector, served, shared), name=f"cluster {cluster.name}")
+
+
+async def _lead(elector: LeaseElector, served: ComputeCluster, shared: Shared) -> None:
+    """Serve one cluster whenever its Lease is ours. A bug in one does not end the others.
+
+    Raises:
+        Exception: what went wrong before the cluster was served for the first time.
+    """
+    backoff = Backoff(1.0, 60.0, rng=shared.rng)
+    while True:
+        try:
+            await elector.run(served.serve)
+        except Exception:
+            if not served.served:
+                raise
+            _LOG.exception("serving a cluster failed", cluster=served.name)
+        await shared.clock.sleep(backoff.next())
 
 
 def _share(
@@ -104,7 +121,6 @@ def _share(
         sessions=sessions,
         kubelet_metrics=KubeletMetrics(metrics_registry(), sessions=sessions),
         events=EventRecorder(tenant.client, clock=clock),
-        addresses=AddressPool(str(config.pod_addresses)),
         clock=clock,
         rng=rng,
     )

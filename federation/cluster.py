@@ -40,11 +40,11 @@ from federation.config import (
     PoolConfig,
 )
 from federation.config import VirtualNode as ConfiguredNode
-from federation.tenant import Tenant
+from federation.tenant import Tenant, read_client_ca
 from vnode.backend import CapacitySource, ObjectRef
 from vnode.kube.client import KubeClient
 from vnode.kube.resources import NODES, PODS
-from vnode.kube.types import ObjectKey, ObjectMeta, Pod
+from vnode.kube.types import NodeName, ObjectKey, ObjectMeta, Pod
 from vnode.kubelet.auth import Authenticator
 from vnode.kubelet.metrics import KubeletMetrics
 from vnode.kubelet.server import KubeletServer
@@ -56,6 +56,7 @@ from vnode.node.objects import Node, Taint
 from vnode.node.serving_cert import (
     CertificateFiles,
     ServingCertificate,
+    keep_client_ca,
     keep_self_signed,
     self_signed,
 )
@@ -64,6 +65,7 @@ from vnode.pods.addresses import AddressPool
 from vnode.pods.controller import NodeSettings, PodController
 from vnode.pods.events import EventRecorder
 from vnode.pods.objects import ReferencedObjects
+from vnode.pods.orphans import OrphanGuard
 from vnode.pods.tokens import TokenIssuer
 from vnode.runtime.clock import Clock
 from vnode.runtime.reflector import Reflector
@@ -86,7 +88,6 @@ class Shared:
     sessions: Sessions
     kubelet_metrics: KubeletMetrics
     events: EventRecorder
-    addresses: AddressPool
     clock: Clock
     rng: random.Random
 
@@ -99,6 +100,24 @@ class ComputeCluster:
         self._config = config
         self._client = client
         self._nodes = tuple(n for n in shared.config.virtual_nodes if n.cluster.name == config.name)
+        self._controllers: dict[NodeName, NodeController] = {}
+        self.served = False
+        """Whether all its virtual nodes were served once."""
+
+    @property
+    def name(self) -> str:
+        """Name of the cluster in the configuration."""
+        return self._config.name
+
+    def _node_born(self, name: NodeName) -> str | None:
+        controller = self._controllers.get(name)
+        return controller.born if controller is not None else None
+
+    def _addresses(self) -> AddressPool:
+        """This cluster's part of the range: replicas that lead other clusters use the others."""
+        names = [c.name for c in self._shared.config.clusters]
+        network = str(self._shared.config.pod_addresses)
+        return AddressPool(network, part=names.index(self._config.name), parts=len(names))
 
     async def serve(self) -> None:
         """Do the work until cancelled."""
@@ -128,7 +147,14 @@ class ComputeCluster:
             objects=objects,
             tokens=TokenIssuer(tenant.client, shared.clock),
             events=shared.events,
-            addresses=shared.addresses,
+            addresses=self._addresses(),
+            orphans=OrphanGuard(
+                tenant.client,
+                cluster_uid=tenant.facts.cluster_uid,
+                node_born=self._node_born,
+                copies=lambda: len(backend.pods),
+                clock=shared.clock,
+            ),
             service_env=tenant.service_env,
             queue=keys,
             pods_synced=synced,
@@ -186,11 +212,16 @@ class ComputeCluster:
             clock=clock,
             rng=rng,
         )
+        self._controllers[node.name] = controller
         lease = NodeLease(client, node.name, node_uid=lambda: controller.uid, clock=clock, rng=rng)
         await server.start()
+        self.served = True
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(keep, name=f"certificate {node.name}")
+                tasks.create_task(
+                    keep_client_ca(serving, read=lambda: read_client_ca(client), clock=clock)
+                )
                 tasks.create_task(controller.run(), name=f"node {node.name}")
                 tasks.create_task(lease.run(), name=f"lease {node.name}")
         finally:

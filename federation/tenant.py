@@ -50,14 +50,19 @@ async def read_facts(client: KubeClient) -> TenantFacts:
     """Ask the tenant's API server who it is. Raises KubeError."""
     system = await client.get(NAMESPACES, PartialObject, name="kube-system")
     version = msgspec.json.decode(await client.request("GET", "/version"), type=_Version)
-    published = await client.get(
-        CONFIG_MAPS, ConfigMap, name=_CLIENT_CA, namespace=_CLIENT_CA_NAMESPACE
-    )
     return TenantFacts(
         cluster_uid=system.metadata.uid,
         version=version.git_version,
-        client_ca=published.data.get("client-ca-file", "").encode(),
+        client_ca=await read_client_ca(client),
     )
+
+
+async def read_client_ca(client: KubeClient) -> bytes:
+    """PEM of the CA that signs client certificates of the tenant. Raises KubeError."""
+    published = await client.get(
+        CONFIG_MAPS, ConfigMap, name=_CLIENT_CA, namespace=_CLIENT_CA_NAMESPACE
+    )
+    return published.data.get("client-ca-file", "").encode()
 
 
 class Tenant:

@@ -143,6 +143,8 @@ class ObservedPod:
     deleting: bool = False
     grace_seconds: int | None = None
     """Grace period of a deletion that is under way."""
+    made_at: str | None = None
+    """RFC 3339 time at which the copy was made."""
     removal_requested: str | None = None
     """RFC 3339 time at which somebody asked for its deletion."""
     gone: bool = False

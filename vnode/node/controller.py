@@ -114,6 +114,13 @@ class NodeController:
         node = self._nodes.get(self._key)
         return node.uid if node is not None and self._is_ours(node) else None
 
+    @property
+    def born(self) -> str | None:
+        """creationTimestamp of our Node object; None while there is none."""
+        node = self._nodes.get(self._key)
+        ours = node is not None and self._is_ours(node)
+        return node.metadata.creation_timestamp if node is not None and ours else None
+
     def statistics(self) -> NodeStatistics:
         """Counters since the start."""
         return NodeStatistics(self._created, self._patches, self._errors, self._problem)

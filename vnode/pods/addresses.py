@@ -13,11 +13,13 @@ from vnode.kube.types import UID
 class AddressPool:
     """Hands out one address per tenant pod UID from an IPv4 network."""
 
-    def __init__(self, network: str) -> None:
+    def __init__(self, network: str, *, part: int = 0, parts: int = 1) -> None:
+        """Use one of so many equal parts of the network: replicas do not ask each other."""
         self._network = IPv4Network(network)
-        self._size = self._network.num_addresses - 2
+        self._size = (self._network.num_addresses - 2) // parts
+        self._first = 1 + part * self._size
         if self._size < 1:
-            raise ValueError(f"{network}: has no room for pod addresses")
+            raise ValueError(f"{network}: has no room for pod addresses of {parts} clusters")
         self._by_uid: dict[UID, str] = {}
         self._taken: dict[str, UID] = {}
 
@@ -36,7 +38,7 @@ class AddressPool:
             return known
         start = int.from_bytes(hashlib.blake2b(uid.encode(), digest_size=8).digest())
         for step in range(self._size):
-            address = str(self._network[1 + (start + step) % self._size])
+            address = str(self._network[self._first + (start + step) % self._size])
             if address not in self._taken:
                 self.learn(uid, address)
                 return address

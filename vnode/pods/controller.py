@@ -13,7 +13,6 @@ exists; what users should know about it becomes status.reason, a condition and a
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import structlog
 
@@ -31,11 +30,13 @@ from vnode.backend import (
 from vnode.kube.client import KubeClient, PatchType
 from vnode.kube.errors import Conflict, Invalid, KubeError, NotFound
 from vnode.kube.resources import PODS
+from vnode.kube.timestamps import parse, rfc3339
 from vnode.kube.types import JSON, NodeName, ObjectKey, Pod
 from vnode.pods import lifecycle, status
 from vnode.pods.addresses import AddressPool
 from vnode.pods.events import EventRecorder, EventType
 from vnode.pods.objects import ReferencedObjects
+from vnode.pods.orphans import OrphanGuard
 from vnode.pods.references import ReferenceUse, references, token_requests
 from vnode.pods.requirements import unmet
 from vnode.pods.tokens import TokenIssuer
@@ -54,6 +55,8 @@ _SETTLE_SECONDS = 1.0
 _ORPHAN_SECONDS = 2.0
 """Between the two sightings of a copy without tenant pod."""
 _WAIT_FIRST, _WAIT_MOST = 1.0, 60.0
+_LEAST_TOKEN_SECONDS = 30.0
+"""Between two renewals of a pod's tokens, whatever the clocks say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,7 @@ class PodController:
         tokens: TokenIssuer,
         events: EventRecorder,
         addresses: AddressPool,
+        orphans: OrphanGuard,
         service_env: Callable[[str], Mapping[str, str]],
         queue: WorkQueue[ObjectKey],
         pods_synced: Callable[[], bool],
@@ -117,25 +121,27 @@ class PodController:
         self._tokens = tokens
         self._events = events
         self._addresses = addresses
+        self._guard = orphans
         self._service_env = service_env
         self._queue = queue
         self._pods_synced = pods_synced
         self._clock = clock
         self._rng = rng
         self._memory: dict[ObjectKey, _Memory] = {}
-        self._orphans: dict[ObjectKey, tuple[str, float]] = {}
         pods.subscribe(self._pod_changed)
         objects.subscribe(self._wake)
         backend.subscribe(queue.add)
         backend.subscribe_events(self._relay_event)
 
     def _pod_changed(self, change: Change[Pod]) -> None:
-        if change.new is None and change.old is not None:
-            self._addresses.release(change.old.metadata.uid)
-        elif change.new is not None and change.initial and (address := pod_address(change.new)):
-            self._addresses.learn(change.new.metadata.uid, address)
-        self._objects.pod_changed(change)
+        # First of all: whatever fails below, the pod is not forgotten.
         self._queue.add(change.key, low=change.initial)
+        old, new = change.old, change.new
+        if old is not None and (new is None or new.metadata.uid != old.metadata.uid):
+            self._addresses.release(old.metadata.uid)
+        if new is not None and change.initial and (address := pod_address(new)):
+            self._addresses.learn(new.metadata.uid, address)
+        self._objects.pod_changed(change)
 
     def _wake(self, key: ObjectKey) -> None:
         """Try a waiting pod at once: what it waits for may be there."""
@@ -162,7 +168,10 @@ class PodController:
             remaining=self._remaining(pod) if pod and seen and seen.deleting else None,
         )
         if not isinstance(step, lifecycle.Orphan):
-            self._orphans.pop(key, None)
+            self._guard.cleared(key)
+        if sight is Sight.BARRED and seen is not None and seen.forwarded:
+            text = "The place where the pod's copy was made cannot be looked into now"
+            self._say(seen, "Warning", "ComputeNamespaceUnavailable", text)
         try:
             result = await self._take(step, key, pod, seen)
             if copy is not None and seen is not None and isinstance(step, lifecycle.Nothing):
@@ -232,7 +241,8 @@ class PodController:
                     self._say(seen, "Warning", m.reason, m.message)
             if mandatory:
                 raise Waiting(mandatory[0].message, reason=mandatory[0].reason)
-            memory.unanswered = True
+            # Where nothing can be seen nothing is sent either.
+            memory.unanswered = self._backend.sight(seen.key.namespace) is Sight.COMPLETE
             copy = await self._backend.apply(self._request(pod, seen))
             memory.unanswered = False
         except Rejected as rejected:
@@ -313,28 +323,14 @@ class PodController:
                 reason="TokenRequestFailed",
             ) from error
         await self._backend.put_tokens(copy, issued)
-        return max(1.0, min(t.refresh_at for t in issued.values()) - now)
+        return max(_LEAST_TOKEN_SECONDS, min(t.refresh_at for t in issued.values()) - now)
 
     async def _orphan(self, key: ObjectKey, copy: ObservedPod) -> Result:
-        """Delete a copy without tenant pod: after two sightings and a live read (DESIGN 5, GC)."""
-        now = self._clock.monotonic()
-        handle, since = self._orphans.setdefault(key, (copy.handle, now))
-        if handle != copy.handle:
-            self._orphans[key] = (copy.handle, now)
-            return Result(requeue_after=_ORPHAN_SECONDS)
-        if now - since < _ORPHAN_SECONDS:
-            return Result(requeue_after=_ORPHAN_SECONDS - (now - since) + 0.01)
-        try:
-            live = await self._client.get(PODS, Pod, name=key.name, namespace=key.namespace)
-        except NotFound:
-            live = None
-        if live is not None and live.metadata.uid == copy.uid:
-            # It exists after all: our watch is behind, or it is not bound to our node.
-            return Result(requeue_after=_WAIT_MOST)
-        del self._orphans[key]
+        if (wait := await self._guard.wait(copy)) > 0:
+            return Result(requeue_after=wait)
         await self._backend.delete(copy, grace_seconds=None)
         _LOG.warning("deleting copy without tenant pod", pod=str(key), uid=copy.uid)
-        return Result()
+        return Result(requeue_after=_WAIT_MOST)
 
     # --- up -------------------------------------------------------------------------------------
 
@@ -368,8 +364,15 @@ class PodController:
         memory = self._memory[seen.key]
         if memory.removed:
             return Result(requeue_after=_WAIT_MOST)
-        if last is not None and not seen.terminal:
-            await self._write(pod, status.mirrored(pod, seen, last, self._placement(pod, seen)))
+        if last is None and seen.forwarded:
+            self._require_same_place(seen)
+        if not seen.terminal and (last is not None or seen.forwarded):
+            placement = self._placement(pod, seen)
+            if last is not None and lifecycle.phase_below(last) in TERMINAL:
+                final = status.mirrored(pod, seen, last, placement)
+            else:
+                final = status.removed(pod, seen, last, placement)
+            await self._write(pod, final)
         try:
             await self._client.delete(
                 PODS,
@@ -394,10 +397,11 @@ class PodController:
         if not self._memory[seen.key].unanswered:
             return True
         if self._backend.sight(seen.key.namespace) is not Sight.COMPLETE:
-            return True  # Nothing can be made where nothing can be seen.
+            return False  # It could be seen when the create was sent; wait until it can be again.
         return await self._backend.confirm_gone(seen.key, seen.uid)
 
     async def _lost(self, pod: Pod, seen: PodView, last: ObservedPod | None) -> Result:
+        self._require_same_place(seen)
         if not await self._backend.confirm_gone(seen.key, seen.uid):
             return Result(requeue_after=_SETTLE_SECONDS)
         placement = self._placement(pod, seen)
@@ -407,6 +411,16 @@ class PodController:
         if last is not None:
             self._backend.forget(last)
         return result
+
+    def _require_same_place(self, seen: PodView) -> None:
+        """What is missing in another place than it was made in is not gone."""
+        place = self._backend.place(seen.key.namespace)
+        if seen.place and place != seen.place:
+            raise Waiting(
+                "the compute namespace behind the virtual node is not the one in which the pod's "
+                "copy was made; the copy cannot be looked for",
+                reason="ComputeReplaced",
+            )
 
     def _explain_predecessor(self, seen: PodView, copy: ObservedPod) -> None:
         if copy.uid != seen.uid and not seen.deleting and not seen.terminal:
@@ -500,7 +514,6 @@ class PodController:
         if pod is None:
             self._memory.pop(key, None)
             return None
-        self._orphans.pop(key, None)
         memory = self._memory.get(key)
         if memory is None or memory.uid != pod.metadata.uid:
             memory = _Memory(pod.metadata.uid, view(pod), pod.metadata.resource_version)
@@ -511,7 +524,7 @@ class PodController:
 
     def _placement(self, pod: Pod, seen: PodView) -> status.Placement:
         settings = self._nodes[seen.node]
-        uid = pod.metadata.uid
+        uid, place = pod.metadata.uid, self._backend.place(seen.key.namespace)
         allocate: Callable[[], str] | None = None
         if not settings.flat_network:
 
@@ -521,19 +534,22 @@ class PodController:
                 except LookupError as error:
                     raise Waiting(str(error), reason="NoPodAddress") from None
 
-        return status.Placement(settings.address, allocate, self._now())
+        return status.Placement(settings.address, allocate, self._now(), place)
 
     def _remaining(self, pod: Pod) -> int | None:
-        """Seconds of grace left, by the tenant API server's clock."""
-        ends = pod.metadata.deletion_timestamp
-        if ends is None:
+        """Seconds of grace left by the tenant API server's clock, never more than was asked for."""
+        ends, asked = pod.metadata.deletion_timestamp, pod.metadata.deletion_grace_period_seconds
+        if ends is None or asked is None:
             return None
         now = self._clock.time() + self._client.clock_offset
-        return round(datetime.fromisoformat(ends).timestamp() - now)
+        try:
+            return min(asked, round(parse(ends) - now))
+        except (ValueError, OverflowError):
+            return None
 
     def _now(self) -> str:
         now = self._clock.time() + self._client.clock_offset
-        return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return rfc3339(now)
 
     def _relay_event(self, event: PodEvent) -> None:
         memory = self._memory.get(event.key)

@@ -13,8 +13,9 @@ Invariants:
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -62,6 +63,12 @@ class _Keys:
     names: frozenset[str]
 
 
+@dataclass(slots=True)
+class _Turn:
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    users: int = 0
+
+
 class ReferencedObjects:
     """Keeps the copies of referenced objects in one backend up to date."""
 
@@ -93,7 +100,7 @@ class ReferencedObjects:
         self._used_by: dict[ObjectKey, frozenset[ObjectRef]] = {}
         self._waiting: defaultdict[ObjectRef, set[ObjectKey]] = defaultdict(set)
         self._keys: dict[ObjectRef, _Keys] = {}
-        self._locks: defaultdict[ObjectRef, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._turns: defaultdict[ObjectRef, _Turn] = defaultdict(_Turn)
         self._ends = [store.subscribe(self._listener(kind)) for kind, store in metadata.items()]
         backend.subscribe_objects(queue.add)
 
@@ -156,7 +163,7 @@ class ReferencedObjects:
         if self._users.get(ref):
             await self._bring(ref, need_keys=False)
             return Result()
-        async with self._locks[ref]:
+        async with self._alone(ref):
             if self._users.get(ref):
                 return Result()
             if self._backend.held_version(ref) is not None:
@@ -164,13 +171,11 @@ class ReferencedObjects:
                 _LOG.info("dropped unused copy", object=str(ref))
             self._keys.pop(ref, None)
             self._waiting.pop(ref, None)
-        if not self._users.get(ref):  # else somebody may be waiting for this very lock
-            self._locks.pop(ref, None)
         return Result()
 
     async def _bring(self, ref: ObjectRef, *, need_keys: bool) -> frozenset[str] | None:
         """Copy the newest version below; return its key names, or None if it does not exist."""
-        async with self._locks[ref]:
+        async with self._alone(ref):
             version = self._known_version(ref)
             known = self._keys.get(ref)
             fresh = known is not None and known.version == version
@@ -191,6 +196,19 @@ class ReferencedObjects:
                 names |= frozenset(body.binary_data)
             self._keys[ref] = _Keys(version, names)
             return names
+
+    @asynccontextmanager
+    async def _alone(self, ref: ObjectRef) -> AsyncIterator[None]:
+        """Hold the object's lock; it is kept only while somebody has or wants it."""
+        turn = self._turns[ref]
+        turn.users += 1
+        try:
+            async with turn.lock:
+                yield
+        finally:
+            turn.users -= 1
+            if not turn.users:
+                del self._turns[ref]
 
     def _known_version(self, ref: ObjectRef) -> str | None:
         found = self._metadata[ref.kind].get(ObjectKey(ref.namespace, ref.name))

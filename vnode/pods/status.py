@@ -17,7 +17,7 @@ import msgspec
 
 from vnode.backend import ObservedPod, WaitingReason
 from vnode.kube.types import JSON, Pod
-from vnode.pods.view import COMPUTE_SCHEDULED, FORWARDED, PodView
+from vnode.pods.view import COMPUTE_SCHEDULED, FORWARDED, PLACE, PodView
 
 Object: TypeAlias = dict[str, JSON]
 
@@ -48,6 +48,8 @@ class Placement:
     """Address of the pod in an isolated network; None: the copy's own addresses are shown."""
     now: str
     """RFC 3339 time for transitions that happen here."""
+    place: str = ""
+    """Fingerprint of where the copy lies; empty: not known."""
 
 
 def mirrored(pod: Pod, seen: PodView, copy: ObservedPod, placement: Placement) -> Object:
@@ -79,7 +81,7 @@ def mirrored(pod: Pod, seen: PodView, copy: ObservedPod, placement: Placement) -
             c["observedGeneration"] = copy.generation
     conditions = [_gated(c, seen, current) if c["type"] == "Ready" else c for c in conditions]
     status["conditions"] = _stamp(
-        [*conditions, _condition(FORWARDED, "True"), _scheduled(copy)], current, placement.now
+        [*conditions, _forwarded(seen, placement), _scheduled(copy)], current, placement.now
     )
     return status
 
@@ -90,30 +92,48 @@ def lost(pod: Pod, seen: PodView, copy: ObservedPod | None, placement: Placement
     Reason `Evicted` is what MPI operators act on; exit code 137 is what training-operator's
     ExitCode policy calls retryable.
     """
-    base = (
-        mirrored(pod, seen, copy, placement) if copy else _object(msgspec.json.decode(pod.status))
-    )
-    asked = (copy.removal_requested if copy else None) or placement.now
     message = "The pod's copy in the compute cluster was removed by somebody else"
-    status: Object = {"phase": "Failed", "reason": "Evicted", "message": message}
-    for name in _CONTAINER_LISTS:
-        status[name] = [_terminated(c, asked, placement.now) for c in _objects(base.get(name))]
+    status, base = _ended(pod, seen, copy, placement)
+    status["reason"], status["message"] = "Evicted", message
     conditions = {str(c["type"]): c for c in _objects(base.get("conditions"))}
     disrupted = conditions.get("DisruptionTarget")
     if disrupted is None or disrupted.get("status") != "True":
         disrupted = _condition("DisruptionTarget", "True", "DeletedBelow", message)
-    ended = ("False", "PodFailed", "")
+    current = _object(msgspec.json.decode(pod.status))
+    stamped = _stamp([disrupted], current, placement.now)
+    status["conditions"] = [*_objects(status["conditions"]), *stamped]
+    return status
+
+
+def removed(pod: Pod, seen: PodView, copy: ObservedPod | None, placement: Placement) -> Object:
+    """The last status of a deleted pod whose copy went without having ended first.
+
+    Whoever holds the pod with a finalizer (a Job) waits for a terminal phase.
+    """
+    return _ended(pod, seen, copy, placement)[0]
+
+
+def _ended(
+    pod: Pod, seen: PodView, copy: ObservedPod | None, placement: Placement
+) -> tuple[Object, Object]:
+    """Failed, every container terminated; and the status that this rests on."""
+    current = _object(msgspec.json.decode(pod.status))
+    base = mirrored(pod, seen, copy, placement) if copy else current
+    asked = (copy.removal_requested if copy else None) or placement.now
+    status: Object = {"phase": "Failed"}
+    for name in _CONTAINER_LISTS:
+        status[name] = [_terminated(c, asked, placement.now) for c in _objects(base.get(name))]
+    over = ("False", "PodFailed", "")
     status["conditions"] = _stamp(
         [
-            _condition("Ready", *ended),
-            _condition("ContainersReady", *ended),
-            disrupted,
-            _condition(FORWARDED, "True"),
+            _condition("Ready", *over),
+            _condition("ContainersReady", *over),
+            _forwarded(seen, placement),
         ],
-        _object(msgspec.json.decode(pod.status)),
+        current,
         placement.now,
     )
-    return status
+    return status, base
 
 
 def rejected(pod: Pod, seen: PodView, names: Iterable[str], message: str, now: str) -> Object:
@@ -238,6 +258,12 @@ def _gated(ready: Object, seen: PodView, current: Object) -> Object:
     }
     gated.pop("lastTransitionTime", None)
     return gated
+
+
+def _forwarded(seen: PodView, placement: Placement) -> Object:
+    """The mark says where the copy was made first, for ever."""
+    place = seen.place or placement.place
+    return _condition(FORWARDED, "True", "CopyMade", f"{PLACE}{place}" if place else "")
 
 
 def _scheduled(copy: ObservedPod) -> Object:

@@ -15,6 +15,9 @@ FORWARDED = "vnode.dev/Forwarded"
 COMPUTE_SCHEDULED = "vnode.dev/ComputeScheduled"
 """Condition: the compute side has given the copy a place (else reason and message say why not)."""
 
+PLACE = "place "
+"""Begins the message of condition `vnode.dev/Forwarded`; the fingerprint of the place follows."""
+
 TERMINAL = frozenset({"Succeeded", "Failed"})
 
 
@@ -39,6 +42,7 @@ class _SpecHead(msgspec.Struct, frozen=True, rename="camel"):
 class _Condition(msgspec.Struct, frozen=True):
     type: str = ""
     status: str = ""
+    message: str = ""
 
 
 class _StatusHead(msgspec.Struct, frozen=True, rename={"pod_ip": "podIP"}):
@@ -64,6 +68,8 @@ class PodView:
     """metadata.deletionGracePeriodSeconds."""
     forwarded: bool
     """A tenant status showed that a copy was made: it must never be made again."""
+    place: str
+    """`PodBackend.place` of the namespace in which it was made; empty: not known."""
     restart_policy: str
     service_account: str
     readiness_gates: tuple[str, ...]
@@ -85,7 +91,7 @@ def view(pod: Pod) -> PodView:
     spec = _SPEC.decode(pod.spec)
     status = _STATUS.decode(pod.status)
     phase = status.phase or "Pending"
-    marked = any(c.type == FORWARDED and c.status == "True" for c in status.conditions)
+    mark = next((c for c in status.conditions if c.type == FORWARDED and c.status == "True"), None)
     names = (*spec.containers, *spec.init_containers, *spec.ephemeral_containers)
     return PodView(
         key=pod.metadata.key,
@@ -94,7 +100,8 @@ def view(pod: Pod) -> PodView:
         phase=phase,
         deleting=pod.metadata.deletion_timestamp is not None,
         grace_seconds=pod.metadata.deletion_grace_period_seconds,
-        forwarded=marked or phase == "Running",
+        forwarded=mark is not None or phase == "Running",
+        place=mark.message.removeprefix(PLACE) if mark is not None else "",
         restart_policy=spec.restart_policy,
         service_account=spec.service_account_name or "default",
         readiness_gates=tuple(g.condition_type for g in spec.readiness_gates),

@@ -90,6 +90,7 @@ def observed_pod(pod: Pod, *, owner: Owner, namespaces: NamespaceMapping) -> Obs
         status=names.conceal_status(bytes(pod.status)),
         deleting=pod.metadata.deletion_timestamp is not None,
         grace_seconds=pod.metadata.deletion_grace_period_seconds,
+        made_at=pod.metadata.creation_timestamp,
         removal_requested=_removal_requested(pod.metadata),
         scheduled=scheduled,
         waiting=None if scheduled else _waiting(status, names),
