@@ -9,9 +9,11 @@ what cannot be written is counted and logged, and never holds a pod up.
 import asyncio
 import hashlib
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
 import structlog
 
 from vnode.kube.client import KubeClient
@@ -44,7 +46,12 @@ class _Said:
     @property
     def name(self) -> str:
         said = "\0".join((self.uid, self.type, self.reason, self.message))
-        return f"{self.key.name[:200]}.{hashlib.blake2b(said.encode(), digest_size=8).hexdigest()}"
+        pod = self.key.name[:200].rstrip("-.")
+        return f"{pod}.{hashlib.blake2b(said.encode(), digest_size=8).hexdigest()}"
+
+
+class _Counted(msgspec.Struct, frozen=True):
+    count: int = 1
 
 
 @dataclass(slots=True)
@@ -123,25 +130,26 @@ class EventRecorder:
     async def _write(self, said: _Said) -> None:
         series = self._series.setdefault(said.name, _Series(count=1))
         now = rfc3339(self._clock.time())
-        if not series.exists:
-            series.exists = True
-            try:
-                body = _body(said, now, count=series.count)
-                await self._client.create(EVENTS, body, PartialObject, namespace=said.key.namespace)
-            except AlreadyExists:
-                pass
-            else:
-                return
         try:
-            await self._client.patch(
-                EVENTS,
-                {"count": series.count, "lastTimestamp": now},
-                PartialObject,
-                name=said.name,
-                namespace=said.key.namespace,
-            )
+            if series.exists:
+                await self._patch(said, {"count": series.count, "lastTimestamp": now})
+                return
         except NotFound:
-            series.exists = False  # It has expired: the next time it is made anew.
+            series.exists = False  # It has expired.
+        try:
+            body = _body(said, now, count=series.count)
+            await self._client.create(EVENTS, body, PartialObject, namespace=said.key.namespace)
+        except AlreadyExists:
+            # Said by another replica or before a restart: its count goes on.
+            known = await self._patch(said, {"lastTimestamp": now})
+            series.count += known.count
+            await self._patch(said, {"count": series.count})
+        series.exists = True
+
+    async def _patch(self, said: _Said, change: Mapping[str, str | int]) -> _Counted:
+        return await self._client.patch(
+            EVENTS, change, _Counted, name=said.name, namespace=said.key.namespace
+        )
 
 
 def _body(said: _Said, now: str, *, count: int) -> dict[str, object]:

@@ -4,6 +4,7 @@ In: the tokens that a pod's projected volumes ask for. Out: tokens that the back
 They are valid in the tenant only and die with the tenant pod (boundObjectRef). KEP-1205.
 """
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -78,4 +79,4 @@ class TokenIssuer:
 
 def hash_share(uid: UID) -> float:
     """A number in [0, 1) that depends on the UID alone."""
-    return int(uid.replace("-", "")[:8] or "0", 16) / 2**32
+    return int.from_bytes(hashlib.blake2b(uid.encode(), digest_size=4).digest()) / 2**32

@@ -61,3 +61,13 @@ def test_a_service_has_variables_for_its_address_and_each_port() -> None:
 @pytest.mark.parametrize("ip", ["", "None"])
 def test_a_service_without_an_address_has_no_variables(ip: str) -> None:
     assert service_environment([make_service("headless", ServicePort(port=80), ip=ip)]) == {}
+
+
+def test_a_service_without_ports_has_no_variables() -> None:
+    assert service_environment([make_service("external")]) == {}
+
+
+def test_ipv6_addresses_stand_in_brackets_in_urls_only() -> None:
+    env = service_environment([make_service("x", ServicePort(port=1), ip="fd00::1")])
+    assert env["X_SERVICE_HOST"] == env["X_PORT_1_TCP_ADDR"] == "fd00::1"
+    assert env["X_PORT"] == env["X_PORT_1_TCP"] == "tcp://[fd00::1]:1"

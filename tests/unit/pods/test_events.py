@@ -1,0 +1,192 @@
+"""Events on tenant pods: said once, counted when repeated, never in the way."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.builders import NODE, UID_1, UID_2, make_error, make_uid
+from tests.fakes.client import Body, RecordingClient
+from tests.fakes.clock import LoopClock
+from vnode.kube.resources import EVENTS
+from vnode.kube.types import UID, ObjectKey
+from vnode.pods.events import EventRecorder
+
+pytestmark = pytest.mark.looptime
+
+KEY = ObjectKey("team-a", "job-0")
+
+
+class Recording:
+    """A recorder with its writer, and what it wrote."""
+
+    def __init__(self, client: RecordingClient | None = None) -> None:
+        clock = LoopClock()
+        self.client = client or RecordingClient(unix_time=clock.time)
+        self.recorder = EventRecorder(self.client.client, clock=clock)
+
+    def say(
+        self,
+        reason: str = "QuotaExceeded",
+        message: str = "full",
+        *,
+        key: ObjectKey = KEY,
+        uid: UID = UID_1,
+    ) -> None:
+        self.recorder.record(key, uid, node=NODE, type="Warning", reason=reason, message=message)
+
+    @property
+    def events(self) -> list[Body]:
+        return [body for (plural, _), body in self.client.objects.items() if plural == "events"]
+
+
+@contextlib.asynccontextmanager
+async def writing(recording: Recording) -> AsyncIterator[Recording]:
+    task = asyncio.ensure_future(recording.recorder.run())
+    yield recording
+    task.cancel()
+    await asyncio.wait([task])
+
+
+@pytest.fixture
+async def recording() -> AsyncIterator[Recording]:
+    async with writing(Recording()) as made:
+        yield made
+
+
+async def test_it_says_what_happened_to_which_pod(recording: Recording) -> None:
+    recording.say()
+    await asyncio.sleep(1)
+    (event,) = recording.events
+    assert event["involvedObject"] == {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "namespace": "team-a",
+        "name": "job-0",
+        "uid": UID_1,
+    }
+    assert (event["type"], event["reason"], event["message"]) == (
+        "Warning",
+        "QuotaExceeded",
+        "full",
+    )
+    assert event["source"] == {"component": "vnode", "host": NODE}
+    assert event["count"] == 1
+
+
+async def test_what_is_repeated_within_a_minute_costs_no_call(recording: Recording) -> None:
+    for _ in range(100):
+        recording.say()
+        await asyncio.sleep(0.5)
+    assert recording.client.names() == ["create events"]
+
+
+async def test_what_is_repeated_later_raises_the_count_of_the_same_event(
+    recording: Recording,
+) -> None:
+    for _ in range(5):
+        recording.say()
+        await asyncio.sleep(70)
+    (event,) = recording.events
+    assert event["count"] == 5
+    assert event["lastTimestamp"] > event["firstTimestamp"]
+
+
+async def test_other_words_are_another_event(recording: Recording) -> None:
+    recording.say(message="full")
+    recording.say(message="fuller")
+    recording.say(reason="Other")
+    recording.say(uid=UID_2)
+    await asyncio.sleep(1)
+    assert len(recording.events) == 4
+
+
+async def test_a_restart_goes_on_with_the_same_event() -> None:
+    async with writing(Recording()) as before:
+        for _ in range(4):
+            before.say()
+            await asyncio.sleep(70)
+    async with writing(Recording(before.client)) as after:
+        after.say()
+        await asyncio.sleep(1)
+        (event,) = after.events
+        assert event["count"] == 5
+        await asyncio.sleep(70)
+        after.say()
+        await asyncio.sleep(1)
+        assert after.events[0]["count"] == 6
+
+
+async def test_an_event_that_expired_is_made_again(recording: Recording) -> None:
+    recording.say()
+    await asyncio.sleep(70)
+    recording.client.drop(EVENTS, ObjectKey("team-a", recording.events[0]["metadata"]["name"]))
+    recording.say()
+    await asyncio.sleep(1)
+    assert len(recording.events) == 1
+
+
+async def test_an_event_whose_create_failed_is_made_at_its_next_saying(
+    recording: Recording,
+) -> None:
+    recording.client.fail(make_error(503), "create events")
+    recording.say()
+    await asyncio.sleep(70)
+    assert recording.recorder.dropped == 1
+    recording.say()
+    await asyncio.sleep(1)
+    assert len(recording.events) == 1
+
+
+async def test_a_pod_that_says_something_new_each_time_is_held_back(recording: Recording) -> None:
+    for number in range(200):
+        recording.say(message=f"used {number}")
+    await asyncio.sleep(1)
+    assert len(recording.events) == 25
+    assert recording.recorder.dropped == 175
+    await asyncio.sleep(120)
+    for number in range(200, 210):
+        recording.say(message=f"used {number}")
+    await asyncio.sleep(1)
+    assert len(recording.events) == 27
+
+
+async def test_one_pod_holds_no_other_back(recording: Recording) -> None:
+    for number in range(200):
+        recording.say(message=f"used {number}")
+    recording.say(uid=UID_2)
+    await asyncio.sleep(1)
+    assert any(e["involvedObject"]["uid"] == UID_2 for e in recording.events)
+
+
+async def test_nobody_waits_for_a_tenant_that_does_not_answer() -> None:
+    recording = Recording()  # nothing writes
+    for number in range(5000):
+        recording.say(uid=make_uid(number))
+    assert recording.recorder.dropped > 0
+
+
+async def test_a_refused_event_does_not_end_the_writer(recording: Recording) -> None:
+    recording.client.fail(make_error(403, "namespace is being terminated"), "create events")
+    recording.say(message="a")
+    recording.say(message="b")
+    await asyncio.sleep(1)
+    assert [event["message"] for event in recording.events] == ["b"]
+
+
+async def test_long_messages_are_cut_to_what_the_api_takes(recording: Recording) -> None:
+    recording.say(message="x" * 5000)
+    await asyncio.sleep(1)
+    assert len(recording.events[0]["message"]) == 1024
+
+
+@pytest.mark.parametrize(
+    "name", ["a" * 253, "a" * 199 + "-" + "b" * 50, "a" * 199 + "." + "b" * 50]
+)
+async def test_names_are_names_whatever_the_pod_is_called(recording: Recording, name: str) -> None:
+    recording.say(key=ObjectKey("team-a", name))
+    await asyncio.sleep(1)
+    made = recording.events[0]["metadata"]["name"]
+    assert len(made) <= 253
+    assert all(label[-1].isalnum() and label[0].isalnum() for label in made.split("."))
