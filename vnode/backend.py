@@ -16,7 +16,7 @@ Contract of every backend:
 """
 
 import enum
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -346,10 +346,6 @@ class PodBackend(Protocol):
         """The copy of that tenant pod (of whichever UID), from memory."""
         ...
 
-    def observed_pods(self) -> Iterable[ObservedPod]:
-        """All copies that belong to this tenant cluster, from memory."""
-        ...
-
     async def apply(self, request: PodRequest) -> ObservedPod:
         """Create the copy, or bring it up to date. Idempotent; adopts a copy of the same UID.
 
@@ -380,10 +376,6 @@ class PodBackend(Protocol):
 
     async def put_tokens(self, pod: ObservedPod, tokens: Mapping[TokenKey, Token]) -> None:
         """Write or renew the tokens that a copy mounts; they go when the copy goes."""
-        ...
-
-    def held_objects(self) -> Iterable[ObjectRef]:
-        """ConfigMaps and Secrets that we keep below for pods, from memory."""
         ...
 
     def held_version(self, ref: ObjectRef) -> str | None:

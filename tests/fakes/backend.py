@@ -9,7 +9,7 @@ does), knows its own writes at once, and starts from a listing. So an agent that
 import asyncio
 import itertools
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import cast
@@ -193,6 +193,7 @@ class FakeBackend:
         self.below = below
         self.rejects: Callable[[PodRequest], BackendError | None] = lambda _: None
         self.sights: dict[str, Sight] = {}
+        self.places: dict[str, str] = {}
         self._lag = lag
         self._latency = latency
         self._due = 0.0
@@ -231,6 +232,9 @@ class FakeBackend:
     def sight(self, namespace: str) -> Sight:
         return self.sights.get(namespace, Sight.COMPLETE)
 
+    def place(self, namespace: str) -> str:
+        return self.places.get(namespace, "1a2b3c4d")
+
     def subscribe(self, listener: Callable[[ObjectKey], None]) -> None:
         self._listeners.append(listener)
 
@@ -243,9 +247,6 @@ class FakeBackend:
     def observed(self, key: ObjectKey) -> ObservedPod | None:
         known = self._known.get(key)
         return known if known is not None else self._gone.get(key)
-
-    def observed_pods(self) -> Iterable[ObservedPod]:
-        return list(self._known.values())
 
     async def apply(self, request: PodRequest) -> ObservedPod:
         metadata = request.pod.metadata
@@ -305,9 +306,6 @@ class FakeBackend:
             self.below.put(replace(copy, tokens_refresh_at=due))
             self._known[pod.key] = self.below.copies[pod.key]
         await self._answer(after)
-
-    def held_objects(self) -> Iterable[ObjectRef]:
-        return list(self.below.objects)
 
     def held_version(self, ref: ObjectRef) -> str | None:
         body = self.below.objects.get(ref)

@@ -302,6 +302,7 @@ _FRESH = PodView(
     deleting=False,
     grace_seconds=None,
     forwarded=False,
+    place="",
     restart_policy="Never",
     service_account="default",
     readiness_gates=(),

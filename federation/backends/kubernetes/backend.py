@@ -8,7 +8,7 @@ rebuilt from labels and annotations by the watches (DESIGN 4.8). It knows no lif
 import asyncio
 import dataclasses
 import random
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import NoReturn, TypeVar
 
 from federation.backends.kubernetes import streams
@@ -242,10 +242,6 @@ class KubernetesBackend:
         live = self._observe(pod) if pod is not None else None
         return live if live is not None else self._gone.get(key)
 
-    def observed_pods(self) -> Iterable[ObservedPod]:
-        """See `PodBackend.observed_pods`."""
-        return [seen for pod in self.pods.values() if (seen := self._observe(pod)) is not None]
-
     def forget(self, pod: ObservedPod) -> None:
         """See `PodBackend.forget`."""
         kept = self._gone.get(pod.key)
@@ -440,15 +436,6 @@ class KubernetesBackend:
             body,
             names=Names(namespace, pod.key.namespace),
         )
-
-    def held_objects(self) -> Iterable[ObjectRef]:
-        """See `PodBackend.held_objects`."""
-        return [
-            ref
-            for kind, store in self._object_stores.items()
-            for held in store.values()
-            if (ref := self._ref(kind, held)) is not None
-        ]
 
     def held_version(self, ref: ObjectRef) -> str | None:
         """See `PodBackend.held_version`."""

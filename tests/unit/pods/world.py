@@ -17,18 +17,23 @@ from tests.fakes.client import Body, RecordingClient
 from tests.fakes.clock import LoopClock
 from vnode.backend import ObjectRef, ReferenceKind
 from vnode.kube.decode import decode
-from vnode.kube.resources import CONFIG_MAPS, PODS, SECRETS, Resource
-from vnode.kube.types import ObjectKey, PartialObject, Pod, encode
+from vnode.kube.resources import CONFIG_MAPS, NAMESPACES, PODS, SECRETS, Resource
+from vnode.kube.types import UID, ObjectKey, PartialObject, Pod, encode
 from vnode.pods.addresses import AddressPool
 from vnode.pods.controller import NodeSettings, PodController
 from vnode.pods.events import EventRecorder
 from vnode.pods.objects import ReferencedObjects
+from vnode.pods.orphans import OrphanGuard
 from vnode.pods.tokens import TokenIssuer
 from vnode.runtime.store import Store
 from vnode.runtime.workqueue import WorkQueue, run_workers
 
 SETTLED = 400.0
 """Seconds after which everything that can happen by itself has happened, retries included."""
+
+
+CLUSTER_UID = UID("5c1a5be0-0000-4000-8000-000000000000")
+NODE_BORN = "2000-01-01T00:00:00Z"
 
 
 class World:
@@ -39,6 +44,8 @@ class World:
         self.clock = LoopClock()
         self._lag, self._latency = lag, latency
         self.tenant = RecordingClient(unix_time=self.clock.time, latency=self.latency)
+        system = {"metadata": {"name": "kube-system", "uid": CLUSTER_UID}}
+        self.tenant.put(NAMESPACES, system)
         self.below = Below()
         self.flat_network = True
         self.agent: Agent | None = None
@@ -131,6 +138,13 @@ class Agent:
             tokens=TokenIssuer(client, world.clock),
             events=self.events,
             addresses=self.addresses,
+            orphans=OrphanGuard(
+                client,
+                cluster_uid=CLUSTER_UID,
+                node_born=lambda _: NODE_BORN,
+                copies=lambda: len(world.below.copies),
+                clock=world.clock,
+            ),
             service_env=lambda _: {},
             queue=keys,
             pods_synced=lambda: self.pods.synced(),
