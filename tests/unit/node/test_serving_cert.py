@@ -33,9 +33,7 @@ DAY = 86400.0
 class SteppingClock:
     """Every sleep takes no time and moves the clock; the given number of them ends the loop."""
 
-    def __init__(
-        self, *, sleeps: int, before: Callable[[int], None] = lambda _number: None
-    ) -> None:
+    def __init__(self, *, sleeps: int, before: Callable[[int], None] | None = None) -> None:
         self.now = NOW
         self.left = sleeps
         self.before = before
@@ -50,7 +48,8 @@ class SteppingClock:
     async def sleep(self, seconds: float) -> None:
         if len(self.slept) == self.left:
             raise asyncio.CancelledError
-        self.before(len(self.slept))
+        if self.before is not None:
+            await asyncio.to_thread(self.before, len(self.slept))
         self.slept.append(seconds)
         self.now += seconds
 
