@@ -137,7 +137,9 @@ SELINUX = Table(
         "user": _policy("an SELinux user", HostAccess.PRIVILEGED),
     },
 )
-SECCOMP = _all_kept("SeccompProfile", "localhostProfile", "type")
+SECCOMP = Table(
+    "SeccompProfile", {"localhostProfile": KEEP, "type": rewrite(security.seccomp_type)}
+)
 APPARMOR = Table(
     "AppArmorProfile", {"localhostProfile": KEEP, "type": rewrite(security.apparmor_type)}
 )

@@ -50,6 +50,11 @@ NEVER_TRAVEL = (
     "kubectl.kubernetes.io/last-applied-configuration",
     # would make a kubelet take the copy for a static pod's mirror
     "kubernetes.io/config.",
+    # instructions to container runtimes, past every field of the pod
+    "io.katacontainers.",
+    "io.kubernetes.cri-o.",
+    "cdi.k8s.io/",
+    "*gvisor.dev/",
 )
 """Denied whatever the configuration says."""
 

@@ -29,6 +29,13 @@ def apparmor_type(value: JSON, at: Translation) -> JSON:
     return value
 
 
+def seccomp_type(value: JSON, at: Translation) -> JSON:
+    """Handler for seccompProfile.type."""
+    if value == "Unconfined" and HostAccess.PRIVILEGED not in at.policy.allow:
+        raise Refused("containers without seccomp are not allowed by this virtual node's policy")
+    return value
+
+
 def check_apparmor_annotations(at: Translation) -> None:
     """The annotation form of `apparmor_type`, which API servers before 1.30 know.
 

@@ -157,3 +157,25 @@ def test_the_annotation_form_of_unconfined_is_refused_too() -> None:
     assert (
         key in translated(make_pod(annotations={key: "runtime/default"}))["metadata"]["annotations"]
     )
+
+
+def test_unconfined_seccomp_is_refused_unless_privileged_is_allowed() -> None:
+    pod = make_pod(spec={"securityContext": {"seccompProfile": {"type": "Unconfined"}}})
+    with pytest.raises(Rejected) as refused:
+        translated(pod)
+    assert refused.value.field == "spec.securityContext.seccompProfile.type"
+    allowed = TranslationPolicy(allow=frozenset({HostAccess.PRIVILEGED}))
+    assert translated(pod, policy=allowed)["spec"]["securityContext"] == {
+        "seccompProfile": {"type": "Unconfined"}
+    }
+
+
+def test_instructions_to_container_runtimes_never_travel() -> None:
+    keys = (
+        "io.katacontainers.config.hypervisor.kernel_params",
+        "io.kubernetes.cri-o.Devices",
+        "cdi.k8s.io/device",
+        "dev.gvisor.dev/flag",
+    )
+    below = translated(make_pod(annotations=dict.fromkeys(keys, "x")))
+    assert not set(keys) & set(below["metadata"]["annotations"])
