@@ -82,6 +82,10 @@ class PartialObject(APIObject, frozen=True):
 
     metadata: ObjectMeta
 
+    def __repr__(self) -> str:
+        # Annotations may hold a Secret's last applied configuration.
+        return f"PartialObject({self.metadata.key}, uid={self.metadata.uid})"
+
 
 class Pod(APIObject, frozen=True):
     """v1.Pod: metadata typed, spec and status as the JSON bytes that the API server sent."""
