@@ -15,7 +15,6 @@ import asyncio
 import random
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Never
 
 import structlog
@@ -62,18 +61,6 @@ class NodeNameTaken(Exception):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class NodeStatistics:
-    """What a `NodeController` has done so far."""
-
-    created: int
-    """Times the Node was made (more than once: somebody deleted it)."""
-    patches: int
-    errors: int
-    problem: str | None
-    """Why the newest attempt failed; None: it did not."""
-
-
 class NodeController:
     """Owns the Node object of one virtual node."""
 
@@ -104,8 +91,6 @@ class NodeController:
         self._shown_reachable: bool | None = None
         self._heartbeat_at = 0.0
         self._created = 0
-        self._patches = 0
-        self._errors = 0
         self._problem: str | None = None
 
     @property
@@ -120,10 +105,6 @@ class NodeController:
         node = self._nodes.get(self._key)
         ours = node is not None and self._is_ours(node)
         return node.metadata.creation_timestamp if node is not None and ours else None
-
-    def statistics(self) -> NodeStatistics:
-        """Counters since the start."""
-        return NodeStatistics(self._created, self._patches, self._errors, self._problem)
 
     async def run(self) -> Never:
         """Register the node and keep it; ends only by cancellation."""
@@ -168,7 +149,6 @@ class NodeController:
             await self._until_due()
 
     def _failed(self, error: Exception) -> None:
-        self._errors += 1
         known = self._problem == str(error)
         self._problem = str(error)
         # The same trouble again is not news.
@@ -257,7 +237,6 @@ class NodeController:
             subresource=subresource,
             patch_type=patch_type,
         )
-        self._patches += 1
         self._nodes.upsert(node)
         return node
 

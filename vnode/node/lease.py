@@ -9,7 +9,6 @@ Errors are retried quickly and for ever. One `NodeLease.run` task per virtual no
 import asyncio
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Never
 
 import structlog
@@ -36,16 +35,6 @@ WAIT_FOR_NODE = 1.0
 """Seconds between two looks for a Node that does not exist yet."""
 
 
-@dataclass(frozen=True, slots=True)
-class LeaseStatistics:
-    """What a `NodeLease` has done so far."""
-
-    renewals: int
-    errors: int
-    renewed_at: float | None
-    """Monotonic seconds of the newest success."""
-
-
 class NodeLease:
     """Keeps the Lease of one virtual node."""
 
@@ -64,14 +53,7 @@ class NodeLease:
         self._clock = clock
         self._rng = rng
         self._lease: PartialObject | None = None
-        self._renewals = 0
-        self._errors = 0
-        self._renewed_at: float | None = None
         self._problem: str | None = None
-
-    def statistics(self) -> LeaseStatistics:
-        """Counters since the start."""
-        return LeaseStatistics(self._renewals, self._errors, self._renewed_at)
 
     async def run(self) -> Never:
         """Renew the Lease for as long as the Node exists; ends only by cancellation."""
@@ -89,12 +71,9 @@ class NodeLease:
                 continue
             retry.reset()
             self._problem = None
-            self._renewals += 1
-            self._renewed_at = self._clock.monotonic()
             await self._clock.sleep(RENEW_INTERVAL * self._rng.uniform(0.96, 1.0))
 
     def _failed(self, error: KubeError) -> None:
-        self._errors += 1
         known = self._problem == str(error)
         self._problem = str(error)
         # The same trouble again is not news.

@@ -27,13 +27,12 @@ class NodeSpec(APIObject, frozen=True):
 
 
 class NodeCondition(APIObject, frozen=True):
-    """v1.NodeCondition; times are RFC 3339 text."""
+    """v1.NodeCondition; the time is RFC 3339 text."""
 
     type: str = ""
     status: str = ""
     reason: str = ""
     message: str = ""
-    last_heartbeat_time: str | None = None
     last_transition_time: str | None = None
 
 

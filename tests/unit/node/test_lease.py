@@ -125,9 +125,9 @@ async def test_failures_are_retried_quickly_and_for_ever(world: World) -> None:
         assert len(world.api.failures) < 94
         await asyncio.sleep(500)
         assert world.api.failures == []
-        renewals = world.lease.statistics().renewals
+        calls = len(world.api.calls)
         await asyncio.sleep(10)
-        assert world.lease.statistics().renewals == renewals + 1
+        assert len(world.api.calls) == calls + 1
 
 
 async def test_a_call_that_hangs_is_given_up_in_time_for_another(world: World) -> None:
@@ -142,4 +142,5 @@ async def test_a_call_that_hangs_is_given_up_in_time_for_another(world: World) -
         await hangs.wait()
         world.api.patch = original  # type: ignore[method-assign]
         await asyncio.sleep(9)
-        assert world.lease.statistics().renewals == 2
+        # Whether the patch arrived is not known, so it looks what is there.
+        assert world.api.verbs("Lease") == ["create", "create", "patch"]
