@@ -1,0 +1,88 @@
+"""The compute link or the tenant link breaks: nothing is lost and nothing is made twice."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.e2e.user import BELOW, User, pods_created, until
+from tests.e2e.workloads import pod
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.agents import Federation
+    from tests.clusters import Cluster
+
+KWOK = "kwok-b"
+NODE = f"vnode-{KWOK}"
+UNREACHABLE = "vnode.dev/ComputeReachable"
+
+
+def _condition(user: User, kind: str) -> str:
+    node = user.get("node", NODE)
+    found = [c["status"] for c in node["status"]["conditions"] if c["type"] == kind]
+    return found[0] if found else ""
+
+
+def _taints(user: User) -> set[str]:
+    spec: dict[str, Any] = user.get("node", NODE)["spec"]
+    return {t["key"] for t in spec.get("taints", [])}
+
+
+@pytest.fixture
+def cut(request: pytest.FixtureRequest, federation: Federation) -> Iterator[Cluster]:
+    """A cluster whose API server the test stops; it runs again afterwards."""
+    cluster = federation.tenant if request.param == "tenant" else federation.computes[KWOK]
+    if cluster.control_plane is None:
+        pytest.skip("given clusters are not stopped")
+    yield cluster
+    try:
+        cluster.kubectl("version", timeout=10)
+    except Exception:
+        cluster.start("kube-apiserver")
+
+
+@pytest.mark.parametrize("cut", ["compute"], indirect=True)
+def test_a_compute_cluster_that_does_not_answer_is_told_and_its_pods_stay(
+    user: User, federation: Federation, cut: Cluster
+) -> None:
+    user.apply(pod("steady", cluster=KWOK))
+    before = user.wait_phase("steady", "Running")
+    cut.stop("kube-apiserver", hard=True)
+    until(lambda: _condition(user, UNREACHABLE) == "False", "the node says so", timeout=70)
+    assert _condition(user, "Ready") == "True"
+    until(lambda: "vnode.dev/compute-unreachable" in _taints(user), "it takes no new pods")
+    user.apply(pod("late", cluster=KWOK))
+    assert user.get("pod", "steady")["status"]["phase"] == "Running"
+
+    cut.start("kube-apiserver")
+    until(lambda: _condition(user, UNREACHABLE) == "True", "the node says that it is back")
+    assert "vnode.dev/compute-unreachable" not in _taints(user)
+    user.wait_phase("late", "Running", timeout=60)
+    after = user.get("pod", "steady")
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    assert after["status"]["phase"] == "Running"
+    created = pods_created(federation.computes[KWOK])
+    assert (created["steady"], created["late"]) == (1, 1)
+
+
+@pytest.mark.parametrize("cut", ["tenant"], indirect=True)
+def test_pods_go_on_while_the_tenants_api_server_is_away(
+    user: User, federation: Federation, cut: Cluster
+) -> None:
+    below = User(federation.computes[KWOK], BELOW)
+    user.apply(pod("steady", cluster=KWOK), pod("ending", cluster=KWOK, restartPolicy="Never"))
+    user.wait_phase("steady", "Running")
+    user.wait_phase("ending", "Running")
+    cut.stop("kube-apiserver", hard=True)
+    below.kubectl("delete", "pod", "ending", "--grace-period=1")
+    cut.start("kube-apiserver")
+    ended = user.wait_phase("ending", "Failed", timeout=90)
+    assert ended["status"]["reason"] == "Evicted"
+    assert user.get("pod", "steady")["status"]["phase"] == "Running"
+    assert below.get("pod", "steady") is not None
+    until(lambda: _condition(user, "Ready") == "True", "the node is Ready", timeout=60)
+    created = pods_created(federation.computes[KWOK])
+    assert (created["steady"], created["ending"]) == (1, 1)
