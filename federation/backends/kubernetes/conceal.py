@@ -13,6 +13,8 @@ import orjson
 from vnode.kube.types import JSON
 
 _USER = re.compile(r'[Uu]ser "[^"]*"')
+_QUOTED_USER = 'ser \\"'
+"""What a match of `_USER` looks like in JSON."""
 _FOR_PEOPLE = frozenset({"message", "reason"})
 
 
@@ -33,16 +35,16 @@ class Names:
         if self.uid_below:
             text = text.replace(self.uid_below, self.uid)
         if self._maps_namespace and self.namespace_below in text:
-            text = _whole(self.namespace_below).sub(self.namespace, text)
+            text = _namespace(self.namespace_below).sub(lambda _: self.namespace, text)
         if self.node_below and self.node_below in text:
-            text = _whole(self.node_below).sub(self.node or "the node", text)
+            text = _node(self.node_below).sub(lambda _: self.node or "the node", text)
         return text
 
     def conceal_status(self, status: bytes) -> bytes:
         """Replace the names below in the messages of a PodStatus."""
         text = status.decode()
         named = (self.namespace_below if self._maps_namespace else "", self.uid_below)
-        if not any(name and name in text for name in (*named, self.node_below)):
+        if not any(name and name in text for name in (*named, self.node_below, _QUOTED_USER)):
             return status
         return orjson.dumps(self._in_messages(orjson.loads(status)))
 
@@ -62,7 +64,18 @@ class Names:
 
 
 @functools.lru_cache(maxsize=4096)
-def _whole(name: str) -> re.Pattern[str]:
-    """The name as a whole: not a part of a longer one, nor of a resource such as nvidia.com/gpu."""
-    found, no_more = re.escape(name), r"(?![A-Za-z0-9.-])"
-    return re.compile(rf"(?<![A-Za-z0-9./-]){found}{no_more}|(?<=namespaces/){found}{no_more}")
+def _namespace(name: str) -> re.Pattern[str]:
+    """`tenant--namespace` wherever it stands, and other names where they are a whole word.
+
+    A short one from a table may be an ordinary word too, or a part of nvidia.com/gpu.
+    """
+    found = re.escape(name)
+    if "--" in name:
+        return re.compile(found)
+    no_more = r"(?![A-Za-z0-9-]|\.(?!svc\b)[A-Za-z0-9])"
+    return re.compile(rf"(?<![A-Za-z0-9/-]){found}{no_more}|(?<=namespaces/){found}{no_more}")
+
+
+@functools.lru_cache(maxsize=4096)
+def _node(name: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<![A-Za-z0-9-]){re.escape(name)}(?![A-Za-z0-9-])")
