@@ -15,6 +15,7 @@ from vnode.kube.errors import (
     KubeError,
     NotFound,
     TooManyRequests,
+    Unauthorized,
     Unreachable,
 )
 
@@ -42,11 +43,11 @@ def pod_refused(error: KubeError, *, names: Names) -> Rejected | Waiting:
 
 def stream_failed(error: KubeError, *, names: Names) -> StreamError:
     """The meaning of an error on logs, exec, attach or port-forward."""
-    if isinstance(error, ApiError) and not isinstance(error, Forbidden):
-        return StreamError(names.conceal(error.message), code=error.code, reason=error.reason)
-    if isinstance(error, Forbidden):
+    if isinstance(error, Forbidden | Unauthorized):  # It is ours that was refused, not the user's.
         text = "the virtual node has no right to do this in the compute cluster"
         return StreamError(text, code=502, reason="BadGateway")
+    if isinstance(error, ApiError):
+        return StreamError(names.conceal(error.message), code=error.code, reason=error.reason)
     text = "the compute cluster does not answer"
     return StreamError(text, code=504, reason="Timeout")
 

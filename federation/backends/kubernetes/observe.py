@@ -40,6 +40,8 @@ class _Status(msgspec.Struct, frozen=True):
     conditions: list[_Condition] = []
 
 
+_DIGITS = 19
+"""More than an int64 has."""
 _SPEC = msgspec.json.Decoder(_Spec)
 _STATUS = msgspec.json.Decoder(_Status)
 
@@ -79,14 +81,13 @@ def observed_pod(pod: Pod, *, owner: Owner, namespaces: NamespaceMapping) -> Obs
     names = names_of(pod)
     status = _STATUS.decode(pod.status)
     scheduled = names.node_below != ""
-    generation = marks.get(ANNOTATION_GENERATION, "0")
     return ObservedPod(
         key=key,
         uid=UID(marks.get(ANNOTATION_UID, "")),
         handle=pod.metadata.uid,
         node=NodeName(marks.get(ANNOTATION_NODE, "")),
         digest=marks.get(ANNOTATION_DIGEST, ""),
-        generation=int(generation) if generation.isdigit() else 0,
+        generation=_number(marks.get(ANNOTATION_GENERATION, "")),
         status=names.conceal_status(bytes(pod.status)),
         deleting=pod.metadata.deletion_timestamp is not None,
         grace_seconds=pod.metadata.deletion_grace_period_seconds,
@@ -95,6 +96,11 @@ def observed_pod(pod: Pod, *, owner: Owner, namespaces: NamespaceMapping) -> Obs
         scheduled=scheduled,
         waiting=None if scheduled else _waiting(status, names),
     )
+
+
+def _number(mark: str) -> int:
+    """Somebody below may have spoilt it."""
+    return int(mark) if mark.isascii() and mark.isdigit() and len(mark) < _DIGITS else 0
 
 
 def _removal_requested(metadata: ObjectMeta) -> str | None:
