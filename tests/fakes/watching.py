@@ -1,0 +1,113 @@
+"""A recording client that also lists and watches, so that reflectors run on it.
+
+In: changes to the objects of a `RecordingClient`. Out: listings, and watches that go on from a
+resourceVersion; an object that leaves a label selection is DELETED there, as API servers say it.
+Field selectors select everything. `GET /version` is the call `get version`.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import msgspec
+
+from tests.fakes.client import Body, Call, RecordingClient
+from vnode.kube.types import ObjectKey
+
+
+@dataclass(frozen=True)
+class _Moment:
+    version: int
+    plural: str
+    body: Body
+    exists: bool
+    labels_before: Mapping[str, str]
+
+
+class WatchingClient(RecordingClient):
+    """The objects of one cluster, of which core resources can be listed and watched."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._history: list[_Moment] = []
+        self._labels: dict[tuple[str, str], Mapping[str, str]] = {}
+        self._news = asyncio.Event()
+        self.on_change.append(self._note)
+
+    async def request(
+        self, method: str, path: str, *, query: Mapping[str, str] | None = None, **_: object
+    ) -> bytes:
+        """List a collection, or ask for the version."""
+        plural, namespace = _collection(path)
+        verb = "get" if plural == "version" else "list"
+        call = Call(verb, plural, ObjectKey(namespace, ""))
+        return await self._do(call, lambda: self._page(plural, namespace, query or {}))
+
+    @contextlib.asynccontextmanager
+    async def stream(
+        self, path: str, *, query: Mapping[str, str], accept: str, idle_timeout: float | None
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Watch a collection."""
+        plural, namespace = _collection(path)
+        await self._do(Call("watch", plural, ObjectKey(namespace, "")), lambda: None)
+        yield self._lines(plural, namespace, query)
+
+    def _page(self, plural: str, namespace: str, query: Mapping[str, str]) -> bytes:
+        items = [
+            body
+            for (kind, key), body in self.objects.items()
+            if (kind, key.namespace) == (plural, namespace) and _selects(query, _labels(body))
+        ]
+        metadata = {"resourceVersion": str(next(self._versions))}
+        return msgspec.json.encode({"metadata": metadata, "items": items})
+
+    async def _lines(
+        self, plural: str, namespace: str, query: Mapping[str, str]
+    ) -> AsyncIterator[bytes]:
+        position, start = 0, int(query["resourceVersion"])
+        yield b"\n"
+        while True:
+            while position < len(self._history):
+                moment = self._history[position]
+                position += 1
+                about = moment.plural, moment.body["metadata"].get("namespace", "")
+                if moment.version <= start or about != (plural, namespace):
+                    continue
+                selected = _selects(query, _labels(moment.body))
+                if moment.exists and selected:
+                    kind = "MODIFIED"
+                elif selected or _selects(query, moment.labels_before):
+                    kind = "DELETED"
+                else:
+                    continue
+                yield msgspec.json.encode({"type": kind, "object": moment.body}) + b"\n"
+            await self._news.wait()
+
+    def _note(self, plural: str, body: Body, exists: bool) -> None:
+        metadata = body["metadata"]
+        about = plural, f"{metadata.get('namespace', '')}/{metadata['name']}"
+        before = self._labels.get(about, {})
+        self._labels[about] = _labels(body)
+        self._history.append(
+            _Moment(int(metadata["resourceVersion"]), plural, body, exists, before)
+        )
+        news, self._news = self._news, asyncio.Event()
+        news.set()
+
+
+def _collection(path: str) -> tuple[str, str]:
+    parts = path.strip("/").split("/")
+    return (parts[4], parts[3]) if "namespaces" in parts[:3] and len(parts) > 4 else (parts[-1], "")
+
+
+def _labels(body: Body) -> Mapping[str, str]:
+    return cast("Mapping[str, str]", body["metadata"].get("labels", {}))
+
+
+def _selects(query: Mapping[str, str], labels: Mapping[str, str]) -> bool:
+    wanted = query.get("labelSelector", "")
+    return all(
+        labels.get(k) == v for k, v in (pair.split("=") for pair in wanted.split(",") if pair)
+    )

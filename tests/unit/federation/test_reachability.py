@@ -1,0 +1,94 @@
+"""Whether a compute cluster answers."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from federation.backends.kubernetes.reachability import Reachability
+from tests.builders import make_error
+from tests.fakes.clock import LoopClock
+from tests.fakes.watching import WatchingClient
+from vnode.kube.errors import KubeError, Unreachable
+
+pytestmark = pytest.mark.looptime
+
+ASK = "get version"
+FOR_EVER = 10**6
+
+
+class Asking:
+    """A cluster and the one who asks it."""
+
+    def __init__(self) -> None:
+        self.cluster = WatchingClient(name="compute")
+        self.reachability = Reachability(self.cluster.client, clock=LoopClock())
+        self.task = asyncio.create_task(self.reachability.run())
+
+    @property
+    def reachable(self) -> bool:
+        return self.reachability.reachable
+
+    def refuse(self, error: KubeError) -> None:
+        self.cluster.fail(error, ASK, times=FOR_EVER)
+
+
+@pytest.fixture
+async def asking() -> AsyncIterator[Asking]:
+    asking = Asking()
+    yield asking
+    asking.task.cancel()
+    await asyncio.wait([asking.task])
+
+
+async def test_patience_for_a_cluster_that_never_answered_begins_at_the_start(
+    asking: Asking,
+) -> None:
+    asking.refuse(Unreachable("no route"))
+    await asyncio.sleep(39)
+    assert asking.reachable
+    await asyncio.sleep(2)
+    assert not asking.reachable
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        make_error(503, "no healthy upstream"),
+        make_error(401, "Unauthorized"),
+        make_error(403, "forbidden"),
+        make_error(404, "default backend"),
+        Unreachable("timed out"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_an_answer_that_is_an_error_does_not_count(asking: Asking, error: KubeError) -> None:
+    await asyncio.sleep(25)
+    asking.refuse(error)
+    await asyncio.sleep(33)
+    assert asking.reachable  # the last good answer came at second 20
+    await asyncio.sleep(3)
+    assert not asking.reachable
+
+
+async def test_one_good_answer_makes_a_cluster_reachable_again(asking: Asking) -> None:
+    asking.refuse(Unreachable("no route"))
+    await asyncio.sleep(100)
+    assert not asking.reachable
+    asking.cluster.heal()
+    await asyncio.sleep(11)
+    assert asking.reachable
+
+
+async def test_a_cluster_in_which_nothing_happens_stays_reachable_as_long_as_it_answers(
+    asking: Asking,
+) -> None:
+    for _ in range(360):
+        await asyncio.sleep(10)
+        assert asking.reachable
+
+
+async def test_asking_is_cheap(asking: Asking) -> None:
+    await asyncio.sleep(3600)
+    assert set(asking.cluster.names()) == {ASK}
+    assert len(asking.cluster.calls) <= 361
