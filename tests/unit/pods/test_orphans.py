@@ -1,0 +1,241 @@
+"""When a copy without tenant pod may be deleted."""
+
+import asyncio
+import dataclasses
+
+import pytest
+
+from tests.builders import NODE, NOW, OWNER, make_copy, make_error, make_key, make_pod, make_uid
+from tests.fakes.client import Body, RecordingClient
+from tests.fakes.clock import LoopClock
+from vnode.backend import ObservedPod
+from vnode.kube.errors import KubeError, Unreachable
+from vnode.kube.resources import NAMESPACES, PODS
+from vnode.kube.timestamps import parse
+from vnode.kube.types import UID, NodeName
+from vnode.pods.orphans import ORPHAN_GRACE, OrphanGuard
+
+pytestmark = pytest.mark.looptime
+
+EARLIER = "2027-01-15T07:00:00Z"
+IDENTITY = "get namespaces"
+
+
+def orphan(number: int = 1, *, made_at: str | None = NOW, handle: str = "") -> ObservedPod:
+    pod = make_pod(f"job-{number}", uid=make_uid(number))
+    copy = make_copy(pod, handle=handle or f"below-{number}")
+    return dataclasses.replace(copy, made_at=made_at)
+
+
+class Tenant:
+    """A tenant cluster, the guard, and the birth of the virtual node."""
+
+    def __init__(self, *, copies: int = 1, cluster_uid: str = OWNER.cluster_uid) -> None:
+        self.client = RecordingClient()
+        self.born: str | None = EARLIER
+        self.copies = copies
+        self.client.put(NAMESPACES, {"metadata": {"name": "kube-system", "uid": cluster_uid}})
+        self.guard = OrphanGuard(
+            self.client.client,
+            cluster_uid=UID(OWNER.cluster_uid),
+            node_born=self._node_born,
+            copies=lambda: self.copies,
+            clock=LoopClock(epoch=parse(NOW)),
+        )
+
+    def _node_born(self, name: NodeName) -> str | None:
+        return self.born if name == NODE else None
+
+    async def wait(self, copy: ObservedPod) -> float:
+        return await self.guard.wait(copy)
+
+    async def second_wait(self, copy: ObservedPod) -> float:
+        """Ask as often as it takes to have sighted it twice."""
+        await asyncio.sleep(await self.wait(copy))
+        return await self.wait(copy)
+
+    async def sight(self, numbers: range) -> None:
+        for number in numbers:
+            await self.wait(orphan(number))
+        await asyncio.sleep(3)
+
+    async def released(self, numbers: range) -> int:
+        """How many of these may be deleted now."""
+        return sum([await self.wait(orphan(number)) == 0 for number in numbers])
+
+
+async def test_a_copy_goes_at_its_second_sighting() -> None:
+    tenant = Tenant()
+    assert 0 < await tenant.wait(orphan()) < 3
+    assert tenant.client.calls == []
+    assert await tenant.second_wait(orphan()) == 0
+
+
+async def test_asking_twice_at_once_is_one_sighting() -> None:
+    tenant = Tenant()
+    for _ in range(5):
+        assert await tenant.wait(orphan()) > 0
+    assert tenant.client.calls == []
+
+
+async def test_another_copy_of_that_name_has_to_be_sighted_twice_itself() -> None:
+    tenant = Tenant()
+    await asyncio.sleep(await tenant.wait(orphan()))
+    assert await tenant.second_wait(orphan(handle="below-2")) == 0
+    assert tenant.client.names() == [IDENTITY, "get pods"]  # only for the second copy
+
+
+async def test_a_copy_whose_pod_was_seen_in_between_has_to_be_sighted_anew() -> None:
+    tenant = Tenant()
+    await asyncio.sleep(await tenant.wait(orphan()))
+    tenant.guard.cleared(orphan().key)
+    assert await tenant.wait(orphan()) > 0
+
+
+async def test_leave_that_was_given_is_given_once() -> None:
+    tenant = Tenant()
+    assert await tenant.second_wait(orphan()) == 0
+    assert await tenant.wait(orphan()) > 0
+
+
+async def test_a_copy_is_kept_while_its_pod_exists_whatever_our_watch_says() -> None:
+    tenant = Tenant()
+    tenant.client.put(PODS, make_pod("job-1", uid=make_uid(1)))
+    for _ in range(5):
+        wait = await tenant.second_wait(orphan())
+        assert wait > 0
+        await asyncio.sleep(wait)
+    tenant.client.drop(PODS, make_key("job-1"))
+    assert await tenant.wait(orphan()) == 0
+
+
+async def test_a_pod_of_the_same_name_and_another_uid_does_not_keep_a_copy() -> None:
+    tenant = Tenant()
+    tenant.client.put(PODS, make_pod("job-1", uid=make_uid(2)))
+    assert await tenant.second_wait(orphan()) == 0
+
+
+@pytest.mark.parametrize("call", [IDENTITY, "get pods"])
+@pytest.mark.parametrize(
+    "error", [Unreachable("timed out"), make_error(500, "etcd"), make_error(403, "forbidden")]
+)
+async def test_a_tenant_that_does_not_answer_gives_no_leave(error: KubeError, call: str) -> None:
+    tenant = Tenant()
+    await asyncio.sleep(await tenant.wait(orphan()))
+    tenant.client.fail(error, call)
+    with pytest.raises(type(error)):
+        await tenant.wait(orphan())
+    assert await tenant.wait(orphan()) == 0
+
+
+# --- whose API server answers -----------------------------------------------------------------
+
+
+async def test_nothing_is_deleted_on_the_word_of_another_cluster() -> None:
+    tenant = Tenant(cluster_uid="another")
+    assert await tenant.second_wait(orphan()) > 0
+    assert tenant.client.names() == [IDENTITY]
+    await asyncio.sleep(3600)
+    assert await tenant.wait(orphan()) > 0
+
+
+async def test_a_cluster_that_was_exchanged_under_us_is_noticed() -> None:
+    tenant = Tenant()
+    assert await tenant.second_wait(orphan(1)) == 0
+
+    def exchange(body: Body) -> None:
+        body["metadata"]["uid"] = "another"
+
+    tenant.client.edit(NAMESPACES, make_key("kube-system", ""), exchange)
+    await asyncio.sleep(11)
+    assert await tenant.second_wait(orphan(2)) > 0
+
+
+async def test_the_tenant_is_asked_who_it_is_at_most_every_ten_seconds() -> None:
+    tenant = Tenant()
+    await tenant.sight(range(40))
+    assert await tenant.released(range(20)) == 20
+    assert len(tenant.client.named(IDENTITY)) == 1
+    await asyncio.sleep(9)
+    assert await tenant.released(range(20, 30)) == 10
+    assert len(tenant.client.named(IDENTITY)) == 1
+    await asyncio.sleep(2)
+    assert await tenant.released(range(30, 40)) == 10
+    assert len(tenant.client.named(IDENTITY)) == 2
+
+
+# --- copies older than their Node -------------------------------------------------------------
+
+
+async def test_a_copy_older_than_its_node_is_held_for_an_hour_and_then_goes() -> None:
+    tenant = Tenant()
+    tenant.born = NOW  # the clock began then, too
+    copy = orphan(made_at=EARLIER)
+    assert await tenant.second_wait(copy) == pytest.approx(ORPHAN_GRACE, abs=5)
+    await asyncio.sleep(ORPHAN_GRACE - 10)
+    assert await tenant.wait(copy) > 0
+    assert tenant.client.calls == []
+    await asyncio.sleep(10)
+    assert await tenant.wait(copy) == 0
+
+
+async def test_the_hour_counts_by_the_clock_of_the_tenant() -> None:
+    tenant = Tenant()
+    tenant.born = NOW
+    tenant.client.clock_offset = 600.0
+    wait = await tenant.second_wait(orphan(made_at=EARLIER))
+    assert wait == pytest.approx(ORPHAN_GRACE - 600, abs=5)
+
+
+async def test_a_node_made_anew_holds_the_copies_again() -> None:
+    tenant = Tenant()
+    await asyncio.sleep(await tenant.wait(orphan(made_at=EARLIER)))
+    tenant.born = NOW
+    assert await tenant.wait(orphan(made_at=EARLIER)) > 3000
+
+
+async def test_a_copy_made_in_the_second_of_its_node_is_not_held() -> None:
+    tenant = Tenant()
+    tenant.born = NOW
+    assert await tenant.second_wait(orphan(made_at=NOW)) == 0
+
+
+async def test_a_copy_waits_until_its_node_is_known() -> None:
+    tenant = Tenant()
+    tenant.born = None
+    for _ in range(100):
+        wait = await tenant.second_wait(orphan())
+        assert wait > 0
+        await asyncio.sleep(wait)
+    assert tenant.client.calls == []
+    tenant.born = EARLIER
+    assert await tenant.wait(orphan()) == 0
+
+
+# --- how many ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("copies", "limit"), [(1, 50), (100, 50), (250, 50), (400, 80)])
+async def test_only_a_share_of_all_copies_goes_in_a_minute(copies: int, limit: int) -> None:
+    tenant = Tenant(copies=copies)
+    await tenant.sight(range(100))
+    assert await tenant.released(range(100)) == limit
+
+
+async def test_the_rest_goes_in_the_minutes_after() -> None:
+    tenant = Tenant()
+    await tenant.sight(range(120))
+    assert await tenant.released(range(120)) == 50
+    await asyncio.sleep(50)
+    assert await tenant.released(range(50, 120)) == 0
+    await asyncio.sleep(11)
+    assert await tenant.released(range(50, 120)) == 50
+    await asyncio.sleep(61)
+    assert await tenant.released(range(100, 120)) == 20
+
+
+async def test_a_copy_that_had_to_wait_for_others_is_told_when_to_come_back() -> None:
+    tenant = Tenant()
+    await tenant.sight(range(60))
+    await tenant.released(range(59))
+    assert 0 < await tenant.wait(orphan(59)) <= 60
