@@ -41,6 +41,9 @@ from vnode.runtime.leader import LeaseElector
 
 _LOG = structlog.get_logger(__name__)
 
+_LONGEST_PAUSE = 60.0
+"""Seconds between two attempts to serve a cluster that fails again and again."""
+
 
 async def run_agent(config: AgentConfig, *, identity: str) -> None:
     """Run one replica until cancelled.
@@ -96,14 +99,17 @@ async def _lead(elector: LeaseElector, served: ComputeCluster, shared: Shared) -
     Raises:
         Exception: what went wrong before the cluster was served for the first time.
     """
-    backoff = Backoff(1.0, 60.0, rng=shared.rng)
+    backoff = Backoff(1.0, _LONGEST_PAUSE, rng=shared.rng)
     while True:
+        began = shared.clock.monotonic()
         try:
             await elector.run(served.serve)
         except Exception:
             if not served.served:
                 raise
             _LOG.exception("serving a cluster failed", cluster=served.name)
+        if shared.clock.monotonic() - began > _LONGEST_PAUSE:
+            backoff.reset()  # Not a failure in a row: its nodes must not be left for a minute.
         await shared.clock.sleep(backoff.next())
 
 
