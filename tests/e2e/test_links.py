@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 KWOK = "kwok-b"
 NODE = f"vnode-{KWOK}"
 UNREACHABLE = "vnode.dev/ComputeReachable"
+RECOVERY = 120.0
+"""Seconds; a cluster's own scheduler and controllers come back with waiting times of their own."""
 
 
 def _condition(user: User, kind: str) -> str:
@@ -49,7 +51,7 @@ def test_a_compute_cluster_that_does_not_answer_is_told_and_its_pods_stay(
     user: User, federation: Federation, cut: Cluster
 ) -> None:
     user.apply(pod("steady", cluster=KWOK))
-    before = user.wait_phase("steady", "Running")
+    before = user.wait_phase("steady", "Running", timeout=RECOVERY)
     cut.stop("kube-apiserver", hard=True)
     until(lambda: _condition(user, UNREACHABLE) == "False", "the node says so", timeout=70)
     assert _condition(user, "Ready") == "True"
@@ -58,9 +60,11 @@ def test_a_compute_cluster_that_does_not_answer_is_told_and_its_pods_stay(
     assert user.get("pod", "steady")["status"]["phase"] == "Running"
 
     cut.start("kube-apiserver")
-    until(lambda: _condition(user, UNREACHABLE) == "True", "the node says that it is back")
+    until(
+        lambda: _condition(user, UNREACHABLE) == "True", "the node says that it is back", timeout=60
+    )
     assert "vnode.dev/compute-unreachable" not in _taints(user)
-    user.wait_phase("late", "Running", timeout=60)
+    user.wait_phase("late", "Running", timeout=RECOVERY)
     after = user.get("pod", "steady")
     assert after["metadata"]["uid"] == before["metadata"]["uid"]
     assert after["status"]["phase"] == "Running"
@@ -74,12 +78,12 @@ def test_pods_go_on_while_the_tenants_api_server_is_away(
 ) -> None:
     below = User(federation.computes[KWOK], BELOW)
     user.apply(pod("steady", cluster=KWOK), pod("ending", cluster=KWOK, restartPolicy="Never"))
-    user.wait_phase("steady", "Running")
-    user.wait_phase("ending", "Running")
+    user.wait_phase("steady", "Running", timeout=RECOVERY)
+    user.wait_phase("ending", "Running", timeout=RECOVERY)
     cut.stop("kube-apiserver", hard=True)
     below.kubectl("delete", "pod", "ending", "--grace-period=1")
     cut.start("kube-apiserver")
-    ended = user.wait_phase("ending", "Failed", timeout=90)
+    ended = user.wait_phase("ending", "Failed", timeout=RECOVERY)
     assert ended["status"]["reason"] == "Evicted"
     assert user.get("pod", "steady")["status"]["phase"] == "Running"
     assert below.get("pod", "steady") is not None
