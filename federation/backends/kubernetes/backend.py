@@ -22,6 +22,7 @@ from federation.backends.kubernetes.objects import (
     ObjectWriter,
     object_below,
     token_set,
+    tokens_refresh_at,
 )
 from federation.backends.kubernetes.observe import names_of, observed_pod, tenant_key
 from federation.backends.kubernetes.reachability import Reachability
@@ -71,6 +72,7 @@ from vnode.kube.types import (
     HasMetadata,
     NodeName,
     ObjectKey,
+    ObjectMeta,
     PartialObject,
     Pod,
     Secret,
@@ -263,8 +265,10 @@ class KubernetesBackend:
         if seen is None:
             return None
         tokens = self._secrets.get(ObjectKey(key.namespace, token_secret_name(seen.uid)))
-        due = tokens.metadata.annotations.get(ANNOTATION_TOKENS_REFRESH) if tokens else None
-        return dataclasses.replace(seen, tokens_refresh_at=float(due)) if due else seen
+        if tokens is None or not self._owner.owns(tokens.metadata):
+            return seen
+        due = tokens_refresh_at(tokens.metadata)
+        return dataclasses.replace(seen, tokens_refresh_at=due)
 
     def _pod_changed(self, change: Change[Pod]) -> None:
         seen = change.new or change.old
@@ -351,6 +355,8 @@ class KubernetesBackend:
                 namespace=below.namespace,
                 patch_type=PatchType.STRATEGIC,
             )
+        except NotFound:
+            raise Waiting("the copy has just gone", reason="ComputeConflict") from None
         except KubeError as error:
             raise pod_refused(error, names=names_of(pod)) from error
         return self._remember(copy.key, made)
@@ -476,8 +482,17 @@ class KubernetesBackend:
             if ref is not None:
                 for listener in self._object_listeners:
                     listener(ref)
+            elif held is not None and change.new is None:
+                self._tokens_gone(held.metadata)
 
         return changed
+
+    def _tokens_gone(self, metadata: ObjectMeta) -> None:
+        """Somebody removed a token set: its pod needs another, long before the next renewal."""
+        key = tenant_key(metadata, owner=self._owner, namespaces=self._mapping)
+        if key is not None and ANNOTATION_TOKENS_REFRESH in metadata.annotations:
+            for listener in self._listeners:
+                listener(key)
 
     # --- streams --------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ preconditions. Building them is pure; writing goes through `ObjectWriter`. An ob
 that is not ours is never changed (`NameConflict`).
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -25,6 +26,7 @@ from vnode.kube.types import (
     UID,
     ConfigMap,
     ObjectKey,
+    ObjectMeta,
     OwnerReference,
     PartialObject,
     Secret,
@@ -91,6 +93,15 @@ def token_set(
         },
         "data": {k.data_key: encode_base64(t.value) for k, t in tokens.items()},
     }
+
+
+def tokens_refresh_at(metadata: ObjectMeta) -> float | None:
+    """Unix seconds at which a token set should be renewed; None (now) where the mark is spoilt."""
+    try:
+        due = float(metadata.annotations.get(ANNOTATION_TOKENS_REFRESH, ""))
+    except ValueError:
+        return None
+    return due if math.isfinite(due) else None
 
 
 @dataclass(frozen=True, slots=True)
