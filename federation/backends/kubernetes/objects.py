@@ -20,7 +20,7 @@ from federation.backends.kubernetes.translate.names import (
 )
 from vnode.backend import NameConflict, ObjectRef, ObservedPod, ReferenceKind, Token, TokenKey
 from vnode.kube.client import KubeClient
-from vnode.kube.errors import AlreadyExists, KubeError, NotFound
+from vnode.kube.errors import AlreadyExists, Invalid, KubeError, NotFound
 from vnode.kube.resources import CONFIG_MAPS, SECRETS, Resource
 from vnode.kube.types import (
     UID,
@@ -39,6 +39,9 @@ ANNOTATION_TOKENS_REFRESH = "vnode.dev/tokens-refresh"
 
 _BOUND_TYPE = "kubernetes.io/service-account-token"
 """Secrets of this type belong to a ServiceAccount of their own cluster; below they are Opaque."""
+
+_FIXED = frozenset({"data", "binaryData", "immutable", "type"})
+"""Fields that cannot change in an immutable object; the type never can."""
 
 RESOURCES: Mapping[ReferenceKind, Resource] = {
     ReferenceKind.CONFIG_MAP: CONFIG_MAPS,
@@ -199,5 +202,5 @@ class ObjectWriter:
 
 
 def _needs_new_object(error: KubeError) -> bool:
-    text = str(error)
-    return "immutable" in text and ("data" in text or "type" in text)
+    causes = error.details.causes if isinstance(error, Invalid) and error.details else []
+    return "immutable" in str(error) and any(c.field in _FIXED for c in causes)
