@@ -77,16 +77,16 @@ def test_pods_go_on_while_the_tenants_api_server_is_away(
     user: User, federation: Federation, cut: Cluster
 ) -> None:
     below = User(federation.computes[KWOK], BELOW)
-    user.apply(pod("steady", cluster=KWOK), pod("ending", cluster=KWOK, restartPolicy="Never"))
-    user.wait_phase("steady", "Running", timeout=RECOVERY)
+    user.apply(pod("calm", cluster=KWOK), pod("ending", cluster=KWOK, restartPolicy="Never"))
+    user.wait_phase("calm", "Running", timeout=RECOVERY)
     user.wait_phase("ending", "Running", timeout=RECOVERY)
     cut.stop("kube-apiserver", hard=True)
     below.kubectl("delete", "pod", "ending", "--grace-period=1")
     cut.start("kube-apiserver")
     ended = user.wait_phase("ending", "Failed", timeout=RECOVERY)
     assert ended["status"]["reason"] == "Evicted"
-    assert user.get("pod", "steady")["status"]["phase"] == "Running"
-    assert below.get("pod", "steady") is not None
+    assert user.get("pod", "calm")["status"]["phase"] == "Running"
+    assert below.get("pod", "calm") is not None
     until(lambda: _condition(user, "Ready") == "True", "the node is Ready", timeout=60)
     created = pods_created(federation.computes[KWOK])
-    assert (created["steady"], created["ending"]) == (1, 1)
+    assert (created["calm"], created["ending"]) == (1, 1)
