@@ -68,7 +68,6 @@ class RecordingClient:
     ) -> None:
         self.name = name
         self.clock_offset = 0.0
-        self.last_answer: float | None = None
         self.objects: dict[tuple[str, ObjectKey], Body] = {}
         self.calls: list[Call] = []
         self.on_change: list[Callable[[str, Body, bool], None]] = []

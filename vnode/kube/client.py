@@ -86,11 +86,6 @@ class KubeClient:
         """Seconds that the server's clock was ahead of ours at the newest answer (+-0.5 s)."""
         return self._transport.clock_offset
 
-    @property
-    def last_answer(self) -> float | None:
-        """`time.monotonic()` of the newest answer of any kind; None: none yet."""
-        return self._transport.last_answer
-
     def statistics(self) -> ClientStatistics:
         """Calls so far by method and code, and those in flight."""
         return self._transport.statistics()

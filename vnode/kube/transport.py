@@ -63,12 +63,10 @@ class Transport:
         credentials: Credentials,
         *,
         limit: int,
-        monotonic: Callable[[], float] = time.monotonic,
         unix: Callable[[], float] = time.time,
     ) -> None:
         self.name = connection.name
         self.clock_offset = 0.0
-        self.last_answer: float | None = None
         self._user_agent = connection.user_agent
         self._credentials = credentials
         self._limits: dict[SessionName, int] = {
@@ -77,7 +75,6 @@ class Transport:
             "upgrades": 0,
             "lease": 2,
         }
-        self._monotonic = monotonic
         self._unix = unix
         self._date = ""
         self._answers: Counter[tuple[str, int]] = Counter()
@@ -231,7 +228,6 @@ class Transport:
             self._answers[method, code] += 1
 
     def _note(self, response: aiohttp.ClientResponse) -> None:
-        self.last_answer = self._monotonic()
         date = response.headers.get("Date", "")
         if date and date != self._date:
             self._date = date
