@@ -1,8 +1,9 @@
 """A recording client that also lists and watches, so that reflectors run on it.
 
 In: changes to the objects of a `RecordingClient`. Out: listings, and watches that go on from a
-resourceVersion; an object that leaves a label selection is DELETED there, as API servers say it.
-Field selectors select everything. `GET /version` is the call `get version`.
+resourceVersion. An object that leaves a label selection is DELETED there, and as API servers do it
+the event carries the object as it was before, with the new resourceVersion. Field selectors select
+everything. `GET /version` is the call `get version`.
 """
 
 import asyncio
@@ -23,7 +24,7 @@ class _Moment:
     plural: str
     body: Body
     exists: bool
-    labels_before: Mapping[str, str]
+    before: Body | None
 
 
 class WatchingClient(RecordingClient):
@@ -32,7 +33,7 @@ class WatchingClient(RecordingClient):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self._history: list[_Moment] = []
-        self._labels: dict[tuple[str, str], Mapping[str, str]] = {}
+        self._newest: dict[tuple[str, ObjectKey], Body] = {}
         self._news = asyncio.Event()
         self.on_change.append(self._note)
 
@@ -75,24 +76,19 @@ class WatchingClient(RecordingClient):
                 about = moment.plural, moment.body["metadata"].get("namespace", "")
                 if moment.version <= start or about != (plural, namespace):
                     continue
-                selected = _selects(query, _labels(moment.body))
-                if moment.exists and selected:
-                    kind = "MODIFIED"
-                elif selected or _selects(query, moment.labels_before):
-                    kind = "DELETED"
-                else:
-                    continue
-                yield msgspec.json.encode({"type": kind, "object": moment.body}) + b"\n"
+                event = _event(moment, query)
+                if event is not None:
+                    yield msgspec.json.encode(event) + b"\n"
             await self._news.wait()
 
     def _note(self, plural: str, body: Body, exists: bool) -> None:
         metadata = body["metadata"]
-        about = plural, f"{metadata.get('namespace', '')}/{metadata['name']}"
-        before = self._labels.get(about, {})
-        self._labels[about] = _labels(body)
-        self._history.append(
-            _Moment(int(metadata["resourceVersion"]), plural, body, exists, before)
-        )
+        about = plural, ObjectKey(metadata.get("namespace", ""), metadata["name"])
+        before = self._newest.pop(about, None)
+        if exists:
+            self._newest[about] = body
+        moment = _Moment(int(metadata["resourceVersion"]), plural, body, exists, before)
+        self._history.append(moment)
         news, self._news = self._news, asyncio.Event()
         news.set()
 
@@ -100,6 +96,16 @@ class WatchingClient(RecordingClient):
 def _collection(path: str) -> tuple[str, str]:
     parts = path.strip("/").split("/")
     return (parts[4], parts[3]) if "namespaces" in parts[:3] and len(parts) > 4 else (parts[-1], "")
+
+
+def _event(moment: _Moment, query: Mapping[str, str]) -> Body | None:
+    if moment.exists and _selects(query, _labels(moment.body)):
+        return {"type": "MODIFIED", "object": moment.body}
+    before = moment.before
+    if before is None or not _selects(query, _labels(before)):
+        return None
+    metadata = {**before["metadata"], "resourceVersion": str(moment.version)}
+    return {"type": "DELETED", "object": {**before, "metadata": metadata}}
 
 
 def _labels(body: Body) -> Mapping[str, str]:
