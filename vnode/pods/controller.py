@@ -54,6 +54,8 @@ _SETTLE_SECONDS = 1.0
 """A copy that is merely on its way is not worth a status write of its own for so long."""
 _ORPHAN_SECONDS = 2.0
 """Between the two sightings of a copy without tenant pod."""
+_PATIENCE_SECONDS = 10.0
+"""A compute cluster that was not looked at for so long is told to users as the reason."""
 _WAIT_FIRST, _WAIT_MOST = 1.0, 60.0
 _LEAST_TOKEN_SECONDS = 30.0
 """Between two renewals of a pod's tokens, whatever the clocks say."""
@@ -85,6 +87,7 @@ class _Memory:
     rejected: str | None = None
     """Digest of the pod that was rejected: judged again when it changes."""
     quiet_since: float | None = None
+    unseen_since: float | None = None
     unanswered: bool = False
     """A create was asked for and not answered well: there may be a copy that nobody saw yet."""
     removed: bool = False
@@ -160,7 +163,7 @@ class PodController:
         copy = self._backend.observed(key)
         sight = self._backend.sight(key.namespace)
         if sight is Sight.UNKNOWN:
-            return Result(requeue_after=_SETTLE_SECONDS)
+            return await self._unseen(pod, seen)
         step = lifecycle.decide(
             seen,
             copy,
@@ -182,6 +185,16 @@ class PodController:
         # Where somebody else moves next, no single event is relied on.
         unseen = _WAIT_MOST if pod is not None and sight is Sight.BARRED else None
         return _soonest(result.requeue_after, dying, unseen)
+
+    async def _unseen(self, pod: Pod | None, seen: PodView | None) -> Result:
+        """Nothing can be decided before the first look below; users hear of it if it lasts."""
+        if pod is not None and seen is not None and not _is_settled(seen):
+            memory, now = self._memory[seen.key], self._clock.monotonic()
+            memory.unseen_since = now if memory.unseen_since is None else memory.unseen_since
+            if now - memory.unseen_since >= _PATIENCE_SECONDS:
+                why = WaitingReason("ComputeUnreachable", "the compute cluster does not answer")
+                await self._write(pod, status.held(pod, why, self._now()))
+        return Result(requeue_after=_SETTLE_SECONDS)
 
     async def _take(
         self, step: lifecycle.Step, key: ObjectKey, pod: Pod | None, seen: PodView | None
@@ -454,8 +467,8 @@ class PodController:
             if not isinstance(waiting, NameConflict) or attempts == 0:
                 self._say(seen, "Warning", waiting.reason, str(waiting))
             copy = self._backend.observed(key)
-            made = seen.forwarded or (copy is not None and copy.uid == seen.uid)
-            if not made and not seen.deleting and not seen.terminal:
+            made = copy is not None and copy.uid == seen.uid
+            if not made and not _is_settled(seen):
                 why = WaitingReason(waiting.reason, str(waiting))
                 await self._write(pod, status.held(pod, why, self._now()))
         delay = min(_WAIT_MOST, _WAIT_FIRST * 2 ** min(attempts, 10))
@@ -561,6 +574,11 @@ class PodController:
         self._events.record(
             seen.key, seen.uid, node=seen.node, type=kind, reason=reason, message=message
         )
+
+
+def _is_settled(seen: PodView) -> bool:
+    """Whether its status says more than that it waits for its copy to be made."""
+    return seen.forwarded or seen.terminal or seen.deleting
 
 
 def _soonest(*seconds: float | None) -> Result:

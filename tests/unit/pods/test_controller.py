@@ -372,3 +372,35 @@ class TestWaiting:
         world.create(make_pod(containers=env_from("configMapRef", "settings")))
         await world.settle(5)
         assert [call[0] for call in world.below.calls] == ["put_object", "apply"]
+
+
+class TestBeforeAnythingIsSeen:
+    async def test_a_short_while_says_nothing(self, world: World) -> None:
+        agent = world.start()
+        agent.backend.sights["team-a"] = Sight.UNKNOWN
+        world.create(make_pod())
+        await world.settle(3)
+        assert not world.tenant.calls
+
+    async def test_a_long_one_is_explained_and_ends(self, world: World) -> None:
+        agent = world.start()
+        agent.backend.sights["team-a"] = Sight.UNKNOWN
+        key = world.create(make_pod())
+        await world.settle(60)
+        assert world.status(key)["reason"] == "ComputeUnreachable"
+        assert world.tenant.names() == [STATUS]
+        agent.backend.sights.clear()
+        await world.settle(2)
+        assert world.below.made[UID_1] == 1
+        await world.settle(2)
+        assert "reason" not in world.status(key)
+
+    async def test_pods_that_may_have_a_copy_keep_their_status(self, world: World) -> None:
+        world.start()
+        key = await running(world)
+        agent = await world.restart()
+        agent.backend.sights["team-a"] = Sight.UNKNOWN
+        calls = len(world.tenant.calls)
+        await world.settle(120)
+        assert len(world.tenant.calls) == calls
+        assert world.status(key)["phase"] == "Running"
