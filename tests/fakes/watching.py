@@ -15,6 +15,7 @@ from typing import Any, cast
 import msgspec
 
 from tests.fakes.client import Body, Call, RecordingClient
+from vnode.kube.errors import Unreachable
 from vnode.kube.types import ObjectKey
 
 
@@ -35,7 +36,13 @@ class WatchingClient(RecordingClient):
         self._history: list[_Moment] = []
         self._newest: dict[tuple[str, ObjectKey], Body] = {}
         self._news = asyncio.Event()
+        self._cuts = 0
         self.on_change.append(self._note)
+
+    def cut_streams(self) -> None:
+        """Break all watches that are open."""
+        self._cuts += 1
+        self._wake()
 
     async def request(
         self, method: str, path: str, *, query: Mapping[str, str] | None = None, **_: object
@@ -67,7 +74,7 @@ class WatchingClient(RecordingClient):
     async def _lines(
         self, plural: str, namespace: str, query: Mapping[str, str]
     ) -> AsyncIterator[bytes]:
-        position, start = 0, int(query["resourceVersion"])
+        position, start, cuts = 0, int(query["resourceVersion"]), self._cuts
         yield b"\n"
         while True:
             while position < len(self._history):
@@ -80,6 +87,8 @@ class WatchingClient(RecordingClient):
                 if event is not None:
                     yield msgspec.json.encode(event) + b"\n"
             await self._news.wait()
+            if self._cuts != cuts:
+                raise Unreachable("the connection was cut")
 
     def _note(self, plural: str, body: Body, exists: bool) -> None:
         metadata = body["metadata"]
@@ -89,6 +98,9 @@ class WatchingClient(RecordingClient):
             self._newest[about] = body
         moment = _Moment(int(metadata["resourceVersion"]), plural, body, exists, before)
         self._history.append(moment)
+        self._wake()
+
+    def _wake(self) -> None:
         news, self._news = self._news, asyncio.Event()
         news.set()
 

@@ -1,4 +1,4 @@
-"""Which compute namespaces are ready, and which of them are watched."""
+"""What makes a compute namespace that was ready doubtful, and when it is given up."""
 
 import asyncio
 import random
@@ -8,13 +8,11 @@ import pytest
 
 from federation.backends.kubernetes.namespaces import ComputeNamespaces, NamespaceState
 from federation.backends.kubernetes.translate.names import (
-    ANNOTATION_CLUSTER_UID,
     LABEL_TENANT,
     NamespaceMapping,
-    NamespaceMode,
 )
-from tests.builders import OWNER, make_error, make_key
-from tests.fakes.client import Body, RecordingClient
+from tests.builders import OWNER, make_error
+from tests.fakes.client import RecordingClient
 from tests.fakes.clock import LoopClock
 from vnode.kube.errors import KubeError, Unreachable
 from vnode.kube.resources import NAMESPACES
@@ -55,31 +53,22 @@ class Watched:
 class World:
     """A compute cluster and the namespaces that one tenant wants there."""
 
-    def __init__(self, mapping: NamespaceMapping | None = None) -> None:
+    def __init__(self) -> None:
         self.cluster = RecordingClient(name="compute")
         self.watches = Watched()
         self.namespaces = ComputeNamespaces(
             self.cluster.client,
             owner=OWNER,
-            mapping=mapping or NamespaceMapping("red"),
+            mapping=NamespaceMapping("red"),
             watches=[self.watches],
             clock=LoopClock(),
             backoff=lambda: Backoff(1.0, 60.0, rng=random.Random(1)),
         )
         self.task = asyncio.create_task(self.namespaces.run())
 
-    def prepare(
-        self, name: str = BELOW, *, tenant: str = "red", annotations: dict[str, str] | None = None
-    ) -> None:
-        labels = {LABEL_TENANT: tenant}
-        metadata = {"name": name, "labels": labels, "annotations": annotations or {}}
+    def prepare(self) -> None:
+        metadata = {"name": BELOW, "labels": {LABEL_TENANT: OWNER.tenant}}
         self.cluster.put(NAMESPACES, {"metadata": metadata})
-
-    def relabel(self, tenant: str) -> None:
-        def change(body: Body) -> None:
-            body["metadata"]["labels"][LABEL_TENANT] = tenant
-
-        self.cluster.edit(NAMESPACES, make_key(BELOW, ""), change)
 
     def refuse(self, error: KubeError, *, times: int = 10**6) -> None:
         self.cluster.fail(error, LOOK, times=times)
@@ -105,28 +94,6 @@ class World:
 async def world() -> AsyncIterator[World]:
     world = World()
     yield world
-    world.task.cancel()
-    await asyncio.wait([world.task])
-
-
-async def test_a_namespace_that_nobody_added_is_not_forwarded(world: World) -> None:
-    assert world.state() is NamespaceState.NOT_FORWARDED
-
-
-async def test_a_namespace_that_is_prepared_later_becomes_ready(world: World) -> None:
-    world.namespaces.add("team-a")
-    await asyncio.sleep(600)
-    assert world.state() is NamespaceState.MISSING
-    assert not world.watched()
-    world.prepare()
-    await asyncio.sleep(61)
-    assert world.state() is NamespaceState.READY
-    assert world.watched()
-
-
-async def test_namespaces_added_before_the_run_are_looked_for() -> None:
-    world = World()
-    await world.become_ready()  # added before the task had its first turn
     world.task.cancel()
     await asyncio.wait([world.task])
 
@@ -171,37 +138,6 @@ async def test_a_look_that_finds_the_namespace_ends_the_doubts(world: World) -> 
     assert world.state() is NamespaceState.READY
 
 
-async def test_a_namespace_that_was_given_up_is_ready_again_when_it_is_back(world: World) -> None:
-    await world.become_ready()
-    world.refuse(NOT_FOUND)
-    await asyncio.sleep(1000)
-    assert not world.watched()
-    world.cluster.heal()
-    await asyncio.sleep(61)
-    assert world.state() is NamespaceState.READY
-    assert world.watched()
-
-
-async def test_a_namespace_that_now_belongs_to_somebody_else_is_left_at_once(world: World) -> None:
-    await world.become_ready()
-    world.relabel("blue")
-    await asyncio.sleep(RELOOK)
-    assert world.state() is NamespaceState.FOREIGN
-    assert not world.watched()
-
-
-@pytest.mark.parametrize("annotated", [True, False])
-async def test_a_namespace_may_name_the_tenant_cluster_that_it_is_for(
-    world: World, annotated: bool
-) -> None:
-    uid = OWNER.cluster_uid if annotated else "another"
-    world.prepare(annotations={ANNOTATION_CLUSTER_UID: uid})
-    world.namespaces.add("team-a")
-    await asyncio.sleep(1)
-    assert world.state() is (NamespaceState.READY if annotated else NamespaceState.FOREIGN)
-    assert world.watched() is annotated
-
-
 @pytest.mark.parametrize("error", UNREADABLE, ids=lambda error: type(error).__name__)
 async def test_a_namespace_that_cannot_be_read_stays_as_it_was(
     world: World, error: KubeError
@@ -211,24 +147,6 @@ async def test_a_namespace_that_cannot_be_read_stays_as_it_was(
     await asyncio.sleep(3600)
     assert world.state() is NamespaceState.READY
     assert world.watched()
-
-
-async def test_a_namespace_that_could_never_be_read_is_unknown(world: World) -> None:
-    world.refuse(Unreachable("timed out"))
-    world.namespaces.add("team-a")
-    await asyncio.sleep(3600)
-    assert world.state() is NamespaceState.UNKNOWN
-    assert not world.watched()
-
-
-async def test_a_namespace_without_a_place_is_unmapped_and_not_looked_for() -> None:
-    world = World(NamespaceMapping("red", NamespaceMode.MAP, {"team-a": BELOW}))
-    world.namespaces.add("team-b")
-    await asyncio.sleep(3600)
-    assert world.namespaces.state("team-b") is NamespaceState.UNMAPPED
-    assert world.cluster.calls == []
-    world.task.cancel()
-    await asyncio.wait([world.task])
 
 
 async def test_namespaces_are_judged_when_all_were_looked_at_and_one_is_ready(
@@ -244,24 +162,3 @@ async def test_namespaces_are_judged_when_all_were_looked_at_and_one_is_ready(
     await asyncio.sleep(1)
     assert world.judged()
     assert list(world.namespaces.ready()) == [BELOW]
-
-
-async def test_a_fingerprint_tells_namespaces_of_one_name_apart(world: World) -> None:
-    assert world.namespaces.fingerprint("team-a") == ""
-    await world.become_ready()
-    first = world.namespaces.fingerprint("team-a")
-    await asyncio.sleep(RELOOK)
-    assert world.namespaces.fingerprint("team-a") == first != ""
-    world.cluster.drop(NAMESPACES, make_key(BELOW, ""))
-    world.prepare()
-    await asyncio.sleep(RELOOK)
-    assert world.namespaces.fingerprint("team-a") not in ("", first)
-
-
-async def test_a_fingerprint_holds_neither_name_nor_uid(world: World) -> None:
-    await world.become_ready()
-    body = world.cluster.get_body(NAMESPACES, make_key(BELOW, ""))
-    assert body is not None
-    fingerprint = world.namespaces.fingerprint("team-a")
-    assert fingerprint not in body["metadata"]["uid"]
-    assert BELOW not in fingerprint
