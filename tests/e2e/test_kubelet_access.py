@@ -91,8 +91,10 @@ def test_a_certificate_of_a_foreign_ca_is_refused(endpoint: str, tmp_path: Path)
 
 
 def test_the_tenants_api_server_lists_the_pods_of_the_node(
-    user: User, federation: Federation
+    endpoint: str, user: User, federation: Federation
 ) -> None:
+    if "//127." in endpoint:
+        pytest.skip("API servers do not proxy to loopback addresses")
     node = federation.nodes[0]
     listed = json.loads(user.kubectl("get", "--raw", f"/api/v1/nodes/{node}/proxy/pods"))
     assert listed["kind"] == "PodList"
