@@ -16,6 +16,12 @@ _USER = re.compile(r'[Uu]ser "[^"]*"')
 _QUOTED_USER = 'ser \\"'
 """What a match of `_USER` looks like in JSON."""
 _FOR_PEOPLE = frozenset({"message", "reason"})
+_PATHS = "|".join(
+    rf"(?<={part}/)" for part in ("namespaces", "containerLogs", "exec", "attach", "portForward")
+)
+"""Where a namespace follows in a URL of an API server or a kubelet."""
+_OTHERS = r'(?<!image ")(?<!container ")(?<!container=)'
+"""What comes before names that are the tenant's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +38,8 @@ class Names:
     def conceal(self, text: str) -> str:
         """Replace the names below in a text for people."""
         text = _USER.sub("the virtual node", text)
-        if self.uid_below:
-            text = text.replace(self.uid_below, self.uid)
+        for below, own in zip(_spellings(self.uid_below), _spellings(self.uid), strict=True):
+            text = text.replace(below, own) if below else text
         if self._maps_namespace and self.namespace_below in text:
             text = _namespace(self.namespace_below).sub(lambda _: self.namespace, text)
         if self.node_below and self.node_below in text:
@@ -43,8 +49,9 @@ class Names:
     def conceal_status(self, status: bytes) -> bytes:
         """Replace the names below in the messages of a PodStatus."""
         text = status.decode()
-        named = (self.namespace_below if self._maps_namespace else "", self.uid_below)
-        if not any(name and name in text for name in (*named, self.node_below, _QUOTED_USER)):
+        named = (self.namespace_below if self._maps_namespace else "", self.node_below)
+        uids = _spellings(self.uid_below)
+        if not any(name and name in text for name in (*named, *uids, _QUOTED_USER)):
             return status
         return orjson.dumps(self._in_messages(orjson.loads(status)))
 
@@ -63,6 +70,11 @@ class Names:
         return [self._in_messages(v) for v in value] if isinstance(value, list) else value
 
 
+def _spellings(uid: str) -> tuple[str, str]:
+    """A UID, and as it stands in the names of systemd's cgroups."""
+    return uid, uid.replace("-", "_")
+
+
 @functools.lru_cache(maxsize=4096)
 def _namespace(name: str) -> re.Pattern[str]:
     """`tenant--namespace` wherever it stands, and other names where they are a whole word.
@@ -73,7 +85,7 @@ def _namespace(name: str) -> re.Pattern[str]:
     if "--" in name:
         return re.compile(found)
     no_more = r"(?![A-Za-z0-9-]|\.(?!svc\b)[A-Za-z0-9])"
-    return re.compile(rf"(?<![A-Za-z0-9/-]){found}{no_more}|(?<=namespaces/){found}{no_more}")
+    return re.compile(rf"(?:(?<![A-Za-z0-9/-]){_OTHERS}|{_PATHS}){found}{no_more}")
 
 
 @functools.lru_cache(maxsize=4096)
