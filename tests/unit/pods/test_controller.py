@@ -111,6 +111,24 @@ class TestForwarding:
         assert marked is not None
         assert marked["status"] == "True"
 
+    async def test_an_own_write_is_known_before_the_watch_tells_of_it(self) -> None:
+        world = World(lag=5.0, seed=2)
+        try:
+            agent = world.start()
+            await world.settle(6)
+            key = world.create(make_pod())
+            await world.settle(10)
+            world.below.start(key)
+            while world.status(key)["phase"] != "Running":
+                await world.settle(0.01)
+            calls = len(world.tenant.calls)
+            for _ in range(5):
+                agent.queue.add(key)
+                await world.settle(0.01)
+            assert len(world.tenant.calls) == calls
+        finally:
+            await world.stop()
+
     async def test_pods_of_other_nodes_are_nobody_s_business(self, world: World) -> None:
         world.start()
         world.create(make_pod(node="a-real-node"))

@@ -129,6 +129,22 @@ class TestBringing:
         assert await objects.ensure(KEY, references(copies.use("settings").spec)) == []
         assert len(copies.client.calls) == 1
 
+    async def test_its_keys_are_read_again_but_it_is_not_written_again(
+        self, copies: Copies
+    ) -> None:
+        copies.put(make_config_map(mode="a"))
+        await copies.ensure(copies.use("settings"))
+        later = ReferencedObjects(
+            copies.client.client,
+            FakeBackend(copies.below).backend,
+            metadata=copies.stores,
+            queue=copies.queue,
+            pods_synced=lambda: True,
+        )
+        needs = use(ReferenceKind.CONFIG_MAP, "settings", optional=False, keys=["mode"])
+        assert await later.ensure(KEY, [needs]) == []
+        assert len(copies.below.called("put_object")) == 1
+
     async def test_what_the_watch_does_not_know_yet_is_asked_for(self, copies: Copies) -> None:
         copies.client.put(CONFIG_MAPS, make_config_map())
         assert await copies.ensure(copies.use("settings")) == []
