@@ -39,12 +39,14 @@ class Watched:
 
     def __init__(self) -> None:
         self.now: set[str] = set()
+        self.left: list[str] = []
 
     def add(self, namespace: str) -> None:
         self.now.add(namespace)
 
     def remove(self, namespace: str) -> None:
         self.now.discard(namespace)
+        self.left.append(namespace)
 
     async def run(self) -> None:
         raise AssertionError("the backend runs its watches")
@@ -136,6 +138,7 @@ async def test_a_look_that_finds_the_namespace_ends_the_doubts(world: World) -> 
         world.refuse(NOT_FOUND, times=3)
         await asyncio.sleep(RELOOK + 4 * DOUBT)
     assert world.state() is NamespaceState.READY
+    assert world.watches.left == []
 
 
 @pytest.mark.parametrize("error", UNREADABLE, ids=lambda error: type(error).__name__)

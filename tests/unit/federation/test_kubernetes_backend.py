@@ -177,8 +177,11 @@ async def test_a_copy_that_reappears_is_not_gone(world: World) -> None:
     await world.edit(labels=labels)
     assert not world.copy().gone
     assert world.copy().handle == made.handle
-    await world.edit(labels={})
-    assert world.copy().gone
+    # Nor is the memory of its end found when we may no longer look.
+    world.cluster.drop(NAMESPACES, make_key(NAMESPACE_BELOW, ""))
+    await asyncio.sleep(1000)
+    assert world.sight() is Sight.BARRED
+    assert world.observed() is None
 
 
 @pytest.mark.parametrize("how", ["missing", "forbidden", "foreign"])
@@ -283,9 +286,17 @@ async def test_the_times_of_a_predecessor_are_not_those_of_its_successor(world: 
     await world.start()
     made = await world.create()
     await world.backend.delete(made, grace_seconds=30)
+    await world.settle()
+    cut_link(world)
     await world.drop()
-    await world.put(make_compute_pod(make_pod(uid=UID_2)))
-    assert world.copy().removal_requested is None
+    successor = make_compute_pod(make_pod(uid=UID_2), deleted="2027-01-15T09:00:30Z", grace=30)
+    await world.put(successor)
+    world.cluster.heal()
+    # Too old to go on: a listing shows the one in the place of the other.
+    world.cluster.fail(make_error(410, "too old", reason="Expired"), "watch pods")
+    await asyncio.sleep(60)
+    assert world.copy().uid == UID_2
+    assert world.copy().removal_requested == "2027-01-15T09:00:00Z"
 
 
 # --- reachability -----------------------------------------------------------------------------
