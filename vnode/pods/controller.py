@@ -27,11 +27,11 @@ from vnode.backend import (
     Waiting,
     WaitingReason,
 )
-from vnode.kube.client import KubeClient, PatchType
-from vnode.kube.errors import Conflict, Invalid, KubeError, NotFound
+from vnode.kube.client import KubeClient
+from vnode.kube.errors import Conflict, KubeError, NotFound
 from vnode.kube.resources import PODS
 from vnode.kube.timestamps import parse, rfc3339
-from vnode.kube.types import JSON, NodeName, ObjectKey, Pod
+from vnode.kube.types import NodeName, ObjectKey, Pod
 from vnode.pods import lifecycle, status
 from vnode.pods.addresses import AddressPool
 from vnode.pods.events import EventRecorder, EventType
@@ -39,8 +39,9 @@ from vnode.pods.objects import ReferencedObjects
 from vnode.pods.orphans import OrphanGuard
 from vnode.pods.references import ReferenceUse, references, token_requests
 from vnode.pods.requirements import unmet
+from vnode.pods.status_writer import StatusWriter
 from vnode.pods.tokens import TokenIssuer
-from vnode.pods.view import FORWARDED, TERMINAL, PodView, container_names, pod_address, view
+from vnode.pods.view import TERMINAL, PodView, container_names, pod_address, view
 from vnode.runtime.clock import Clock
 from vnode.runtime.store import Change, Store
 from vnode.runtime.workqueue import Result, WorkQueue
@@ -123,6 +124,7 @@ class PodController:
         self._objects = objects
         self._tokens = tokens
         self._events = events
+        self._status = StatusWriter(client, pods, events)
         self._addresses = addresses
         self._guard = orphans
         self._service_env = service_env
@@ -181,6 +183,9 @@ class PodController:
                 self._explain_predecessor(seen, copy)
         except Waiting as waiting:
             return await self._held(waiting, key, pod, seen)
+        except Conflict:
+            # The pod has changed since it was read: the watch will bring it.
+            return Result(requeue_after=_SETTLE_SECONDS)
         dying = self._dying(seen, copy) if copy is not None else None
         # Where somebody else moves next, no single event is relied on.
         unseen = _WAIT_MOST if pod is not None and sight is Sight.BARRED else None
@@ -193,7 +198,7 @@ class PodController:
             memory.unseen_since = now if memory.unseen_since is None else memory.unseen_since
             if now - memory.unseen_since >= _PATIENCE_SECONDS:
                 why = WaitingReason("ComputeUnreachable", "the compute cluster does not answer")
-                await self._write(pod, status.held(pod, why, self._now()))
+                await self._status.write(pod, seen, status.held(pod, why, self._now()))
         return Result(requeue_after=_SETTLE_SECONDS)
 
     async def _take(
@@ -240,7 +245,7 @@ class PodController:
                 f'{FORWARD_DAEMON}: "true" to forward them',
             )
             self._say(seen, "Normal", waiting.reason, waiting.message)
-            await self._write(pod, status.held(pod, waiting, self._now()))
+            await self._status.write(pod, seen, status.held(pod, waiting, self._now()))
             memory.rejected = seen.digest
             return Result()
         try:
@@ -264,7 +269,9 @@ class PodController:
             self._say(seen, "Warning", "PodRejected", text)
             _LOG.info("pod rejected", pod=str(seen.key), uid=seen.uid, field=rejected.field)
             names = container_names(pod)[1]
-            await self._write(pod, status.rejected(pod, seen, names, text, self._now()))
+            await self._status.write(
+                pod, seen, status.rejected(pod, seen, names, text, self._now())
+            )
             memory.rejected = seen.digest
             return Result()
         memory.attempts = 0
@@ -351,7 +358,9 @@ class PodController:
         if self._too_early(seen, copy):
             again = _SETTLE_SECONDS
         else:
-            await self._write(pod, status.mirrored(pod, seen, copy, self._placement(pod, seen)))
+            await self._status.write(
+                pod, seen, status.mirrored(pod, seen, copy, self._placement(pod, seen))
+            )
             again = None
         due = await self._renew_tokens(pod, seen, copy)
         return _soonest(again, due)
@@ -385,7 +394,7 @@ class PodController:
                 final = status.mirrored(pod, seen, last, placement)
             else:
                 final = status.removed(pod, seen, last, placement)
-            await self._write(pod, final)
+            await self._status.write(pod, seen, final)
         try:
             await self._client.delete(
                 PODS,
@@ -418,12 +427,12 @@ class PodController:
         if not await self._backend.confirm_gone(seen.key, seen.uid):
             return Result(requeue_after=_SETTLE_SECONDS)
         placement = self._placement(pod, seen)
-        result = await self._write(pod, status.lost(pod, seen, last, placement))
+        await self._status.write(pod, seen, status.lost(pod, seen, last, placement))
         self._say(seen, "Warning", "Evicted", "The pod's copy was removed in the compute cluster")
         _LOG.warning("copy lost", pod=str(seen.key), uid=seen.uid)
         if last is not None:
             self._backend.forget(last)
-        return result
+        return Result()
 
     def _require_same_place(self, seen: PodView) -> None:
         """What is missing in another place than it was made in is not gone."""
@@ -470,7 +479,7 @@ class PodController:
             made = copy is not None and copy.uid == seen.uid
             if not made and not _is_settled(seen):
                 why = WaitingReason(waiting.reason, str(waiting))
-                await self._write(pod, status.held(pod, why, self._now()))
+                await self._status.write(pod, seen, status.held(pod, why, self._now()))
         delay = min(_WAIT_MOST, _WAIT_FIRST * 2 ** min(attempts, 10))
         if waiting.retry_after is not None:
             delay = max(delay, min(waiting.retry_after, _WAIT_MOST))
@@ -480,46 +489,6 @@ class PodController:
             memory.waited_as = seen.digest
         _LOG.info("waiting", pod=str(key), why=waiting.reason, seconds=round(delay))
         return Result(requeue_after=delay)
-
-    async def _write(self, pod: Pod, wanted: Mapping[str, JSON]) -> Result:
-        """Patch pods/status if it differs. A namesake's or a removed pod's status is left alone."""
-        change = status.patch(pod, wanted)
-        if change is None:
-            return Result()
-        try:
-            written = await self._patch_status(pod, change)
-        except NotFound:
-            return Result()
-        except Invalid as invalid:
-            if _is_uid_mismatch(invalid):
-                return Result()
-            written = await self._write_core(pod, wanted, invalid)
-        # Our own write is known before the watch brings it: no second write from an old view.
-        self._pods.upsert(written)
-        return Result()
-
-    async def _write_core(self, pod: Pod, wanted: Mapping[str, JSON], why: Invalid) -> Pod:
-        """The API server refused the status: write at least phase and container states."""
-        _LOG.warning("status refused", pod=str(pod.metadata.key), uid=pod.metadata.uid)
-        seen = self._memory[pod.metadata.key].seen
-        text = f"The full status was refused by the API server: {why.message}"
-        self._say(seen, "Warning", "StatusRefused", text)
-        core = {k: v for k, v in wanted.items() if k in ("phase", "containerStatuses")}
-        # Without this mark a copy that goes now would be made a second time.
-        core["conditions"] = [c for c in _conditions(wanted) if c.get("type") == FORWARDED]
-        change = status.patch(pod, core)
-        return pod if change is None else await self._patch_status(pod, change)
-
-    async def _patch_status(self, pod: Pod, change: Mapping[str, JSON]) -> Pod:
-        return await self._client.patch(
-            PODS,
-            change,
-            Pod,
-            name=pod.metadata.name,
-            namespace=pod.metadata.namespace,
-            subresource="status",
-            patch_type=PatchType.STRATEGIC,
-        )
 
     # --- small things ---------------------------------------------------------------------------
 
@@ -584,14 +553,3 @@ def _is_settled(seen: PodView) -> bool:
 def _soonest(*seconds: float | None) -> Result:
     waits = [s for s in seconds if s is not None]
     return Result(requeue_after=min(waits)) if waits else Result()
-
-
-def _conditions(wanted: Mapping[str, JSON]) -> list[dict[str, JSON]]:
-    listed = wanted.get("conditions")
-    return [c for c in listed if isinstance(c, dict)] if isinstance(listed, list) else []
-
-
-def _is_uid_mismatch(error: Invalid) -> bool:
-    """A patch with another UID is answered with 422 on metadata.uid, not with 409."""
-    causes = error.details.causes if error.details else []
-    return any(c.field == "metadata.uid" for c in causes) or "metadata.uid" in error.message

@@ -99,7 +99,9 @@ class EventRecorder:
         now = self._clock.monotonic()
         if series.written is not None and now - series.written < _REPEAT_AFTER:
             return
-        if self._queue.full() or not self._allowed(uid, now):
+        # What goes well is told only while there is time: it never displaces a warning.
+        most = _QUEUE if type == "Warning" else _QUEUE // 8
+        if self._queue.qsize() >= most or not self._allowed(uid, now):
             self.dropped += 1
             return
         series.written = now

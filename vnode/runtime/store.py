@@ -137,7 +137,9 @@ class Store(Generic[T]):
         """Take a newer version of an object; an older or the same one is no change."""
         key = obj.metadata.key
         old = self._objects.get(key)
-        if self._is_stale(obj, old):
+        # A listing that is as new and does not have the object: it was made and deleted before that.
+        ghost = old is None and not initial and 0 < _version(obj) <= self._listed.get(scope, 0)
+        if ghost or self._is_stale(obj, old):
             self._stale += 1
             return
         if scope or old is None:
@@ -187,7 +189,9 @@ class Store(Generic[T]):
             if went_back or version == 0 or _version(old) <= version:
                 self._drop(key, old, initial=True)
                 if not went_back:
-                    self._bury(key, old)
+                    # It went at some time up to the listing: later answers to our writes that are
+                    # older than that must not bring it back.
+                    self._bury(key, old, at=version)
 
     def drop_scope(self, scope: str) -> None:
         """Forget a whole scope, whose objects we no longer watch; listeners hear of it."""
@@ -208,8 +212,8 @@ class Store(Generic[T]):
             return version < _version(old)
         return version <= self._tombstones.get(obj.metadata.key, -1)
 
-    def _bury(self, key: ObjectKey, last: T) -> None:
-        self._tombstones[key] = max(_version(last), self._tombstones.pop(key, 0))
+    def _bury(self, key: ObjectKey, last: T, *, at: int = 0) -> None:
+        self._tombstones[key] = max(_version(last), at, self._tombstones.pop(key, 0))
         if len(self._tombstones) > _TOMBSTONES:
             self._tombstones.popitem(last=False)
 

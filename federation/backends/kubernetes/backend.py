@@ -393,6 +393,7 @@ class KubernetesBackend:
         self._require_namespace(key.namespace)
         found = await self._live(self._below(key))
         if found is None:
+            await self._require_same_place(key.namespace)
             return True
         copy = observed_pod(found, owner=self._owner, namespaces=self._mapping)
         if copy is None:
@@ -400,6 +401,20 @@ class KubernetesBackend:
             kept = self._gone.get(key)
             return kept is None or kept.handle != found.metadata.uid
         return copy.uid != uid
+
+    async def _require_same_place(self, namespace: str) -> None:
+        """A pod that another cluster does not have is not gone: was the kubeconfig exchanged?"""
+        below = self._mapping.below(namespace) or ""
+        try:
+            same = await self.namespaces.is_same(namespace)
+        except KubeError as error:
+            names = Names(below, namespace)
+            raise waiting(error, what="look-up in the compute cluster", names=names) from error
+        if not same:
+            raise Waiting(
+                "the compute namespace behind the virtual node has been exchanged",
+                reason="ComputeReplaced",
+            )
 
     def place(self, namespace: str) -> str:
         """See `PodBackend.place`."""

@@ -104,6 +104,12 @@ class ComputeNamespaces:
         uid = self._uids.get(namespace)
         return hashlib.blake2b(uid.encode(), digest_size=4).hexdigest() if uid else ""
 
+    async def is_same(self, namespace: str) -> bool:
+        """Ask whether this still is the compute namespace that was looked at. Raises KubeError."""
+        below = self._mapping.below(namespace)
+        found = await self._client.get(NAMESPACES, PartialObject, name=str(below))
+        return found.metadata.uid == self._uids.get(namespace)
+
     def ready(self) -> Iterable[str]:
         """Compute namespaces that are watched."""
         ready = (n for n, state in self._states.items() if state is NamespaceState.READY)

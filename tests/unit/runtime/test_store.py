@@ -220,3 +220,21 @@ def test_listeners_can_rebuild_the_store_from_its_changes(
         else:
             mirror[change.key] = change.new
     assert sorted(mirror) == sorted(store.keys()) == [("ns", name) for name in sorted(dict(listed))]
+
+
+def test_a_late_answer_does_not_bring_back_what_a_newer_listing_does_not_have() -> None:
+    store, changes = recording()
+    store.replace([], scope="ns", resource_version="20")
+    store.upsert(make(version=10), scope="ns")
+    assert store.get(KEY) is None
+    assert changes == []
+    store.upsert(make(version=21), scope="ns")
+    assert store.get(KEY) == make(version=21)
+
+
+def test_a_late_answer_does_not_bring_back_what_a_listing_removed() -> None:
+    store, _ = recording()
+    store.upsert(make(version=5), scope="ns")
+    store.replace([], scope="ns", resource_version="20")
+    store.upsert(make(version=10))
+    assert store.get(KEY) is None

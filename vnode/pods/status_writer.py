@@ -1,0 +1,87 @@
+"""Writes the status of tenant pods: the one place that does.
+
+In: the status that a pod should have (`vnode.pods.status`). Out: a patch of pods/status if the pod
+says something else now, with its UID. A status that the API server refuses as a whole is written in
+its core, with an event.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from vnode.kube.client import KubeClient, PatchType
+from vnode.kube.errors import Invalid, NotFound
+from vnode.kube.resources import PODS
+from vnode.kube.types import JSON, Pod
+from vnode.pods import status
+from vnode.pods.events import EventRecorder
+from vnode.pods.view import FORWARDED, PodView
+from vnode.runtime.store import Store
+
+_LOG = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class StatusWriter:
+    """Patches pods/status in the tenant cluster."""
+
+    client: KubeClient
+    pods: Store[Pod]
+    events: EventRecorder
+
+    async def write(self, pod: Pod, seen: PodView, wanted: Mapping[str, JSON]) -> None:
+        """Patch what differs. A namesake's or a removed pod's status is left alone.
+
+        Raises:
+            Conflict: the pod has changed meanwhile, or another one has its name; look again.
+            KubeError: the API server did not answer.
+        """
+        change = status.patch(pod, wanted)
+        if change is None:
+            return
+        try:
+            written = await self._patch(pod, change)
+        except NotFound:
+            return
+        except Invalid as invalid:
+            written = await self._write_core(pod, seen, wanted, invalid)
+        # Our own write is known before the watch brings it: no second write from an old view. A pod
+        # that went meanwhile must not come back by it.
+        if self.pods.get(seen.key) is not None:
+            self.pods.upsert(written)
+
+    async def _write_core(
+        self, pod: Pod, seen: PodView, wanted: Mapping[str, JSON], why: Invalid
+    ) -> Pod:
+        """The API server refused the status: write at least phase and container states."""
+        _LOG.warning("status refused", pod=str(seen.key), uid=seen.uid)
+        self.events.record(
+            seen.key,
+            seen.uid,
+            node=seen.node,
+            type="Warning",
+            reason="StatusRefused",
+            message=f"The full status was refused by the API server: {why.message}",
+        )
+        core = {k: v for k, v in wanted.items() if k in ("phase", "containerStatuses")}
+        # Without this mark a copy that goes now would be made a second time.
+        core["conditions"] = [c for c in _conditions(wanted) if c.get("type") == FORWARDED]
+        change = status.patch(pod, core)
+        return pod if change is None else await self._patch(pod, change)
+
+    async def _patch(self, pod: Pod, change: Mapping[str, JSON]) -> Pod:
+        return await self.client.patch(
+            PODS,
+            change,
+            Pod,
+            name=pod.metadata.name,
+            namespace=pod.metadata.namespace,
+            subresource="status",
+            patch_type=PatchType.STRATEGIC,
+        )
+
+
+def _conditions(wanted: Mapping[str, JSON]) -> list[dict[str, JSON]]:
+    found = wanted.get("conditions")
+    return [c for c in found if isinstance(c, dict)] if isinstance(found, list) else []
