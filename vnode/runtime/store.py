@@ -137,7 +137,7 @@ class Store(Generic[T]):
         """Take a newer version of an object; an older or the same one is no change."""
         key = obj.metadata.key
         old = self._objects.get(key)
-        # A listing that is as new and does not have the object: it was made and deleted before that.
+        # A listing that is as new does not have the object: it was made and deleted before that.
         ghost = old is None and not initial and 0 < _version(obj) <= self._listed.get(scope, 0)
         if ghost or self._is_stale(obj, old):
             self._stale += 1
