@@ -14,26 +14,15 @@ from typing import NoReturn, TypeVar
 from federation.backends.kubernetes import streams
 from federation.backends.kubernetes.capacity.quota import ResourceQuota
 from federation.backends.kubernetes.conceal import Names
+from federation.backends.kubernetes.copies import ObjectCopies
 from federation.backends.kubernetes.failures import pod_refused, waiting
 from federation.backends.kubernetes.namespaces import ComputeNamespaces, NamespaceState, Watches
-from federation.backends.kubernetes.objects import (
-    ANNOTATION_TOKENS_REFRESH,
-    RESOURCES,
-    ObjectWriter,
-    object_below,
-    token_set,
-    tokens_refresh_at,
-)
-from federation.backends.kubernetes.observe import names_of, observed_pod, tenant_key
+from federation.backends.kubernetes.observe import names_of, observed_pod
 from federation.backends.kubernetes.reachability import Reachability
 from federation.backends.kubernetes.translate.names import (
-    ANNOTATION_NAME,
-    ANNOTATION_SOURCE_VERSION,
     LABEL_TENANT,
     NamespaceMapping,
     Owner,
-    object_name_below,
-    token_secret_name,
 )
 from federation.backends.kubernetes.translate.pod import translate, update_patch
 from federation.backends.kubernetes.translate.policy import TranslationPolicy
@@ -46,7 +35,6 @@ from vnode.backend import (
     ObservedPod,
     PodEvent,
     PodRequest,
-    ReferenceKind,
     Sight,
     StreamError,
     StreamRequest,
@@ -72,7 +60,6 @@ from vnode.kube.types import (
     HasMetadata,
     NodeName,
     ObjectKey,
-    ObjectMeta,
     PartialObject,
     Pod,
     Secret,
@@ -130,13 +117,13 @@ class KubernetesBackend:
         self._rng = rng
         self.pods: Store[Pod] = Store(f"{cluster} pods")
         self._events: Store[Event] = Store(f"{cluster} events")
-        self._config_maps: Store[PartialObject] = Store(f"{cluster} configmaps")
-        self._secrets: Store[PartialObject] = Store(f"{cluster} secrets")
+        self._copies = ObjectCopies(
+            client, cluster=cluster, owner=owner, mapping=namespaces, tokens_gone=self._tell
+        )
         self.quotas: Store[ResourceQuota] = Store(f"{cluster} quotas")
         self._read: dict[ObjectKey, tuple[str, ObservedPod | None]] = {}
         self._gone: dict[ObjectKey, ObservedPod] = {}
         self._listeners: list[Callable[[ObjectKey], None]] = []
-        self._object_listeners: list[Callable[[ObjectRef], None]] = []
         self._event_listeners: list[Callable[[PodEvent], None]] = []
         self._reachability = Reachability(client, clock=clock)
         self._watches = self._make_watches()
@@ -148,14 +135,8 @@ class KubernetesBackend:
             clock=clock,
             backoff=lambda: Backoff(1.0, 60.0, rng=rng),
         )
-        self._writers = {
-            kind: ObjectWriter(client, RESOURCES[kind], store, owner, namespaces)
-            for kind, store in self._object_stores.items()
-        }
         self.pods.subscribe(self._pod_changed)
         self._events.subscribe(self._event_changed)
-        for kind, store in self._object_stores.items():
-            store.subscribe(self._object_listener(kind))
 
     def _make_watches(self) -> tuple[Watches, ...]:
         ours = f"{LABEL_TENANT}={self._owner.tenant}"
@@ -188,18 +169,11 @@ class KubernetesBackend:
         partial, about_pods = PartialObject, "involvedObject.kind=Pod"
         return (
             watch(PODS, Pod, self.pods, labels=ours),
-            watch(CONFIG_MAPS, partial, self._config_maps, labels=ours, metadata_only=True),
-            watch(SECRETS, partial, self._secrets, labels=ours, metadata_only=True),
+            watch(CONFIG_MAPS, partial, self._copies.config_maps, labels=ours, metadata_only=True),
+            watch(SECRETS, partial, self._copies.secrets, labels=ours, metadata_only=True),
             watch(EVENTS, Event, self._events, fields=about_pods),
             watch(RESOURCE_QUOTAS, ResourceQuota, self.quotas),
         )
-
-    @property
-    def _object_stores(self) -> dict[ReferenceKind, Store[PartialObject]]:
-        return {
-            ReferenceKind.CONFIG_MAP: self._config_maps,
-            ReferenceKind.SECRET: self._secrets,
-        }
 
     async def run(self) -> None:
         """Watch the compute cluster until cancelled."""
@@ -217,8 +191,8 @@ class KubernetesBackend:
         if state not in (NamespaceState.READY, NamespaceState.UNKNOWN):
             return Sight.BARRED
         below = self._mapping.below(namespace) or ""
-        stores = (self.pods, self._config_maps, self._secrets)
-        return Sight.COMPLETE if all(s.synced(below) for s in stores) else Sight.UNKNOWN
+        listed = self.pods.synced(below) and self._copies.synced(below)
+        return Sight.COMPLETE if listed else Sight.UNKNOWN
 
     @property
     def reachable(self) -> bool:
@@ -235,7 +209,7 @@ class KubernetesBackend:
 
     def subscribe_objects(self, listener: Callable[[ObjectRef], None]) -> None:
         """See `PodBackend.subscribe_objects`."""
-        self._object_listeners.append(listener)
+        self._copies.subscribe(listener)
 
     def observed(self, key: ObjectKey) -> ObservedPod | None:
         """See `PodBackend.observed`."""
@@ -264,11 +238,8 @@ class KubernetesBackend:
         seen = cached[1]
         if seen is None:
             return None
-        tokens = self._secrets.get(ObjectKey(key.namespace, token_secret_name(seen.uid)))
-        if tokens is None or not self._owner.owns(tokens.metadata):
-            return seen
-        due = tokens_refresh_at(tokens.metadata)
-        return dataclasses.replace(seen, tokens_refresh_at=due)
+        due = self._copies.tokens_due(seen.uid, key.namespace)
+        return seen if due is None else dataclasses.replace(seen, tokens_refresh_at=due)
 
     def _pod_changed(self, change: Change[Pod]) -> None:
         seen = change.new or change.old
@@ -285,8 +256,11 @@ class KubernetesBackend:
             # Kept until the lifecycle rules have written its final states. A namespace that we may
             # no longer watch says nothing about what is in it.
             self._gone[copy.key] = dataclasses.replace(copy, gone=True)
+        self._tell(copy.key)
+
+    def _tell(self, key: ObjectKey) -> None:
         for listener in self._listeners:
-            listener(copy.key)
+            listener(key)
 
     def _event_changed(self, change: Change[Event]) -> None:
         event = change.new
@@ -450,64 +424,20 @@ class KubernetesBackend:
 
     async def put_tokens(self, pod: ObservedPod, tokens: Mapping[TokenKey, Token]) -> None:
         """See `PodBackend.put_tokens`."""
-        namespace = self._below(pod.key).namespace
-        body = token_set(pod, tokens, owner=self._owner, namespace=namespace)
-        await self._writers[ReferenceKind.SECRET].put(
-            ObjectKey(namespace, token_secret_name(pod.uid)),
-            body,
-            names=Names(namespace, pod.key.namespace),
-        )
+        await self._copies.put_tokens(pod, self._below(pod.key).namespace, tokens)
 
     def held_version(self, ref: ObjectRef) -> str | None:
         """See `PodBackend.held_version`."""
-        held = self._object_stores[ref.kind].get(self._object_key(ref))
-        if held is None or self._ref(ref.kind, held) != ref:
-            return None
-        return held.metadata.annotations[ANNOTATION_SOURCE_VERSION]
+        return self._copies.version(ref)
 
     async def put_object(self, ref: ObjectRef, body: ConfigMap | Secret) -> None:
         """See `PodBackend.put_object`."""
         self._require_namespace(ref.namespace)
-        key = self._object_key(ref)
-        built = object_below(ref, body, owner=self._owner, namespace=key.namespace)
-        names = Names(key.namespace, ref.namespace)
-        await self._writers[ref.kind].put(key, built, names=names)
+        await self._copies.put(ref, body)
 
     async def drop_object(self, ref: ObjectRef) -> None:
         """See `PodBackend.drop_object`."""
-        key = self._object_key(ref)
-        await self._writers[ref.kind].delete(key, names=Names(key.namespace, ref.namespace))
-
-    def _object_key(self, ref: ObjectRef) -> ObjectKey:
-        below = self._mapping.below(ref.namespace)
-        return ObjectKey(below or "", object_name_below(ref.kind, ref.name))
-
-    def _ref(self, kind: ReferenceKind, held: PartialObject) -> ObjectRef | None:
-        """Which tenant object a copy was made from; None for token sets and foreign objects."""
-        if ANNOTATION_SOURCE_VERSION not in held.metadata.annotations:
-            return None
-        key = tenant_key(held.metadata, owner=self._owner, namespaces=self._mapping)
-        name = held.metadata.annotations.get(ANNOTATION_NAME, "")
-        return ObjectRef(key.namespace, kind, name) if key else None
-
-    def _object_listener(self, kind: ReferenceKind) -> Callable[[Change[PartialObject]], None]:
-        def changed(change: Change[PartialObject]) -> None:
-            held = change.new or change.old
-            ref = self._ref(kind, held) if held else None
-            if ref is not None:
-                for listener in self._object_listeners:
-                    listener(ref)
-            elif held is not None and change.new is None:
-                self._tokens_gone(held.metadata)
-
-        return changed
-
-    def _tokens_gone(self, metadata: ObjectMeta) -> None:
-        """Somebody removed a token set: its pod needs another, long before the next renewal."""
-        key = tenant_key(metadata, owner=self._owner, namespaces=self._mapping)
-        if key is not None and ANNOTATION_TOKENS_REFRESH in metadata.annotations:
-            for listener in self._listeners:
-                listener(key)
+        await self._copies.drop(ref)
 
     # --- streams --------------------------------------------------------------------------------
 

@@ -61,7 +61,8 @@ class Compute:
         await asyncio.wait([task])
         self.client.calls.clear()
         self.backend.pods.mark_synced(below)
-        for store in self.backend._object_stores.values():
+        copies = self.backend._copies
+        for store in (copies.config_maps, copies.secrets):
             store.mark_synced(below)
 
     def deliver(self, *, initial: bool = False) -> None:
@@ -73,10 +74,10 @@ class Compute:
                 case PODS.plural if owned:
                     _take(self.backend.pods, decode(encode(body), Pod), exists, initial)
                 case CONFIG_MAPS.plural if owned:
-                    store = self.backend._config_maps
+                    store = self.backend._copies.config_maps
                     _take(store, decode(encode(body), PartialObject), exists, initial)
                 case SECRETS.plural if owned:
-                    store = self.backend._secrets
+                    store = self.backend._copies.secrets
                     _take(store, decode(encode(body), PartialObject), exists, initial)
                 case EVENTS.plural:
                     events = self.backend._events
