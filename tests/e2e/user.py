@@ -90,7 +90,7 @@ NOTHING = {"pods": 0, "configmaps": 0, "secrets": 0}
 
 
 def create_answers(cluster: Cluster) -> dict[str, list[int]]:
-    """From the API server's audit log: the codes of all creates of each pod name in our namespace."""
+    """From the audit log: the answers to all creates of each pod name in our namespace."""
     if cluster.audit_log is None:
         pytest.skip("the audit log of a given cluster cannot be read")
     answers: dict[str, list[int]] = {}
