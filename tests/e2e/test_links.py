@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.clusters import CommandError
 from tests.e2e.user import BELOW, User, pods_created, until
 from tests.e2e.workloads import pod
 
@@ -42,7 +43,7 @@ def cut(request: pytest.FixtureRequest, federation: Federation) -> Iterator[Clus
     yield cluster
     try:
         cluster.kubectl("version", timeout=10)
-    except Exception:
+    except CommandError:
         cluster.start("kube-apiserver")
 
 
