@@ -21,6 +21,7 @@ from vnode.kube.errors import AlreadyExists, KubeError, NotFound
 from vnode.kube.resources import EVENTS
 from vnode.kube.timestamps import rfc3339
 from vnode.kube.types import UID, NodeName, ObjectKey, PartialObject
+from vnode.pods.view import PodView
 from vnode.runtime.clock import Clock
 
 _LOG = structlog.get_logger(__name__)
@@ -78,6 +79,10 @@ class EventRecorder:
         self._series: OrderedDict[str, _Series] = OrderedDict()
         self._buckets: OrderedDict[UID, _Bucket] = OrderedDict()
         self.dropped = 0
+
+    def say(self, pod: PodView, type: EventType, reason: str, message: str) -> None:
+        """Say something about a pod that was looked at, see `record`."""
+        self.record(pod.key, pod.uid, node=pod.node, type=type, reason=reason, message=message)
 
     def record(
         self,

@@ -56,14 +56,8 @@ class StatusWriter:
     ) -> Pod:
         """The API server refused the status: write at least phase and container states."""
         _LOG.warning("status refused", pod=str(seen.key), uid=seen.uid)
-        self.events.record(
-            seen.key,
-            seen.uid,
-            node=seen.node,
-            type="Warning",
-            reason="StatusRefused",
-            message=f"The full status was refused by the API server: {why.message}",
-        )
+        text = f"The full status was refused by the API server: {why.message}"
+        self.events.say(seen, "Warning", "StatusRefused", text)
         core = {k: v for k, v in wanted.items() if k in ("phase", "containerStatuses")}
         # Without this mark a copy that goes now would be made a second time.
         core["conditions"] = [c for c in _conditions(wanted) if c.get("type") == FORWARDED]

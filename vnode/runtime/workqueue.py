@@ -26,7 +26,7 @@ import structlog
 from vnode.kube.errors import ApiError, KubeError
 from vnode.runtime.backoff import Backoff
 
-__all__ = ["QueueStatistics", "Result", "WorkQueue", "run_workers"]
+__all__ = ["QueueStatistics", "Result", "WorkQueue", "run_workers", "soonest"]
 
 K = TypeVar("K", bound=Hashable)
 
@@ -42,6 +42,12 @@ class Result:
     """What a successful reconcile wants: nothing, or to be called again after so many seconds."""
 
     requeue_after: float | None = None
+
+
+def soonest(*seconds: float | None) -> Result:
+    """To be called again after the shortest of these times; None: not because of this one."""
+    waits = [s for s in seconds if s is not None]
+    return Result(requeue_after=min(waits)) if waits else Result()
 
 
 @dataclass(frozen=True, slots=True)

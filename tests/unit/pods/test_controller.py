@@ -19,7 +19,7 @@ from tests.unit.pods.world import World
 from vnode.backend import Rejected, Sight, Waiting
 from vnode.kube.resources import CONFIG_MAPS, PODS, SECRETS
 from vnode.kube.types import ConfigMap, ObjectKey, OwnerReference, Secret
-from vnode.pods.controller import FORWARD_DAEMON
+from vnode.pods.forwarding import FORWARD_DAEMON
 from vnode.pods.view import COMPUTE_SCHEDULED, FORWARDED
 
 pytestmark = pytest.mark.looptime

@@ -1,0 +1,152 @@
+"""Makes the copy of a tenant pod, and brings it up to date.
+
+In: a tenant pod that has no copy, or one that was made from an older version of it. Out: what it
+refers to, put below first; then `PodBackend.apply`; then the copy's status, mirrored. A pod that
+can never run here is rejected, in its status and an event. What may pass is `Waiting`, for the
+controller to explain and to try again.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from vnode.backend import (
+    ObservedPod,
+    PodBackend,
+    PodRequest,
+    Rejected,
+    Sight,
+    Waiting,
+    WaitingReason,
+)
+from vnode.kube.types import Pod
+from vnode.pods import status
+from vnode.pods.events import EventRecorder
+from vnode.pods.memory import Memories
+from vnode.pods.mirror import Mirror
+from vnode.pods.objects import ReferencedObjects
+from vnode.pods.references import ReferenceUse, references, token_requests
+from vnode.pods.requirements import unmet
+from vnode.pods.status_writer import StatusWriter
+from vnode.pods.view import PodView, container_names
+from vnode.runtime.workqueue import Result, soonest
+
+_LOG = structlog.get_logger(__name__)
+
+FORWARD_DAEMON = "vnode.dev/forward-daemonset"
+"""Annotation `"true"` on a DaemonSet's pod template: forward its pods all the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarding:
+    """Sends tenant pods down."""
+
+    backend: PodBackend
+    objects: ReferencedObjects
+    writer: StatusWriter
+    mirror: Mirror
+    events: EventRecorder
+    memories: Memories
+    service_env: Callable[[str], Mapping[str, str]]
+
+    async def create(self, pod: Pod, seen: PodView) -> Result:
+        """Make the copy.
+
+        Raises:
+            Waiting: not now.
+        """
+        memory = self.memories[seen.key]
+        if memory.rejected == seen.digest:
+            return Result()
+        if (early := self.memories.too_soon(seen)) is not None:
+            return Result(requeue_after=early)
+        if seen.daemon and pod.metadata.annotations.get(FORWARD_DAEMON) != "true":
+            return await self._leave_daemon(pod, seen)
+        try:
+            uses = references(pod.spec)
+            if refusal := self._unmet(pod, uses):
+                raise refusal
+            missing = await self.objects.ensure(seen.key, uses)
+            mandatory = [m for m in missing if not m.use.optional]
+            for m in missing:
+                if m not in mandatory[:1]:
+                    self.events.say(seen, "Warning", m.reason, m.message)
+            if mandatory:
+                raise Waiting(mandatory[0].message, reason=mandatory[0].reason)
+            # Where nothing can be seen nothing is sent either.
+            memory.unanswered = self.backend.sight(seen.key.namespace) is Sight.COMPLETE
+            copy = await self.backend.apply(self._request(pod, seen))
+            memory.unanswered = False
+        except Rejected as rejected:
+            memory.unanswered = False
+            return await self._reject(pod, seen, rejected)
+        memory.attempts = 0
+        return await self.mirror.show(pod, seen, copy)
+
+    async def change(self, pod: Pod, seen: PodView, copy: ObservedPod) -> Result:
+        """Update and mirror. A change that has to wait does not hold the status up.
+
+        Raises:
+            Waiting: not now.
+        """
+        if (early := self.memories.too_soon(seen)) is not None:
+            mirrored = await self.mirror.show(pod, seen, copy)
+            return soonest(early, mirrored.requeue_after)
+        try:
+            copy = await self._update(pod, seen, copy)
+        except Waiting:
+            await self.mirror.show(pod, seen, copy)
+            raise
+        return await self.mirror.show(pod, seen, copy)
+
+    async def _update(self, pod: Pod, seen: PodView, copy: ObservedPod) -> ObservedPod:
+        """Bring the copy up to date; a change that cannot travel leaves it as it is."""
+        memory = self.memories[seen.key]
+        if memory.rejected == seen.digest:
+            return copy
+        try:
+            await self.objects.ensure(seen.key, references(pod.spec))
+            return await self.backend.apply(self._request(pod, seen))
+        except Rejected as rejected:
+            memory.rejected = seen.digest
+            self.events.say(seen, "Warning", "UpdateRejected", str(rejected))
+            return copy
+
+    async def _leave_daemon(self, pod: Pod, seen: PodView) -> Result:
+        waiting = WaitingReason(
+            "DaemonSetNotForwarded",
+            "Pods of DaemonSets stay off virtual nodes; annotate the pod template with "
+            f'{FORWARD_DAEMON}: "true" to forward them',
+        )
+        self.events.say(seen, "Normal", waiting.reason, waiting.message)
+        await self.writer.write(pod, seen, status.held(pod, waiting, self.mirror.time.now()))
+        self.memories[seen.key].rejected = seen.digest
+        return Result()
+
+    async def _reject(self, pod: Pod, seen: PodView, rejected: Rejected) -> Result:
+        text = str(rejected)
+        self.events.say(seen, "Warning", "PodRejected", text)
+        _LOG.info("pod rejected", pod=str(seen.key), uid=seen.uid, field=rejected.field)
+        names = container_names(pod)[1]
+        now = self.mirror.time.now()
+        await self.writer.write(pod, seen, status.rejected(pod, seen, names, text, now))
+        self.memories[seen.key].rejected = seen.digest
+        return Result()
+
+    def _unmet(self, pod: Pod, uses: frozenset[ReferenceUse]) -> Rejected | None:
+        return unmet(
+            pod.spec,
+            uses=uses,
+            tokens=token_requests(pod.spec),
+            capabilities=self.backend.capabilities,
+        )
+
+    def _request(self, pod: Pod, seen: PodView) -> PodRequest:
+        return PodRequest(
+            pod=pod,
+            node=seen.node,
+            digest=seen.digest,
+            service_env=self.service_env(seen.key.namespace),
+            host_ip=self.mirror.nodes[seen.node].address,
+        )

@@ -1,0 +1,68 @@
+"""What is remembered about pods between two reconciles; lost on restart without harm.
+
+In: the tenant pod as the store has it. Out: one `PodMemory` per pod, of its newest UID. Owned by
+the pod controller; the steps that it takes read and write it.
+"""
+
+from dataclasses import dataclass
+
+from vnode.kube.types import ObjectKey, Pod
+from vnode.pods.view import PodView, view
+from vnode.runtime.clock import Clock
+
+
+@dataclass(slots=True)
+class PodMemory:
+    """What is remembered about one pod."""
+
+    uid: str
+    seen: PodView
+    resource_version: str
+    attempts: int = 0
+    not_before: float = 0.0
+    """Monotonic time of the next try while something has to wait."""
+    waited_as: str = ""
+    """Digest of the pod that has to wait: a changed one is tried at once."""
+    rejected: str | None = None
+    """Digest of the pod that was rejected: judged again when it changes."""
+    quiet_since: float | None = None
+    unseen_since: float | None = None
+    unanswered: bool = False
+    """A create was asked for and not answered well: there may be a copy that nobody saw yet."""
+    removed: bool = False
+    """Deleted for good in the tenant; only the watch has not said so yet."""
+
+
+class Memories:
+    """The memory of every pod that was looked at."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._pods: dict[ObjectKey, PodMemory] = {}
+
+    def __getitem__(self, key: ObjectKey) -> PodMemory:
+        """The memory of a pod that `look` has seen."""
+        return self._pods[key]
+
+    def get(self, key: ObjectKey) -> PodMemory | None:
+        """The memory of a pod, if there is one."""
+        return self._pods.get(key)
+
+    def look(self, key: ObjectKey, pod: Pod | None) -> PodView | None:
+        """See a pod as it is now; a namesake starts anew, and one that is gone is forgotten."""
+        if pod is None:
+            self._pods.pop(key, None)
+            return None
+        memory = self._pods.get(key)
+        if memory is None or memory.uid != pod.metadata.uid:
+            memory = PodMemory(pod.metadata.uid, view(pod), pod.metadata.resource_version)
+            self._pods[key] = memory
+        elif memory.resource_version != pod.metadata.resource_version:
+            memory.seen, memory.resource_version = view(pod), pod.metadata.resource_version
+        return memory.seen
+
+    def too_soon(self, seen: PodView) -> float | None:
+        """Seconds until what has to wait is tried again; None: now."""
+        memory = self._pods[seen.key]
+        early = memory.not_before - self._clock.monotonic()
+        return early if early > 0 and memory.waited_as == seen.digest else None

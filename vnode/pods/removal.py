@@ -1,0 +1,140 @@
+"""The end of pods: of tenant pods that are deleted, of copies that nobody has, of lost ones.
+
+In: the steps of `vnode.pods.lifecycle` that end something. Out: deletions below and in the tenant,
+final statuses, events. What cannot be taken back is asked of the place itself first.
+"""
+
+from dataclasses import dataclass
+
+import structlog
+
+from vnode.backend import ObservedPod, PodBackend, Sight, Waiting
+from vnode.kube.client import KubeClient
+from vnode.kube.errors import Conflict, NotFound
+from vnode.kube.resources import PODS
+from vnode.kube.types import ObjectKey, Pod
+from vnode.pods import lifecycle, status
+from vnode.pods.events import EventRecorder
+from vnode.pods.memory import Memories
+from vnode.pods.mirror import SETTLE_SECONDS, Mirror
+from vnode.pods.orphans import OrphanGuard
+from vnode.pods.status_writer import StatusWriter
+from vnode.pods.view import TERMINAL, PodView
+from vnode.runtime.clock import Clock
+from vnode.runtime.workqueue import Result
+
+_LOG = structlog.get_logger(__name__)
+
+LOOK_AGAIN_SECONDS = 60.0
+"""Where somebody else moves next, no single event is relied on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """Takes pods and copies away."""
+
+    client: KubeClient
+    backend: PodBackend
+    guard: OrphanGuard
+    writer: StatusWriter
+    mirror: Mirror
+    events: EventRecorder
+    memories: Memories
+    clock: Clock
+
+    async def delete_copy(
+        self, key: ObjectKey, copy: ObservedPod, *, grace_seconds: int | None
+    ) -> Result:
+        """Ask for the deletion of a copy."""
+        await self.backend.delete(copy, grace_seconds=grace_seconds)
+        _LOG.info("deleting copy", pod=str(key), uid=copy.uid, grace=grace_seconds)
+        return Result(requeue_after=LOOK_AGAIN_SECONDS)
+
+    async def delete_orphan(self, key: ObjectKey, copy: ObservedPod) -> Result:
+        """Delete a copy without tenant pod, once it may be."""
+        if (wait := await self.guard.wait(copy)) > 0:
+            return Result(requeue_after=wait)
+        await self.backend.delete(copy, grace_seconds=None)
+        _LOG.warning("deleting copy without tenant pod", pod=str(key), uid=copy.uid)
+        return Result(requeue_after=LOOK_AGAIN_SECONDS)
+
+    async def remove_pod(self, pod: Pod, seen: PodView, last: ObservedPod | None) -> Result:
+        """Let a deleted tenant pod go; `last` is its copy, which is gone."""
+        if last is None and not await self._nothing_made(seen):
+            return Result(requeue_after=SETTLE_SECONDS)
+        memory = self.memories[seen.key]
+        if memory.removed:
+            return Result(requeue_after=LOOK_AGAIN_SECONDS)
+        if last is None and seen.forwarded:
+            self._require_same_place(seen)
+        if not seen.terminal and (last is not None or seen.forwarded):
+            placement = self.mirror.placement(pod, seen)
+            if last is not None and lifecycle.phase_below(last) in TERMINAL:
+                final = status.mirrored(pod, seen, last, placement)
+            else:
+                final = status.removed(pod, seen, last, placement)
+            await self.writer.write(pod, seen, final)
+        try:
+            await self.client.delete(
+                PODS,
+                name=seen.key.name,
+                namespace=seen.key.namespace,
+                uid=seen.uid,
+                grace_seconds=0,
+            )
+        except NotFound:
+            pass
+        except Conflict:
+            # A namesake has its place, as the watch will tell; else it is still to be removed.
+            return Result(requeue_after=SETTLE_SECONDS)
+        memory.removed = True
+        if last is not None:
+            self.backend.forget(last)
+        _LOG.info("pod removed", pod=str(seen.key), uid=seen.uid)
+        return Result()
+
+    async def lose(self, pod: Pod, seen: PodView, last: ObservedPod | None) -> Result:
+        """The copy went without our asking: the tenant pod becomes Failed, if it is really gone."""
+        self._require_same_place(seen)
+        if not await self.backend.confirm_gone(seen.key, seen.uid):
+            return Result(requeue_after=SETTLE_SECONDS)
+        placement = self.mirror.placement(pod, seen)
+        await self.writer.write(pod, seen, status.lost(pod, seen, last, placement))
+        text = "The pod's copy was removed in the compute cluster"
+        self.events.say(seen, "Warning", "Evicted", text)
+        _LOG.warning("copy lost", pod=str(seen.key), uid=seen.uid)
+        if last is not None:
+            self.backend.forget(last)
+        return Result()
+
+    def watch_deletion(self, seen: PodView | None, copy: ObservedPod) -> float | None:
+        """Say when a deletion below does not end; return seconds until it is looked at again."""
+        if not copy.deleting or copy.gone:
+            return None
+        ends = lifecycle.deletion_ends(copy)
+        left = LOOK_AGAIN_SECONDS if ends is None else ends + LOOK_AGAIN_SECONDS - self.clock.time()
+        if left > 0:
+            return left
+        text = "The pod's copy is being deleted in the compute cluster, but does not go"
+        if seen is not None:
+            self.events.say(seen, "Warning", "CopyStuckTerminating", text)
+        _LOG.warning("copy does not go", pod=str(copy.key), uid=copy.uid)
+        return LOOK_AGAIN_SECONDS
+
+    async def _nothing_made(self, seen: PodView) -> bool:
+        """Whether what is not seen below is not there: our watch may be behind our own create."""
+        if not self.memories[seen.key].unanswered:
+            return True
+        if self.backend.sight(seen.key.namespace) is not Sight.COMPLETE:
+            return False  # It could be seen when the create was sent; wait until it can be again.
+        return await self.backend.confirm_gone(seen.key, seen.uid)
+
+    def _require_same_place(self, seen: PodView) -> None:
+        """What is missing in another place than it was made in is not gone."""
+        place = self.backend.place(seen.key.namespace)
+        if seen.place and place != seen.place:
+            raise Waiting(
+                "the compute namespace behind the virtual node is not the one in which the pod's "
+                "copy was made; the copy cannot be looked for",
+                reason="ComputeReplaced",
+            )
