@@ -16,11 +16,6 @@ from tests.e2e.workloads import config_map, deployment, job, pod, pod_spec, secr
 pytestmark = pytest.mark.containers
 
 
-def _kubectl(user: User, *args: str) -> list[str]:
-    program, kubeconfig = user.cluster.kubectl_program, user.cluster.kubeconfig
-    return [str(program), f"--kubeconfig={kubeconfig}", f"--namespace={user.namespace}", *args]
-
-
 def test_a_gpu_job_with_configmap_and_secret_runs_to_completion(user: User, gpu: str) -> None:
     user.apply(
         config_map("settings", epochs="3"),
@@ -99,7 +94,7 @@ def test_exec_brings_output_errors_and_exit_codes(user: User, gpu: str) -> None:
     user.wait_phase("shell", "Running")
     command = ("exec", "shell", "--", "sh", "-c", "echo out; echo err >&2; exit 7")
     done = subprocess.run(
-        _kubectl(user, *command), capture_output=True, text=True, timeout=30, check=False
+        user.command(*command), capture_output=True, text=True, timeout=30, check=False
     )
     assert done.stdout == "out\n"
     assert "err\n" in done.stderr
@@ -109,7 +104,7 @@ def test_exec_brings_output_errors_and_exit_codes(user: User, gpu: str) -> None:
         [
             "script",
             "-qec",
-            " ".join(_kubectl(user, "exec", "-it", "shell", "--", "tty")),
+            " ".join(user.command("exec", "-it", "shell", "--", "tty")),
             os.devnull,
         ],
         capture_output=True,
@@ -142,7 +137,7 @@ def test_attach_talks_to_the_main_process(user: User, gpu: str) -> None:
     )
     user.wait_phase("echo", "Running")
     with subprocess.Popen(
-        _kubectl(user, "attach", "-i", "echo"),
+        user.command("attach", "-i", "echo"),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -162,7 +157,7 @@ def test_port_forward_reaches_the_container(user: User, gpu: str) -> None:
     user.apply(pod("web", cluster=gpu, command="echo served >/tmp/x; httpd -f -p 8080 -h /tmp"))
     user.wait_phase("web", "Running")
     with subprocess.Popen(
-        _kubectl(user, "port-forward", "pod/web", ":8080"),
+        user.command("port-forward", "pod/web", ":8080"),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,

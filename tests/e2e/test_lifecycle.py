@@ -14,24 +14,6 @@ def _below(federation: Federation) -> User:
     return User(federation.computes[KWOK], BELOW)
 
 
-def _copy_uid(below: User, name: str) -> str:
-    copy = below.get("pod", name)
-    return str(copy["metadata"]["annotations"]["vnode.dev/uid"]) if copy else ""
-
-
-def test_a_successor_of_the_same_name_gets_a_copy_of_its_own(
-    user: User, federation: Federation
-) -> None:
-    below = _below(federation)
-    user.apply(pod("twin", cluster=KWOK))
-    first = user.wait_phase("twin", "Running")["metadata"]["uid"]
-    user.kubectl("delete", "pod", "twin", "--force", "--grace-period=0")
-    user.apply(pod("twin", cluster=KWOK))
-    second = user.wait_phase("twin", "Running")["metadata"]["uid"]
-    assert first != second
-    assert _copy_uid(below, "twin") == second
-
-
 def test_a_pod_force_deleted_while_the_agent_is_down_goes_below_too(
     user: User, federation: Federation, agent: AgentProcess
 ) -> None:

@@ -12,7 +12,7 @@ import pytest
 from tests.e2e.workloads import NAMESPACE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tests.clusters import Cluster
 
@@ -29,6 +29,11 @@ class User:
     def kubectl(self, *args: str, **options: Any) -> str:
         """Run kubectl in the namespace."""
         return self.cluster.kubectl(f"--namespace={self.namespace}", *args, **options)
+
+    def command(self, *args: str) -> list[str]:
+        """The same as a command line, for kubectl that runs beside the test."""
+        program, kubeconfig = self.cluster.kubectl_program, self.cluster.kubeconfig
+        return [str(program), f"--kubeconfig={kubeconfig}", f"--namespace={self.namespace}", *args]
 
     def apply(self, *objects: Any) -> None:
         """Create or change objects."""
@@ -89,11 +94,10 @@ def ours_below(cluster: Cluster) -> dict[str, int]:
 NOTHING = {"pods": 0, "configmaps": 0, "secrets": 0}
 
 
-def create_answers(cluster: Cluster) -> dict[str, list[int]]:
-    """From the audit log: the answers to all creates of each pod name in our namespace."""
+def _creates(cluster: Cluster) -> Iterator[tuple[str, dict[str, Any]]]:
+    """From the audit log: name and answer of each create of a pod in our namespace."""
     if cluster.audit_log is None:
         pytest.skip("the audit log of a given cluster cannot be read")
-    answers: dict[str, list[int]] = {}
     with cluster.audit_log.open() as log:
         for line in log:
             if '"create"' not in line or BELOW not in line:
@@ -102,9 +106,20 @@ def create_answers(cluster: Cluster) -> dict[str, list[int]]:
             ref = entry.get("objectRef", {})
             about_pod = ref.get("resource") == "pods" and not ref.get("subresource")
             if entry["verb"] == "create" and about_pod and ref.get("namespace") == BELOW:
-                code = entry.get("responseStatus", {}).get("code", 0)
-                answers.setdefault(ref.get("name", ""), []).append(code)
+                yield ref.get("name", ""), entry.get("responseStatus", {})
+
+
+def create_answers(cluster: Cluster) -> dict[str, list[int]]:
+    """From the audit log: the answers to all creates of each pod name in our namespace."""
+    answers: dict[str, list[int]] = {}
+    for name, status in _creates(cluster):
+        answers.setdefault(name, []).append(status.get("code", 0))
     return answers
+
+
+def names_taken(cluster: Cluster) -> set[str]:
+    """Pod names whose create in our namespace was refused since a pod of that name was there."""
+    return {name for name, s in _creates(cluster) if s.get("reason") == "AlreadyExists"}
 
 
 def pods_created(cluster: Cluster) -> Counter[str]:

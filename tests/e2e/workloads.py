@@ -62,6 +62,26 @@ def deployment(name: str, *, replicas: int, spec: dict[str, Any]) -> Any:
     }
 
 
+def stateful_set(
+    name: str, *, replicas: int, spec: dict[str, Any], notes: dict[str, str] | None = None
+) -> Any:
+    """A StatefulSet of that pod spec, all pods at once; `notes` are the pods' annotations."""
+    labels = {"app": name, "kind": "twin"}
+    template = {"metadata": {"labels": labels, "annotations": notes or {}}, "spec": spec}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {
+            "replicas": replicas,
+            "serviceName": name,
+            "podManagementPolicy": "Parallel",
+            "selector": {"matchLabels": {"app": name}},
+            "template": template,
+        },
+    }
+
+
 def config_map(name: str, **data: str) -> Any:
     """A ConfigMap."""
     metadata = {"name": name, "namespace": NAMESPACE}
