@@ -196,6 +196,7 @@ class ComputeCluster:
         server = KubeletServer(
             node=node.name,
             pods=locator,
+            usage=backend,
             authenticator=shared.authenticator,
             sessions=shared.sessions,
             metrics=shared.kubelet_metrics,
@@ -341,6 +342,7 @@ class ComputeCluster:
             policies={n.name: _policy(self._config.policy, n.pool) for n in self._nodes},
             clock=self._shared.clock,
             rng=self._shared.rng,
+            usage=self._config.usage,
         )
 
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from vnode.kube.types import UID, ConfigMap, NodeName, ObjectKey, Pod, Secret
+from vnode.usage import UsageReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -400,6 +401,15 @@ class PodBackend(Protocol):
 
     async def session(self, pod: ObservedPod, request: StreamRequest) -> ExecSession:
         """Open exec or attach in Session form. Raises StreamError."""
+        ...
+
+    async def usage(self, node: NodeName) -> UsageReport:
+        """What the copies made for a virtual node use now; called when somebody scrapes it.
+
+        Returns within 8 s and raises nothing: what could not be measured is not in the report.
+        Asked often by several scrapers, so an answer may be kept for some 10 s. A backend that
+        measures nothing returns an empty report.
+        """
         ...
 
 

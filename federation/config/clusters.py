@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 
 from federation.backends.kubernetes.translate.names import NamespaceMode
 from federation.backends.kubernetes.translate.policy import HostAccess, PvcMode
+from federation.backends.kubernetes.usage.reader import UsageMode
 from federation.config.values import (
     DnsLabel,
     FilePath,
@@ -238,6 +239,10 @@ class ClusterConfig(Section):
     network: NetworkMode = NetworkMode.ISOLATED
     """flat: pods of the tenant reach pods of this cluster by address; isolated: they do not."""
     policy: PodPolicyConfig = PodPolicyConfig()
+    usage: UsageMode = UsageMode.AUTO
+    """Where resource usage of pods is read. metricsAPI: metrics-server of the compute cluster;
+    kubelet: its kubelets, by the broad right to get nodes/proxy; auto: what the credential may,
+    metricsAPI first; none: nowhere, pods are listed without usage."""
     pools: tuple[PoolConfig, ...] = Field(default=(PoolConfig(),), min_length=1)
 
     @property

@@ -16,7 +16,7 @@ from federation.config import load_config
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 FILES = sorted(DEPLOY.rglob("*.yaml"))
-OPTIONAL = {"capacity-nodes.yaml", "rbac-all-namespaces.yaml"}
+OPTIONAL = {"capacity-nodes.yaml", "rbac-all-namespaces.yaml", "usage-kubelet.yaml"}
 CONFIG = load_config(DEPLOY / "tenant/config.yaml")
 
 

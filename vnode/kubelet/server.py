@@ -2,8 +2,8 @@
 
 Requests come from the tenant's API server (logs, exec, node proxy) and from monitoring; each is
 authenticated and authorised on its own, then goes to its handler: pods and metrics from memory,
-logs and streams through `PodBackend`. One listener per virtual node, because a request's path does
-not say which node it is for. Owned by the agent, which calls `start` and `stop`.
+logs, streams and usage through `PodBackend`. One listener per virtual node, because a request's
+path does not say which node it is for. Owned by the agent, which calls `start` and `stop`.
 
 Routes and their rights: kubernetes:pkg/kubelet/server/{server,auth}.go.
 """
@@ -28,6 +28,7 @@ from vnode.kubelet.pods import PodLocator, pod_list
 from vnode.kubelet.sessions import Sessions
 from vnode.kubelet.stream import StreamHandler
 from vnode.kubelet.takeover import NoAnswer
+from vnode.kubelet.usage_handler import UsageHandler, UsageSource
 from vnode.runtime.clock import Clock
 
 __all__ = ["KubeletServer", "ServingTLS"]
@@ -76,6 +77,7 @@ class KubeletServer:
         *,
         node: NodeName,
         pods: PodLocator,
+        usage: UsageSource,
         authenticator: Authenticator,
         sessions: Sessions,
         metrics: KubeletMetrics,
@@ -96,6 +98,7 @@ class KubeletServer:
         self._draining = False
         self._logs = LogHandler(node=node, pods=pods, sessions=sessions, clock=clock)
         self._streams = StreamHandler(node=node, pods=pods, sessions=sessions, clock=clock)
+        self._usage = UsageHandler(node=node, pods=pods, source=usage, clock=clock)
         self._runner: web.AppRunner | None = None
         self._site: web.TCPSite | None = None
 
@@ -168,9 +171,14 @@ class KubeletServer:
         )
         yield _Route("metrics", ("/metrics",), self._own_metrics, subresources=("metrics",))
         yield _Route(
-            "metrics/resource", ("/metrics/resource",), _no_usage, subresources=("metrics",)
+            "metrics/resource",
+            ("/metrics/resource",),
+            self._usage.resource_metrics,
+            subresources=("metrics",),
         )
-        yield _Route("stats/summary", ("/stats/summary",), _no_usage, subresources=("stats",))
+        yield _Route(
+            "stats/summary", ("/stats/summary",), self._usage.summary, subresources=("stats",)
+        )
         yield _Route("containerLogs", (f"/containerLogs{pod}/{{container}}",), self._logs.serve)
         for name, paths, handler, methods in (
             ("exec", in_container, self._streams.exec, both),
@@ -253,10 +261,6 @@ async def _send_pods(request: web.Request, pods: Iterable[Pod]) -> web.StreamRes
 
 async def _healthz(_request: web.Request, _caller: Caller) -> web.StreamResponse:
     return text_answer(200, "ok")
-
-
-async def _no_usage(_request: web.Request, _caller: Caller) -> web.StreamResponse:
-    return text_answer(501, "this virtual node does not report resource usage")
 
 
 async def _no_run(_request: web.Request, _caller: Caller) -> web.StreamResponse:

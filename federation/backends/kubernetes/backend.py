@@ -8,7 +8,7 @@ rebuilt from labels and annotations by the watches (DESIGN 4.8). It knows no lif
 import asyncio
 import dataclasses
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import NoReturn, TypeVar
 
 from federation.backends.kubernetes import streams
@@ -26,6 +26,8 @@ from federation.backends.kubernetes.translate.names import (
 )
 from federation.backends.kubernetes.translate.pod import translate, update_patch
 from federation.backends.kubernetes.translate.policy import TranslationPolicy
+from federation.backends.kubernetes.usage.reader import UsageMode, UsageReader, usage_sources
+from federation.backends.kubernetes.usage.samples import RunningCopy, running_copy
 from vnode.backend import (
     Capabilities,
     ExecSession,
@@ -68,6 +70,7 @@ from vnode.runtime.backoff import Backoff
 from vnode.runtime.clock import Clock
 from vnode.runtime.reflector import Reflector, ReflectorSet
 from vnode.runtime.store import Change, Store
+from vnode.usage import UsageReport
 
 T = TypeVar("T", bound=HasMetadata)
 
@@ -96,6 +99,7 @@ class KubernetesBackend:
         policies: Mapping[NodeName, TranslationPolicy],
         clock: Clock,
         rng: random.Random,
+        usage: UsageMode = UsageMode.AUTO,
     ) -> None:
         """Make the stores and watches; nothing is asked of the cluster before `run`.
 
@@ -107,6 +111,7 @@ class KubernetesBackend:
             policies: the translation policy of each virtual node's pool.
             clock: of the agent.
             rng: for jitter.
+            usage: where resource usage is read.
         """
         self._client = client
         self._cluster = cluster
@@ -126,6 +131,13 @@ class KubernetesBackend:
         self._listeners: list[Callable[[ObjectKey], None]] = []
         self._event_listeners: list[Callable[[PodEvent], None]] = []
         self._reachability = Reachability(client, clock=clock)
+        self._usage = UsageReader(
+            usage_sources(
+                usage, client, cluster=cluster, tenant=owner.tenant, clock=clock, rng=rng
+            ),
+            copies=self._running,
+            clock=clock,
+        )
         self._watches = self._make_watches()
         self.namespaces = ComputeNamespaces(
             client,
@@ -457,6 +469,19 @@ class KubernetesBackend:
         found = self.pods.get(self._below(pod.key))
         below = self._below(pod.key).namespace
         return names_of(found) if found else Names(below, pod.key.namespace, pod.handle, pod.uid)
+
+    # --- usage ----------------------------------------------------------------------------------
+
+    async def usage(self, node: NodeName) -> UsageReport:
+        """See `PodBackend.usage`."""
+        return await self._usage.report(node)
+
+    def _running(self) -> Iterator[RunningCopy]:
+        for pod in self.pods.values():
+            copy = self._observe(pod)
+            running = running_copy(pod, copy) if copy is not None else None
+            if running is not None:
+                yield running
 
     # --- small things ---------------------------------------------------------------------------
 

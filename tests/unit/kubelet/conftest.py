@@ -43,6 +43,7 @@ class Kubelet:
         self.server = KubeletServer(
             node=NODE,
             pods=self.pods,
+            usage=self.backend,
             authenticator=Authenticator(Reviews(self.reviews, clock=SystemClock())),
             sessions=sessions,
             metrics=KubeletMetrics(CollectorRegistry(), sessions=sessions),

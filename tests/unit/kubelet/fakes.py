@@ -21,6 +21,7 @@ from vnode.backend import (
 from vnode.kube.resources import Resource
 from vnode.kube.types import UID, NodeName, ObjectKey, ObjectMeta, Pod
 from vnode.kubelet.pods import LocatedPod, PodNotFound, PodNotStarted
+from vnode.usage import UsageReport
 
 T = TypeVar("T")
 
@@ -211,6 +212,7 @@ class FakeBackend:
         self.stream_error: Exception | None = None
         self.stream_gate: asyncio.Event | None = None
         self.upgraded: list[EchoUpgrade] = []
+        self.report: Callable[[], UsageReport] = UsageReport
         self.answer_headers: Sequence[tuple[str, str]] = (
             ("Connection", "Upgrade"),
             ("Upgrade", "SPDY/3.1"),
@@ -224,6 +226,10 @@ class FakeBackend:
     def logs(self, pod: ObservedPod, options: LogOptions) -> AsyncIterator[bytes]:
         self.log_options.append(options)
         return self.log(options)
+
+    async def usage(self, node: NodeName) -> UsageReport:
+        assert node == NODE
+        return self.report()
 
     async def upgrade(self, pod: ObservedPod, request: StreamRequest) -> UpgradedConnection:
         self.streams.append(request)
