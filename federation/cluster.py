@@ -22,6 +22,7 @@ from federation.backends.kubernetes.capacity.pool import Toleration as PoolToler
 from federation.backends.kubernetes.capacity.quota import QuotaCapacity
 from federation.backends.kubernetes.capacity.requests import RequestingPod
 from federation.backends.kubernetes.capacity.static import StaticCapacity
+from federation.backends.kubernetes.namespace_maker import OnDemand
 from federation.backends.kubernetes.translate.names import (
     ANNOTATION_NODE,
     NamespaceMapping,
@@ -35,6 +36,8 @@ from federation.config import (
     AgentConfig,
     CapacitySourceKind,
     ClusterConfig,
+    NamespaceCreation,
+    NamespacesConfig,
     NetworkMode,
     PodPolicyConfig,
     PoolConfig,
@@ -340,6 +343,7 @@ class ComputeCluster:
                 table=namespaces.table,
             ),
             policies={n.name: _policy(self._config.policy, n.pool) for n in self._nodes},
+            on_demand=_on_demand(namespaces),
             clock=self._shared.clock,
             rng=self._shared.rng,
             usage=self._config.usage,
@@ -356,6 +360,12 @@ def _pool(pool: PoolConfig) -> Pool:
             for t in pool.tolerations
         ],
     )
+
+
+def _on_demand(namespaces: NamespacesConfig) -> OnDemand | None:
+    if namespaces.create is NamespaceCreation.NEVER:
+        return None
+    return OnDemand(labels=namespaces.labels_of_new)
 
 
 def _policy(policy: PodPolicyConfig, pool: PoolConfig) -> TranslationPolicy:

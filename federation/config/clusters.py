@@ -11,7 +11,11 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from federation.backends.kubernetes.translate.names import NamespaceMode
+from federation.backends.kubernetes.translate.names import (
+    LABEL_MANAGED_BY,
+    LABEL_TENANT,
+    NamespaceMode,
+)
 from federation.backends.kubernetes.translate.policy import HostAccess, PvcMode
 from federation.backends.kubernetes.usage.reader import UsageMode
 from federation.config.values import (
@@ -29,6 +33,8 @@ from federation.config.values import (
 from vnode.kube.types import ClusterName, NodeName
 
 DEFAULT_POOL = "default"
+DEFAULT_NAMESPACE_LABELS = {"pod-security.kubernetes.io/enforce": "baseline"}
+OWN_LABELS = frozenset({LABEL_TENANT, LABEL_MANAGED_BY})
 
 
 class NetworkMode(enum.StrEnum):
@@ -44,6 +50,13 @@ class CapacitySourceKind(enum.StrEnum):
     STATIC = "static"
     QUOTA = "quota"
     NODES = "nodes"
+
+
+class NamespaceCreation(enum.StrEnum):
+    """Whether the agent makes compute namespaces that are missing."""
+
+    NEVER = "Never"
+    ON_DEMAND = "OnDemand"
 
 
 class TaintEffect(enum.StrEnum):
@@ -99,6 +112,17 @@ class NamespacesConfig(Section):
     """prefix: <tenant>--<namespace>; same: the same name; map: by table."""
     table: Mapping[DnsLabel, DnsLabel] = Field(default_factory=dict)
     """Tenant namespace -> compute namespace, for mode map."""
+    create: NamespaceCreation = NamespaceCreation.NEVER
+    """Never: namespaces are prepared by the platform; OnDemand: the agent makes one when a pod
+    needs it, with rights in the whole cluster (deploy/compute/on-demand)."""
+    labels: Mapping[LabelKey, LabelValue] | None = None
+    """Labels of namespaces that the agent makes. null: pods that reach for the node are refused
+    (pod-security.kubernetes.io/enforce: baseline)."""
+
+    @property
+    def labels_of_new(self) -> Mapping[str, str]:
+        """`labels`, or the default ones."""
+        return DEFAULT_NAMESPACE_LABELS if self.labels is None else self.labels
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -115,6 +139,13 @@ class NamespacesConfig(Section):
             yield Misfit(
                 ("table",), "is missing; mode map needs an entry for each tenant namespace"
             )
+        if self.labels is not None and self.create is NamespaceCreation.NEVER:
+            yield Misfit(
+                ("labels",), "is only for namespaces that the agent makes; set create: OnDemand"
+            )
+        for key in self.labels or ():
+            if key in OWN_LABELS:
+                yield Misfit(("labels", key), "says whose a namespace is; remove it")
         seen: set[str] = set()
         for tenant, compute in self.table.items():
             if compute in seen:
@@ -264,3 +295,10 @@ class ClusterConfig(Section):
                     f'"{pool.name}" is used twice; pool names must be unique within a cluster',
                 )
             seen.add(pool.name)
+            only_quota = pool.capacity.sources == (CapacitySourceKind.QUOTA,)
+            if only_quota and self.namespaces.create is NamespaceCreation.ON_DEMAND:
+                yield Misfit(
+                    ("pools", index, "capacity", "sources"),
+                    "quota alone shows no capacity before the first namespace is made, so no pod "
+                    "would ever need one; add static or nodes, or set namespaces.create: Never",
+                )

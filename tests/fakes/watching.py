@@ -1,9 +1,9 @@
 """A recording client that also lists and watches, so that reflectors run on it.
 
 In: changes to the objects of a `RecordingClient`. Out: listings, and watches that go on from a
-resourceVersion. An object that leaves a label selection is DELETED there, and as API servers do it
-the event carries the object as it was before, with the new resourceVersion. Field selectors select
-everything. `GET /version` is the call `get version`.
+resourceVersion, of one namespace or of all. An object that leaves a label selection is DELETED
+there, and as API servers do it the event carries the object as it was before, with the new
+resourceVersion. Field selectors select everything. `GET /version` is the call `get version`.
 """
 
 import asyncio
@@ -66,7 +66,9 @@ class WatchingClient(RecordingClient):
         items = [
             body
             for (kind, key), body in self.objects.items()
-            if (kind, key.namespace) == (plural, namespace) and _selects(query, _labels(body))
+            if kind == plural
+            and namespace in ("", key.namespace)
+            and _selects(query, _labels(body))
         ]
         metadata = {"resourceVersion": str(next(self._versions))}
         return msgspec.json.encode({"metadata": metadata, "items": items})
@@ -80,8 +82,9 @@ class WatchingClient(RecordingClient):
             while position < len(self._history):
                 moment = self._history[position]
                 position += 1
-                about = moment.plural, moment.body["metadata"].get("namespace", "")
-                if moment.version <= start or about != (plural, namespace):
+                lies_in = moment.body["metadata"].get("namespace", "")
+                elsewhere = moment.plural != plural or namespace not in ("", lies_in)
+                if moment.version <= start or elsewhere:
                     continue
                 event = _event(moment, query)
                 if event is not None:

@@ -16,7 +16,8 @@ from federation.backends.kubernetes.capacity.quota import ResourceQuota
 from federation.backends.kubernetes.conceal import Names
 from federation.backends.kubernetes.copies import ObjectCopies
 from federation.backends.kubernetes.failures import pod_refused, waiting
-from federation.backends.kubernetes.namespaces import ComputeNamespaces, NamespaceState, Watches
+from federation.backends.kubernetes.namespace_maker import NamespaceMaker, OnDemand
+from federation.backends.kubernetes.namespaces import ComputeNamespaces, NamespaceState
 from federation.backends.kubernetes.observe import names_of, observed_pod
 from federation.backends.kubernetes.reachability import Reachability
 from federation.backends.kubernetes.translate.names import (
@@ -28,6 +29,7 @@ from federation.backends.kubernetes.translate.pod import translate, update_patch
 from federation.backends.kubernetes.translate.policy import TranslationPolicy
 from federation.backends.kubernetes.usage.reader import UsageMode, UsageReader, usage_sources
 from federation.backends.kubernetes.usage.samples import RunningCopy, running_copy
+from federation.backends.kubernetes.watches import Watches, WatchFactory
 from vnode.backend import (
     Capabilities,
     ExecSession,
@@ -37,6 +39,7 @@ from vnode.backend import (
     ObservedPod,
     PodEvent,
     PodRequest,
+    Rejected,
     Sight,
     StreamError,
     StreamRequest,
@@ -53,7 +56,6 @@ from vnode.kube.resources import (
     PODS,
     RESOURCE_QUOTAS,
     SECRETS,
-    Resource,
 )
 from vnode.kube.types import (
     UID,
@@ -68,7 +70,6 @@ from vnode.kube.types import (
 )
 from vnode.runtime.backoff import Backoff
 from vnode.runtime.clock import Clock
-from vnode.runtime.reflector import Reflector, ReflectorSet
 from vnode.runtime.store import Change, Store
 from vnode.usage import UsageReport
 
@@ -76,6 +77,10 @@ T = TypeVar("T", bound=HasMetadata)
 
 _SAID_ALREADY = "Scheduled"
 """The tenant's scheduler has said where the pod goes; which compute node it is, is not shown."""
+_OPEN = frozenset({NamespaceState.READY, NamespaceState.ABSENT})
+"""Where copies can be, or can be made. What is absent is in no listing of the whole cluster."""
+_NO_PLACE = frozenset({"NamespaceNotReady", "NamespaceTerminating"})
+"""Reasons of refusals that make us doubt the namespace."""
 
 
 class KubernetesBackend:
@@ -100,6 +105,7 @@ class KubernetesBackend:
         clock: Clock,
         rng: random.Random,
         usage: UsageMode = UsageMode.AUTO,
+        on_demand: OnDemand | None = None,
     ) -> None:
         """Make the stores and watches; nothing is asked of the cluster before `run`.
 
@@ -112,6 +118,8 @@ class KubernetesBackend:
             clock: of the agent.
             rng: for jitter.
             usage: where resource usage is read.
+            on_demand: how missing namespaces are made; None: they are prepared by others. The
+                credential then reaches the whole cluster, and so do the watches.
         """
         self._client = client
         self._cluster = cluster
@@ -138,6 +146,13 @@ class KubernetesBackend:
             copies=self._running,
             clock=clock,
         )
+        self._watching = WatchFactory(
+            client,
+            clock=clock,
+            rng=rng,
+            tenant_label=f"{LABEL_TENANT}={owner.tenant}",
+            whole_cluster=on_demand is not None,
+        )
         self._watches = self._make_watches()
         self.namespaces = ComputeNamespaces(
             client,
@@ -146,45 +161,29 @@ class KubernetesBackend:
             watches=self._watches,
             clock=clock,
             backoff=lambda: Backoff(1.0, 60.0, rng=rng),
+            maker=self._maker(on_demand) if on_demand is not None else None,
         )
         self.pods.subscribe(self._pod_changed)
         self._events.subscribe(self._event_changed)
 
+    def _maker(self, settings: OnDemand) -> NamespaceMaker:
+        return NamespaceMaker(
+            self._client,
+            owner=self._owner,
+            settings=settings,
+            clock=self._clock,
+            backoff=lambda: Backoff(0.05, 0.5, rng=self._rng),
+        )
+
     def _make_watches(self) -> tuple[Watches, ...]:
-        ours = f"{LABEL_TENANT}={self._owner.tenant}"
-
-        def watch(
-            resource: Resource,
-            kind: type[T],
-            store: Store[T],
-            *,
-            labels: str = "",
-            fields: str = "",
-            metadata_only: bool = False,
-        ) -> ReflectorSet[T]:
-            def make(namespace: str) -> Reflector[T]:
-                return Reflector(
-                    self._client,
-                    resource,
-                    kind,
-                    store,
-                    namespace=namespace,
-                    label_selector=labels,
-                    field_selector=fields,
-                    metadata_only=metadata_only,
-                    clock=self._clock,
-                    rng=self._rng,
-                )
-
-            return ReflectorSet(store, make)
-
-        partial, about_pods = PartialObject, "involvedObject.kind=Pod"
+        make, partial = self._watching, PartialObject
+        copies = self._copies
         return (
-            watch(PODS, Pod, self.pods, labels=ours),
-            watch(CONFIG_MAPS, partial, self._copies.config_maps, labels=ours, metadata_only=True),
-            watch(SECRETS, partial, self._copies.secrets, labels=ours, metadata_only=True),
-            watch(EVENTS, Event, self._events, fields=about_pods),
-            watch(RESOURCE_QUOTAS, ResourceQuota, self.quotas),
+            make.ours(PODS, Pod, self.pods),
+            make.ours(CONFIG_MAPS, partial, copies.config_maps, metadata_only=True),
+            make.ours(SECRETS, partial, copies.secrets, metadata_only=True),
+            make.others(EVENTS, Event, self._events, fields="involvedObject.kind=Pod"),
+            make.others(RESOURCE_QUOTAS, ResourceQuota, self.quotas),
         )
 
     async def run(self) -> None:
@@ -200,10 +199,12 @@ class KubernetesBackend:
     def sight(self, namespace: str) -> Sight:
         """See `PodBackend.sight`."""
         state = self.namespaces.state(namespace)
-        if state not in (NamespaceState.READY, NamespaceState.UNKNOWN):
+        if state is NamespaceState.UNKNOWN:
+            return Sight.UNKNOWN
+        if state not in _OPEN:
             return Sight.BARRED
-        below = self._mapping.below(namespace) or ""
-        listed = self.pods.synced(below) and self._copies.synced(below)
+        scope = self._watching.scope(self._mapping.below(namespace) or "")
+        listed = self.pods.synced(scope) and self._copies.synced(scope)
         return Sight.COMPLETE if listed else Sight.UNKNOWN
 
     @property
@@ -276,13 +277,15 @@ class KubernetesBackend:
 
     def _event_changed(self, change: Change[Event]) -> None:
         event = change.new
-        if event is None or change.initial or event.reason == _SAID_ALREADY:
+        if event is None or event.reason == _SAID_ALREADY:
             return
         about = ObjectKey(event.involved_object.namespace, event.involved_object.name)
         pod = self.pods.get(about)
         copy = self._observe(pod) if pod is not None else None
         if pod is None or copy is None or copy.handle != event.involved_object.uid:
             return
+        if change.initial and not self.namespaces.made_here(copy.key.namespace):
+            return  # What a listing brings was said long ago.
         said = PodEvent(
             key=copy.key,
             uid=copy.uid,
@@ -299,7 +302,7 @@ class KubernetesBackend:
     async def apply(self, request: PodRequest) -> ObservedPod:
         """See `PodBackend.apply`."""
         key = request.pod.metadata.key
-        self._require_namespace(key.namespace)
+        await self._require_place(key.namespace)
         body = translate(
             request,
             owner=self._owner,
@@ -318,7 +321,9 @@ class KubernetesBackend:
         except AlreadyExists:
             made = await self._adopt(request, below)
         except KubeError as error:
-            raise pod_refused(error, names=names) from error
+            refused = pod_refused(error, names=names)
+            self._doubt(key.namespace, refused)
+            raise refused from error
         return self._remember(key, made)
 
     async def _update(self, request: PodRequest, copy: ObservedPod) -> ObservedPod:
@@ -368,7 +373,7 @@ class KubernetesBackend:
         if kept is not None and kept.handle == made.metadata.uid:
             return kept
         self._gone.pop(key, None)
-        self.pods.upsert(made, scope=made.metadata.namespace)
+        self.pods.upsert(made, scope=self._watching.scope(made.metadata.namespace))
         copy = self._observe(made)
         if copy is None:
             raise Waiting("the copy lost its marks on the way", reason="ComputeConflict")
@@ -376,7 +381,7 @@ class KubernetesBackend:
 
     async def confirm_gone(self, key: ObjectKey, uid: UID) -> bool:
         """See `PodBackend.confirm_gone`."""
-        self._require_namespace(key.namespace)
+        self._require_sight(key.namespace)
         found = await self._live(self._below(key))
         if found is None:
             await self._require_same_place(key.namespace)
@@ -444,8 +449,12 @@ class KubernetesBackend:
 
     async def put_object(self, ref: ObjectRef, body: ConfigMap | Secret) -> None:
         """See `PodBackend.put_object`."""
-        self._require_namespace(ref.namespace)
-        await self._copies.put(ref, body)
+        await self._require_place(ref.namespace)
+        try:
+            await self._copies.put(ref, body)
+        except Waiting as refused:
+            self._doubt(ref.namespace, refused)
+            raise
 
     async def drop_object(self, ref: ObjectRef) -> None:
         """See `PodBackend.drop_object`."""
@@ -488,7 +497,22 @@ class KubernetesBackend:
     def _below(self, key: ObjectKey) -> ObjectKey:
         return ObjectKey(self._mapping.below(key.namespace) or "", key.name)
 
-    def _require_namespace(self, namespace: str) -> None:
+    async def _require_place(self, namespace: str) -> None:
+        """A namespace in which something can be made. Raises Waiting."""
+        try:
+            await self.namespaces.require(namespace)
+        except KubeError as error:
+            names = Names(self._mapping.below(namespace) or "", namespace)
+            what = "making the pod's namespace in the compute cluster"
+            raise waiting(error, what=what, names=names) from error
+        self._require_sight(namespace)
+
+    def _doubt(self, namespace: str, refused: Rejected | Waiting) -> None:
+        if isinstance(refused, Waiting) and refused.reason in _NO_PLACE:
+            self.namespaces.look_again(namespace)
+
+    def _require_sight(self, namespace: str) -> None:
+        """A namespace in which all of ours is known. Raises Waiting."""
         state = self.namespaces.state(namespace)
         if self.sight(namespace) is Sight.COMPLETE:
             return

@@ -1,24 +1,29 @@
 """Which compute namespaces are ready for this tenant, and the watches in them.
 
-In: tenant namespaces that may be forwarded. Out: one set of reflectors per compute namespace that
-exists and carries our owner label. A namespace of somebody else is refused; one that is missing is
-looked for again and again, and one that is ready is looked at now and then (DESIGN 4.1, 4.2).
+In: tenant namespaces that may be forwarded. Out: the state of each one's compute namespace, and
+watches in those that exist and carry our owner label. A namespace of somebody else is refused. One
+that is missing is looked for again and again, or made when a pod needs it (`NamespaceMaker`); one
+that is ready is looked at now and then (DESIGN 4.1, 4.2).
 """
 
 import asyncio
 import enum
 import hashlib
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from contextlib import suppress
+from dataclasses import dataclass, field
 
 import structlog
 
+from federation.backends.kubernetes.namespace_maker import NamespaceMaker
 from federation.backends.kubernetes.translate.names import (
     ANNOTATION_CLUSTER_UID,
+    ANNOTATION_NAMESPACE,
     LABEL_TENANT,
     NamespaceMapping,
     Owner,
 )
+from federation.backends.kubernetes.watches import Watches
 from vnode.kube.client import KubeClient
 from vnode.kube.errors import Forbidden, KubeError, NotFound
 from vnode.kube.resources import NAMESPACES
@@ -29,6 +34,8 @@ from vnode.runtime.clock import Clock
 _LOG = structlog.get_logger(__name__)
 _RELOOK_SECONDS = 300.0
 """A namespace that is ready is looked at again: its owner label may have changed."""
+_BETWEEN_LOOKS = 1.0
+"""Seconds between two looks, however often somebody asks for one."""
 
 
 class NamespaceState(enum.Enum):
@@ -37,32 +44,38 @@ class NamespaceState(enum.Enum):
     NOT_FORWARDED = "is not forwarded to compute clusters"
     UNKNOWN = "was not looked at yet"
     READY = "is ready"
+    ABSENT = "is made there when a pod needs it"
     UNMAPPED = "is not in the table of namespaces that may be forwarded"
     MISSING = "is not prepared there"
     FORBIDDEN = "is not prepared there, or the virtual node has no right in it"
     FOREIGN = "is prepared there for somebody else"
 
 
-_DOUBTFUL = frozenset({NamespaceState.MISSING, NamespaceState.FORBIDDEN})
 _DOUBTS, _DOUBT_SECONDS = 4, 45.0
 """An API server that just started may say 403 or 404 of what is there: so many looks, that far
 apart, have to agree before a namespace that was ready is given up."""
 
 
-class Watches(Protocol):
-    """A set of namespaces that reflectors watch."""
+_SETTLED = frozenset({NamespaceState.READY, NamespaceState.ABSENT})
 
-    def add(self, namespace: str) -> None:
-        """Start to watch a namespace."""
-        ...
 
-    def remove(self, namespace: str) -> None:
-        """Stop watching a namespace and forget what is in it."""
-        ...
+@dataclass(slots=True)
+class _Place:
+    """What is known of the compute namespace of one tenant namespace."""
 
-    async def run(self) -> None:
-        """Watch until cancelled."""
-        ...
+    state: NamespaceState = NamespaceState.UNKNOWN
+    uid: UID | None = None
+    ending: bool = False
+    """It was being deleted when it was last seen: when it is not found any more, it is gone."""
+    doubts: int = 0
+    """Looks in a row that did not find it although it was ready."""
+    doubtful: bool = False
+    """The newest look did not find it, or could not be taken, although it was ready."""
+    made_here: bool = False
+    """Made by this process: whatever is in it is news."""
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held by whoever looks or makes."""
 
 
 class ComputeNamespaces:
@@ -77,55 +90,94 @@ class ComputeNamespaces:
         watches: Iterable[Watches],
         clock: Clock,
         backoff: Callable[[], Backoff],
+        maker: NamespaceMaker | None = None,
     ) -> None:
-        """Wire it up; `watches` get the compute namespaces that are ready."""
+        """Wire it up; `watches` get the compute namespaces that are ready.
+
+        `maker` makes missing ones; without it they have to be prepared by somebody else.
+        """
         self._client = client
         self._owner = owner
         self._mapping = mapping
         self._watches = tuple(watches)
         self._clock = clock
         self._backoff = backoff
-        self._states: dict[str, NamespaceState] = {}
-        self._uids: dict[str, UID] = {}
+        self._maker = maker
+        self._places: dict[str, _Place] = {}
         self._tasks: asyncio.TaskGroup | None = None
 
     def state(self, namespace: str) -> NamespaceState:
         """State of the compute namespace of a tenant namespace."""
-        return self._states.get(namespace, NamespaceState.NOT_FORWARDED)
+        place = self._places.get(namespace)
+        return place.state if place is not None else NamespaceState.NOT_FORWARDED
 
     @property
     def judged(self) -> bool:
-        """Whether every namespace was looked at and at least one is ready."""
-        states = self._states.values()
-        return NamespaceState.READY in states and NamespaceState.UNKNOWN not in states
+        """Whether every namespace was looked at and at least one is ready or can be made."""
+        states = {place.state for place in self._places.values()}
+        usable = self._maker is not None or NamespaceState.READY in states
+        return usable and NamespaceState.UNKNOWN not in states
 
     def fingerprint(self, namespace: str) -> str:
         """Which compute namespace this is, whatever its name: made of its UID. Empty: unknown."""
-        uid = self._uids.get(namespace)
-        return hashlib.blake2b(uid.encode(), digest_size=4).hexdigest() if uid else ""
+        place = self._places.get(namespace)
+        if place is None or not place.uid:
+            return ""
+        return hashlib.blake2b(place.uid.encode(), digest_size=4).hexdigest()
+
+    def made_here(self, namespace: str) -> bool:
+        """Whether this process made the compute namespace, so that nothing in it is old news."""
+        place = self._places.get(namespace)
+        return place is not None and place.made_here
 
     async def is_same(self, namespace: str) -> bool:
         """Ask whether this still is the compute namespace that was looked at. Raises KubeError."""
+        place = self._places.get(namespace)
         below = self._mapping.below(namespace)
-        found = await self._client.get(NAMESPACES, PartialObject, name=str(below))
-        return found.metadata.uid == self._uids.get(namespace)
+        try:
+            found = await self._client.get(NAMESPACES, PartialObject, name=str(below))
+        except NotFound:
+            if place is not None and place.state is NamespaceState.ABSENT:
+                return True
+            raise
+        return place is not None and found.metadata.uid == place.uid
 
     def ready(self) -> Iterable[str]:
         """Compute namespaces that are watched."""
-        ready = (n for n, state in self._states.items() if state is NamespaceState.READY)
+        ready = (n for n, place in self._places.items() if place.state is NamespaceState.READY)
         return [below for n in ready if (below := self._mapping.below(n)) is not None]
 
     def add(self, namespace: str) -> None:
         """Look for the compute namespace of a tenant namespace, now and until it is ready."""
-        if namespace not in self._states:
-            self._states[namespace] = NamespaceState.UNKNOWN
+        if namespace not in self._places:
+            self._places[namespace] = _Place()
             self._start(namespace)
+
+    def look_again(self, namespace: str) -> None:
+        """Look at a compute namespace soon: somebody could not work in it."""
+        if (place := self._places.get(namespace)) is not None:
+            place.wake.set()
+
+    async def require(self, namespace: str) -> None:
+        """Make the compute namespace if it is missing and may be made. Raises KubeError."""
+        place = self._places.get(namespace)
+        if place is None or self._maker is None or not _may_be_missing(place):
+            return
+        async with place.turn:
+            if place.ending:
+                await self._look(namespace, place)
+            below = self._mapping.below(namespace)
+            if place.state is not NamespaceState.ABSENT or below is None:
+                return
+            found, made = await self._maker.make(namespace, below)
+            self._found(namespace, place, found)
+            place.made_here = made
 
     async def run(self) -> None:
         """Own the look-ups until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
-            for namespace in self._states:
+            for namespace in self._places:
                 self._start(namespace)
             await asyncio.Event().wait()
 
@@ -134,26 +186,63 @@ class ComputeNamespaces:
             self._tasks.create_task(self._find(namespace), name=f"namespace {namespace}")
 
     async def _find(self, namespace: str) -> None:
-        backoff = self._backoff()
-        doubts = 0
+        backoff, place = self._backoff(), self._places[namespace]
         while True:
-            state = await self._look(namespace)
-            was_ready = self.state(namespace) is NamespaceState.READY
-            doubts = doubts + 1 if was_ready and state in _DOUBTFUL else 0
-            keep = was_ready and (state is NamespaceState.UNKNOWN or 0 < doubts < _DOUBTS)
-            if not keep:
-                self._enter(namespace, state)
-            if state is NamespaceState.UNMAPPED:
+            async with place.turn:
+                await self._look(namespace, place)
+            if place.state is NamespaceState.UNMAPPED:
                 return
-            if state is NamespaceState.READY:
+            if place.doubtful:
+                pause = max(backoff.next(), _DOUBT_SECONDS)
+            elif place.state in _SETTLED and not place.ending:
                 backoff.reset()
-                await self._clock.sleep(_RELOOK_SECONDS)
+                pause = _RELOOK_SECONDS
             else:
-                await self._clock.sleep(max(backoff.next(), _DOUBT_SECONDS if was_ready else 0.0))
+                pause = backoff.next()
+            await self._pause(place, pause)
 
-    def _enter(self, namespace: str, state: NamespaceState) -> None:
-        """Begin or stop to watch; a namespace that cannot be read now stays as it was."""
-        before, self._states[namespace] = self.state(namespace), state
+    async def _pause(self, place: _Place, seconds: float) -> None:
+        await self._clock.sleep(min(seconds, _BETWEEN_LOOKS))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, seconds - _BETWEEN_LOOKS)):
+                await place.wake.wait()
+        place.wake.clear()
+
+    async def _look(self, namespace: str, place: _Place) -> None:
+        """One look; what it says is believed, or makes a namespace that was ready doubtful."""
+        below = self._mapping.below(namespace)
+        if below is None:
+            return self._enter(namespace, place, NamespaceState.UNMAPPED)
+        try:
+            found = await self._client.get(NAMESPACES, PartialObject, name=below)
+        except NotFound:
+            may_be_made = self._maker is not None
+            state = NamespaceState.ABSENT if may_be_made else NamespaceState.MISSING
+        except Forbidden:
+            state = NamespaceState.FORBIDDEN
+        except KubeError as error:
+            _LOG.warning("compute namespace not read", cluster=self._client.name, why=str(error))
+            state = NamespaceState.UNKNOWN
+        else:
+            return self._found(namespace, place, found)
+        if not _stays(place, state):
+            self._enter(namespace, place, state)
+        return None
+
+    def _found(self, namespace: str, place: _Place, found: PartialObject) -> None:
+        place.ending = found.metadata.deletion_timestamp is not None
+        if found.metadata.uid != place.uid:
+            place.uid, place.made_here = found.metadata.uid, False
+        self._enter(namespace, place, self._judge(namespace, found))
+
+    def _enter(self, namespace: str, place: _Place, state: NamespaceState) -> None:
+        """Begin or stop to watch."""
+        before, place.state = place.state, state
+        place.doubts, place.doubtful = 0, False
+        if state is not NamespaceState.READY:
+            place.ending = place.made_here = False
+        if state is NamespaceState.ABSENT:
+            place.uid = None
         if state is before:
             return
         _LOG.info(
@@ -166,25 +255,33 @@ class ComputeNamespaces:
             elif before is NamespaceState.READY:
                 watch.remove(below)
 
-    async def _look(self, namespace: str) -> NamespaceState:
-        below = self._mapping.below(namespace)
-        if below is None:
-            return NamespaceState.UNMAPPED
-        try:
-            found = await self._client.get(NAMESPACES, PartialObject, name=below)
-        except NotFound:
-            return NamespaceState.MISSING
-        except Forbidden:
-            return NamespaceState.FORBIDDEN
-        except KubeError as error:
-            _LOG.warning("compute namespace not read", cluster=self._client.name, why=str(error))
-            return NamespaceState.UNKNOWN
-        self._uids[namespace] = found.metadata.uid
-        return self._judge(found)
+    def _judge(self, namespace: str, found: PartialObject) -> NamespaceState:
+        """Ours by label; if it names a tenant cluster or namespace, then by that too.
 
-    def _judge(self, found: PartialObject) -> NamespaceState:
-        """Ours by label; if it names a tenant cluster, then by that too."""
-        uid = found.metadata.annotations.get(ANNOTATION_CLUSTER_UID, self._owner.cluster_uid)
-        if found.metadata.labels.get(LABEL_TENANT) != self._owner.tenant:
-            return NamespaceState.FOREIGN
-        return NamespaceState.READY if uid == self._owner.cluster_uid else NamespaceState.FOREIGN
+        The names of two long tenant namespaces may be cut to the same one.
+        """
+        marks = found.metadata.annotations
+        ours = (
+            found.metadata.labels.get(LABEL_TENANT) == self._owner.tenant
+            and marks.get(ANNOTATION_CLUSTER_UID, self._owner.cluster_uid)
+            == self._owner.cluster_uid
+            and marks.get(ANNOTATION_NAMESPACE, namespace) == namespace
+        )
+        return NamespaceState.READY if ours else NamespaceState.FOREIGN
+
+
+def _stays(place: _Place, state: NamespaceState) -> bool:
+    """Whether a namespace that was ready stays so although the newest look did not find it."""
+    if place.state is not NamespaceState.READY:
+        return False
+    place.doubtful = True
+    if state is NamespaceState.UNKNOWN:  # It could not be read.
+        place.doubts = 0
+        return True
+    place.doubts += 1
+    gone = place.ending and state is not NamespaceState.FORBIDDEN
+    return place.doubts < _DOUBTS and not gone
+
+
+def _may_be_missing(place: _Place) -> bool:
+    return place.state is NamespaceState.ABSENT or place.ending

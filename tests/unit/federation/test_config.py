@@ -523,6 +523,33 @@ class TestErrors:
                 id="two namespaces in one",
             ),
             pytest.param(
+                CLUSTERS + "  namespaces: {labels: {a: b}}\n",
+                [
+                    "config.yaml:5: clusters[0].namespaces.labels: is only for namespaces that the "
+                    "agent makes; set create: OnDemand"
+                ],
+                id="labels of namespaces that nobody makes",
+            ),
+            pytest.param(
+                CLUSTERS
+                + "  namespaces: {create: OnDemand, labels: {vnode.dev/tenant: blue}}\n"
+                + "  pools: [{capacity: {sources: [nodes]}}]\n",
+                [
+                    "config.yaml:5: clusters[0].namespaces.labels.vnode.dev/tenant: says whose a "
+                    "namespace is; remove it"
+                ],
+                id="our own label",
+            ),
+            pytest.param(
+                CLUSTERS + "  namespaces: {create: OnDemand}\n  pools: [{name: default}]\n",
+                [
+                    "config.yaml:6: clusters[0].pools[0].capacity.sources: quota alone shows no "
+                    "capacity before the first namespace is made, so no pod would ever need one; "
+                    "add static or nodes, or set namespaces.create: Never"
+                ],
+                id="quotas of namespaces that are not there yet",
+            ),
+            pytest.param(
                 "tenant: {name: demo, namespaces: [x, y]}\n"
                 + "clusters:\n- name: a\n  kubeconfig: k\n"
                 + "  namespaces: {mode: map, table: {x: z}}\n",
