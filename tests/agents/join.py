@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from tests.clusters import Cluster, Harness
 
@@ -31,6 +31,10 @@ TENANT_FILES = (
     "rbac.yaml",
     "tolerations-policy.yaml",
 )
+ALL_NAMESPACES = "rbac-all-namespaces.yaml"
+POD_SECURITY = "pod-security.kubernetes.io/enforce"
+ROOMY = {"cpu": "500", "memory": "2Ti", "nvidia.com/gpu": "64", "pods": "1000"}
+"""Capacity of virtual nodes whose namespaces have no quotas, as deploy/ gives it elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,9 @@ def join(
     *,
     directory: Path,
     overrides: Mapping[str, Mapping[str, object]] | None = None,
+    namespaces: Sequence[str] = NAMESPACES,
+    on_demand: Collection[str] = (),
+    privileged: bool = False,
 ) -> Federation:
     """Apply deploy/ to both sides and write kubeconfigs and configuration to `directory`.
 
@@ -62,11 +69,18 @@ def join(
         computes: compute clusters by the name under which the tenant knows them.
         directory: where credentials and configuration go.
         overrides: settings of single clusters, by name.
+        namespaces: tenant namespaces whose pods may be forwarded; none: all but kube-*.
+        on_demand: names of compute clusters in which the agent makes its namespaces. Their capacity
+            is fixed (`ROOMY`) unless overridden.
+        privileged: let pods in these clusters reach for the node, as far as `policy` allows it.
     """
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    prepare_tenant(tenant)
-    for cluster in computes.values():
-        prepare_compute(cluster)
+    prepare_tenant(tenant, all_namespaces=not namespaces)
+    for name, cluster in computes.items():
+        if name in on_demand:
+            prepare_on_demand(cluster, privileged=privileged)
+        else:
+            prepare_compute(cluster)
     tenant_config = tenant.service_account_kubeconfig(
         SYSTEM_NAMESPACE, TENANT_ACCOUNT, directory / "tenant.kubeconfig"
     )
@@ -76,18 +90,20 @@ def join(
             SYSTEM_NAMESPACE, COMPUTE_ACCOUNT, directory / f"{name}.kubeconfig"
         )
         port = harness.free_port()
-        settings: dict[str, object] = {
-            "name": name,
-            "kubeconfig": str(path),
-            "pools": [{"name": "default", "port": port, "capacity": {"sources": ["quota"]}}],
-        }
+        capacity: object = {"sources": ["quota"]}
+        settings: dict[str, object] = {"name": name, "kubeconfig": str(path)}
+        if name in on_demand:
+            capacity = {"sources": ["static"], "static": ROOMY}
+            labels = {POD_SECURITY: "privileged" if privileged else "baseline"}
+            settings["namespaces"] = {"create": "OnDemand", "labels": labels}
+        settings["pools"] = [{"name": "default", "port": port, "capacity": capacity}]
         settings.update((overrides or {}).get(name, {}))
         clusters.append(settings)
     config = {
         "tenant": {
             "name": TENANT,
             "kubeconfig": str(tenant_config),
-            "namespaces": list(NAMESPACES),
+            "namespaces": list(namespaces),
         },
         "kubelet": {
             "listen": harness.listen_address,
@@ -103,12 +119,21 @@ def join(
     return Federation(tenant, dict(computes), directory, path, nodes)
 
 
-def prepare_tenant(tenant: Cluster) -> None:
+def prepare_tenant(tenant: Cluster, *, all_namespaces: bool = False) -> None:
     """Everything of deploy/tenant but the Deployment: the agent runs as a process here."""
-    files = [f"--filename={DEPLOY / 'tenant' / name}" for name in TENANT_FILES]
+    names = [*TENANT_FILES, *([ALL_NAMESPACES] if all_namespaces else [])]
+    files = [f"--filename={DEPLOY / 'tenant' / name}" for name in names]
     tenant.kubectl("apply", "--server-side", *files)
 
 
 def prepare_compute(cluster: Cluster) -> None:
     """All of deploy/compute."""
     cluster.kubectl("apply", "--server-side", "-k", str(DEPLOY / "compute"))
+
+
+def prepare_on_demand(cluster: Cluster, *, privileged: bool = False) -> None:
+    """All of deploy/compute/on-demand; with `privileged` without the Pod Security policy."""
+    folder = DEPLOY / "compute" / "on-demand"
+    cluster.kubectl("apply", "--server-side", "-k", str(folder))
+    if privileged:
+        cluster.kubectl("delete", "--filename", str(folder / "pod-security.yaml"))

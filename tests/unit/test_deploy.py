@@ -8,7 +8,9 @@ import pytest
 import yaml
 
 from federation.backends.kubernetes.translate.names import (
+    ANNOTATION_MADE,
     LABEL_TENANT,
+    MADE_ON_DEMAND,
     NamespaceMapping,
     NamespaceMode,
 )
@@ -17,6 +19,8 @@ from federation.config import load_config
 DEPLOY = Path(__file__).parents[2] / "deploy"
 FILES = sorted(DEPLOY.rglob("*.yaml"))
 OPTIONAL = {"capacity-nodes.yaml", "rbac-all-namespaces.yaml", "usage-kubelet.yaml"}
+ON_DEMAND = DEPLOY / "compute/on-demand"
+"""Applied instead of the rest of compute/."""
 CONFIG = load_config(DEPLOY / "tenant/config.yaml")
 
 
@@ -34,7 +38,7 @@ def objects(folder: str, kind: str, *, optional: bool = False) -> list[dict[str,
     return [
         found
         for path in sorted((DEPLOY / folder).rglob("*.yaml"))
-        if optional or path.name not in OPTIONAL
+        if optional or not (path.name in OPTIONAL or path.parent == ON_DEMAND)
         for found in documents(path)
         if found.get("kind") == kind
     ]
@@ -221,6 +225,55 @@ class TestCompute:
         } in items(policy, "spec", "egress")
 
 
+class TestOnDemand:
+    def test_it_grants_what_a_prepared_namespace_grants_and_the_making_of_namespaces(self) -> None:
+        def granted(roles: list[dict[str, object]]) -> set[tuple[object, object, object]]:
+            return {
+                (at(rule, "apiGroups", 0), resource, verb)
+                for role in roles
+                for rule in items(role, "rules")
+                for resource in items(rule, "resources")
+                for verb in items(rule, "verbs")
+            }
+
+        prepared = granted(objects("compute", "Role"))
+        cluster_wide = granted(objects("compute/on-demand", "ClusterRole", optional=True))
+
+        assert prepared < cluster_wide
+        assert cluster_wide - prepared == {
+            ("", "namespaces", "create"),
+            ("", "serviceaccounts", "get"),
+        }
+
+    def test_the_policies_are_about_the_account_that_the_rights_are_given_to(self) -> None:
+        (binding,) = objects("compute/on-demand", "ClusterRoleBinding", optional=True)
+        name, namespace = (at(binding, "subjects", 0, key) for key in ("name", "namespace"))
+        user = f'request.userInfo.username == "system:serviceaccount:{namespace}:{name}"'
+        policies = objects("compute/on-demand", "ValidatingAdmissionPolicy", optional=True)
+
+        assert len(policies) == 2
+        for policy in policies:
+            (condition,) = items(policy, "spec", "matchConditions")
+            assert at(condition, "expression") == user
+            assert at(policy, "spec", "failurePolicy") == "Fail"
+
+    def test_every_policy_is_bound_and_denies(self) -> None:
+        bindings = objects("compute/on-demand", "ValidatingAdmissionPolicyBinding", optional=True)
+        policies = objects("compute/on-demand", "ValidatingAdmissionPolicy", optional=True)
+
+        assert {at(each, "spec", "policyName") for each in bindings} == names(policies)
+        assert all(at(each, "spec", "validationActions") == ["Deny"] for each in bindings)
+
+    def test_the_fence_lets_through_what_the_agent_makes(self) -> None:
+        fence = (ON_DEMAND / "fence.yaml").read_text(encoding="utf-8")
+        mapping = NamespaceMapping(tenant=CONFIG.tenant.name)
+
+        assert str(mapping.below("x")).removesuffix("x") in fence
+        assert str(mapping.below("x" * 63)).startswith(str(mapping.below("")))
+        assert f'"{LABEL_TENANT}"' in fence
+        assert f'"{ANNOTATION_MADE}"].orValue("") == "{MADE_ON_DEMAND}"' in fence
+
+
 class TestTenant:
     def test_namespaces_of_configuration_labels_and_rights_agree(self) -> None:
         configured = set(CONFIG.tenant.namespaces)
@@ -309,5 +362,5 @@ class TestTenant:
 def test_the_readme_names_every_optional_file() -> None:
     readme = (DEPLOY / "README.md").read_text(encoding="utf-8")
 
-    for name in OPTIONAL:
+    for name in [*OPTIONAL, "on-demand/"]:
         assert re.search(rf"`\w+/{re.escape(name)}`", readme), name

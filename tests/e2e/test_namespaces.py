@@ -1,0 +1,170 @@
+"""Compute namespaces that the agent makes on demand, and the fence around its writes.
+
+A tenant, a compute cluster that knows nothing of the tenant's namespaces, and an agent of their
+own: its rights reach further than those of the other tests' agent.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.agents import AgentProcess, Federation, join
+from tests.clusters import ClusterSpec, Harness, NodePool
+from tests.clusters.existing import requested
+from tests.e2e.user import User, until
+from tests.e2e.workloads import config_map, pod
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+POOL = "pool"
+LEVEL = "pod-security.kubernetes.io/enforce"
+READY_ACCOUNT = ["get", "serviceaccount", "default", "-o", "name"]
+
+
+@pytest.fixture(scope="module")
+def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
+    """A tenant whose every namespace may be forwarded, joined to one cluster on demand."""
+    if requested():
+        pytest.skip("rights in the whole cluster are tried on clusters started here only")
+    with Harness(state=tmp_path_factory.mktemp("on-demand") / "state") as harness:
+        clusters = harness.up([ClusterSpec("tenant"), ClusterSpec(POOL, kwok=NodePool(1))])
+        tenant = clusters.pop("tenant")
+        directory = tmp_path_factory.mktemp("agent-on-demand")
+        yield join(harness, tenant, clusters, directory=directory, namespaces=(), on_demand={POOL})
+
+
+@pytest.fixture(scope="module", autouse=True)
+def process(federation: Federation) -> Iterator[AgentProcess]:
+    """The agent, with its virtual node Ready."""
+    with AgentProcess(federation) as process:
+        process.wait_ready()
+        yield process
+
+
+def user_of(federation: Federation, namespace: str) -> User:
+    """A user with a new namespace in the tenant."""
+    user = User(federation.tenant, namespace)
+    user.kubectl("create", "namespace", namespace)
+    until(lambda: user.kubectl(*READY_ACCOUNT, check=False).startswith("service"), "it is usable")
+    return user
+
+
+def forwarded(name: str, namespace: str) -> Any:
+    """A pod of that namespace that tolerates virtual nodes."""
+    tolerations = [{"key": "vnode.dev/provider", "operator": "Exists"}]
+    manifest = pod(name, cluster=POOL, tolerations=tolerations)
+    manifest["metadata"]["namespace"] = namespace
+    return manifest
+
+
+def test_a_namespace_is_made_when_the_first_pod_needs_it(federation: Federation) -> None:
+    user = user_of(federation, "fresh")
+    below = User(federation.computes[POOL], "demo--fresh")
+    assert below.get("namespace", "demo--fresh") is None
+    user.apply(forwarded("first", "fresh"))
+    user.wait_phase("first", "Running")
+    made = below.get("namespace", "demo--fresh")["metadata"]
+    assert made["labels"]["vnode.dev/tenant"] == "demo"
+    assert made["labels"]["app.kubernetes.io/managed-by"] == "vnode"
+    assert made["labels"]["pod-security.kubernetes.io/enforce"] == "baseline"
+    assert made["annotations"]["vnode.dev/namespace"] == "fresh"
+    system = user.get("namespace", "kube-system")["metadata"]["uid"]
+    assert made["annotations"]["vnode.dev/cluster-uid"] == system
+    assert below.get("pod", "first") is not None
+    # It was right the first time: nothing had to be tried again.
+    about = "involvedObject.name=first,type=Warning"
+    assert "No resources" in user.kubectl("get", "events", f"--field-selector={about}", check=False)
+    user.kubectl("delete", "pod", "first")
+    assert below.get("pod", "first") is None
+
+
+def test_a_namespace_of_somebody_else_is_refused(federation: Federation) -> None:
+    below = User(federation.computes[POOL], "demo--taken")
+    below.kubectl("create", "namespace", "demo--taken")
+    user = user_of(federation, "taken")
+    user.apply(forwarded("first", "taken"))
+
+    def refused() -> bool:
+        status = user.get("pod", "first")["status"]
+        return status.get("reason") == "NamespaceNotReady" and "somebody else" in status["message"]
+
+    until(refused, "the pod says why it waits")
+    assert not below.items("pods")
+    below.kubectl("label", "namespace", "demo--taken", "vnode.dev/tenant=demo")
+    user.wait_phase("first", "Running", timeout=150)
+
+
+class TestFence:
+    """What the agent's own credential can do."""
+
+    @pytest.fixture
+    def agent(self, federation: Federation) -> Any:
+        """kubectl with the agent's credential; its answer, errors included."""
+        config = federation.directory / f"{POOL}.kubeconfig"
+        cluster = federation.computes[POOL]
+        cluster.kubectl("create", "namespace", "stranger", check=False)
+
+        def run(*args: str, **options: Any) -> str:
+            return cluster.kubectl(*args, kubeconfig=config, check=False, **options)
+
+        return run
+
+    @pytest.mark.parametrize(
+        "command",
+        [
+            "create configmap theirs -n stranger",
+            "create secret generic theirs -n kube-system",
+            "run theirs --image=none -n default",
+            "create secret generic theirs -n vnode-system",
+            "delete configmap kube-root-ca.crt -n stranger",
+        ],
+    )
+    def test_a_write_outside_is_refused(self, agent: Any, command: str) -> None:
+        answer = agent(*command.split())
+        assert "ValidatingAdmissionPolicy 'vnode-demo-fence'" in answer
+        assert "denied request" in answer
+
+    def test_a_session_in_a_foreign_pod_is_refused(
+        self, agent: Any, federation: Federation
+    ) -> None:
+        theirs = User(federation.computes[POOL], "stranger")
+        theirs.kubectl("run", "theirs", "--image=busybox")
+        theirs.wait_phase("theirs", "Running")
+        assert "vnode-demo-fence" in agent("exec", "-n", "stranger", "theirs", "--", "true")
+
+    @pytest.mark.parametrize(
+        ("name", "labels", "policy"),
+        [
+            ("other--team", {"vnode.dev/tenant": "demo", LEVEL: "baseline"}, "vnode-demo-fence"),
+            ("demo--team", {LEVEL: "baseline"}, "vnode-demo-fence"),
+            ("demo--team", {"vnode.dev/tenant": "blue", LEVEL: "baseline"}, "vnode-demo-fence"),
+            ("demo--team", {"vnode.dev/tenant": "demo"}, "vnode-demo-pod-security"),
+        ],
+        ids=["another prefix", "no owner", "another owner", "no pod security"],
+    )
+    def test_a_namespace_that_is_not_like_ours_is_refused(
+        self, agent: Any, name: str, labels: dict[str, str], policy: str
+    ) -> None:
+        metadata = {"name": name, "labels": labels}
+        body = {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
+        assert f"'{policy}'" in agent("create", "-f", "-", input=json.dumps(body))
+
+    def test_what_nobody_granted_stays_forbidden(self, agent: Any) -> None:
+        for command in (
+            "label namespace stranger a=b",
+            "delete namespace stranger",
+            "create serviceaccount a -n stranger",
+        ):
+            assert "forbidden" in agent(*command.split()).lower()
+
+    def test_a_write_inside_is_allowed(self, agent: Any, federation: Federation) -> None:
+        user_of(federation, "inside").apply(forwarded("one", "inside"))
+        User(federation.tenant, "inside").wait_phase("one", "Running")
+        mine = config_map("mine", a="b")
+        mine["metadata"]["namespace"] = "demo--inside"
+        assert "created" in agent("create", "-f", "-", input=json.dumps(mine))
+        assert "deleted" in agent("delete", "configmap", "mine", "-n", "demo--inside")
