@@ -1,8 +1,8 @@
 """What real nodes need of the machine, and what they change on it.
 
 In: questions and commands. Out: whether containers can run here and why not; kernel settings
-saved before the first kubelet starts (it sets them for the whole machine) and put back after the
-last one. Needs root, except for asking.
+saved before the first kubelet starts (it sets some for the whole machine, and needs others higher)
+and put back after the last one. Needs root, except for asking.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 from tests.clusters import cgroups, packages
@@ -26,6 +28,8 @@ _SETTINGS = (
     "kernel/keys/root_maxkeys",
     "kernel/keys/root_maxbytes",
 )
+# Kubelets and control planes watch files: five to ten instances a process, of 128 as a rule.
+_AT_LEAST = {"fs/inotify/max_user_instances": 4096}
 _SYSCTL = Path("/proc/sys")
 
 
@@ -41,6 +45,15 @@ def run(*command: str | Path, timeout: float = 60) -> str:
     if done.returncode != 0:
         raise CommandError(f"{' '.join(words)}: {done.stderr.strip() or done.returncode}")
     return done.stdout
+
+
+def answers(url: str) -> bool:
+    """Whether a server of this machine answers a GET with success."""
+    try:
+        urllib.request.urlopen(url, timeout=1).close()
+    except (urllib.error.URLError, OSError):
+        return False
+    return True
 
 
 def can_run_containers() -> tuple[bool, str]:
@@ -97,17 +110,21 @@ class KernelSettings:
         self._file = file
         self._root = root
 
-    def save(self) -> None:
-        """Remembers the settings, unless another harness's kubelets have changed them already."""
+    def prepare(self) -> None:
+        """Remembers the settings, unless another harness has done so; raises what is too low."""
         if not self._file.exists():
             values = {
                 name: (self._root / name).read_text().strip()
-                for name in _SETTINGS
+                for name in (*_SETTINGS, *_AT_LEAST)
                 if (self._root / name).exists()
             }
             temporary = self._file.with_suffix(".new")
             temporary.write_text(json.dumps(values))
             temporary.replace(self._file)
+        for name, least in _AT_LEAST.items():
+            setting = self._root / name
+            if setting.exists() and int(setting.read_text()) < least:
+                setting.write_text(str(least))
 
     def restore(self) -> None:
         """Puts the remembered settings back; does nothing when there are none."""

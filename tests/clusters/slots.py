@@ -172,7 +172,7 @@ class SlotRegistry:
             claim = Claim(slot, state, owner, detached, containers)
             self._write(claim)
             if containers:
-                self._settings.save()
+                self._settings.prepare()
             return claim
 
     def sweep(self, sweep: Callable[[Claim], None]) -> None:

@@ -20,12 +20,26 @@ def sysctl(tmp_path: Path) -> Path:
 def test_settings_are_put_back_as_they_were_first(tmp_path: Path, sysctl: Path) -> None:
     setting = sysctl / "vm" / "overcommit_memory"
     settings = KernelSettings(tmp_path / "saved.json", root=sysctl)
-    settings.save()
+    settings.prepare()
     setting.write_text("1")  # the first harness's kubelet
-    settings.save()  # a second harness comes
+    settings.prepare()  # a second harness comes
     settings.restore()
     assert setting.read_text() == "0"
     assert not (tmp_path / "saved.json").exists()
+
+
+def test_limits_are_raised_but_never_lowered(tmp_path: Path, sysctl: Path) -> None:
+    limit = sysctl / "fs" / "inotify" / "max_user_instances"
+    limit.parent.mkdir(parents=True)
+    limit.write_text("128\n")
+    settings = KernelSettings(tmp_path / "saved.json", root=sysctl)
+    settings.prepare()
+    assert limit.read_text() == "4096"
+    limit.write_text("9000")  # somebody else wants more still
+    settings.prepare()
+    assert limit.read_text() == "9000"
+    settings.restore()
+    assert limit.read_text() == "128"
 
 
 def test_without_saved_settings_nothing_is_changed(tmp_path: Path, sysctl: Path) -> None:
