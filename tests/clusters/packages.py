@@ -1,4 +1,4 @@
-"""Programs of the Linux distribution that real nodes need: containerd, runc, CNI plugins, tools.
+"""Programs of the Linux distribution: containerd, runc, CNI plugins, tools; compilers for images.
 
 In: nothing. Out: everything is installed, by apt-get where something is missing and we are root.
 Programs that are there already, of whatever origin, are used as they are.
@@ -9,15 +9,14 @@ from __future__ import annotations
 import os
 import shutil
 import struct
-import subprocess
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.clusters.errors import ProgramError
+from tests.clusters.long_command import run_long
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 _CNI_FOLDERS = (Path("/usr/lib/cni"), Path("/opt/cni/bin"))
 _CNI_PLUGINS = ("bridge", "host-local", "loopback", "portmap")
@@ -31,8 +30,7 @@ _PROGRAMS = {
     "mount": "mount",
     "nsenter": "util-linux",
 }
-_REPORT_EVERY = 10.0  # seconds
-_INSTALL_TIMEOUT = 900.0
+_INSTALL_TIMEOUT = 900.0  # seconds
 _PT_INTERP = 3
 
 
@@ -63,17 +61,17 @@ def unobtainable() -> list[str]:
 
 
 def ensure(progress: Callable[[str], None]) -> None:
-    """Installs what is missing. Raises ProgramError with the end of apt-get's output."""
-    wanted = missing()
-    if not wanted:
-        return
-    if unobtainable():
-        raise ProgramError(f"real nodes need {', '.join(wanted)}: install them as root")
-    _apt_get(["update"], "reading package lists", progress)
-    install = ["install", "--yes", "--no-install-recommends", *wanted]
-    _apt_get(install, f"installing {' '.join(wanted)}", progress)
-    if left := missing():
-        raise ProgramError(f"installed, but still missing: {', '.join(left)}")
+    """Installs what real nodes miss. Raises ProgramError with the end of apt-get's output."""
+    _install(missing, progress)
+
+
+def ensure_programs(packages: Mapping[str, str], progress: Callable[[str], None]) -> None:
+    """Installs what is missing of these programs (program -> Debian package)."""
+
+    def wanted() -> list[str]:
+        return sorted({packages[name] for name in packages if shutil.which(name) is None})
+
+    _install(wanted, progress)
 
 
 def is_static(program: Path) -> bool:
@@ -87,25 +85,24 @@ def is_static(program: Path) -> bool:
     return _PT_INTERP not in kinds
 
 
+def _install(missing: Callable[[], list[str]], progress: Callable[[str], None]) -> None:
+    wanted = missing()
+    if not wanted:
+        return
+    if shutil.which("apt-get") is None or os.getuid() != 0:
+        raise ProgramError(f"real nodes need {', '.join(wanted)}: install them as root")
+    _apt_get(["update"], "reading package lists", progress)
+    install = ["install", "--yes", "--no-install-recommends", *wanted]
+    _apt_get(install, f"installing {' '.join(wanted)}", progress)
+    if left := missing():
+        raise ProgramError(f"installed, but still missing: {', '.join(left)}")
+
+
 def _apt_get(arguments: list[str], what: str, progress: Callable[[str], None]) -> None:
-    progress(what)
-    started = time.monotonic()
-    with subprocess.Popen(
+    run_long(
         ["apt-get", "--quiet", *arguments],
-        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
-        while True:
-            try:
-                output, _ = process.communicate(timeout=_REPORT_EVERY)
-                break
-            except subprocess.TimeoutExpired:
-                elapsed = time.monotonic() - started
-                progress(f"{what}: {elapsed:.0f} s")
-                if elapsed > _INSTALL_TIMEOUT:
-                    process.terminate()
-    if process.returncode != 0:
-        raise ProgramError(f"{what} failed:\n{output[-1500:]}")
+        what=what,
+        progress=progress,
+        environment={"DEBIAN_FRONTEND": "noninteractive"},
+        timeout=_INSTALL_TIMEOUT,
+    )

@@ -35,6 +35,16 @@ CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-sche
 KWOK = "kwok"
 KUBELET = "kubelet"
 KUBECTL = "kubectl"
+KUBE_PROXY = "kube-proxy"
+COREDNS = "coredns"
+CONTAINERD = ("containerd", "containerd-shim-runc-v2", "ctr")
+IN_E2E_IMAGES = ("agnhost", "nnp", "regression-issue-74839")
+E2E_TEST = "e2e.test"
+GINKGO = "ginkgo"
+ORDINARY = (*CONTROL_PLANE, KWOK, KUBELET, KUBECTL)
+"""What `make test` uses."""
+CONFORMANCE = (*ORDINARY, KUBE_PROXY, COREDNS, *CONTAINERD, *IN_E2E_IMAGES, E2E_TEST, GINKGO)
+"""What Kubernetes' own tests on real nodes use; the additional ones are got when asked for only."""
 _OLDEST_KUBECTL = (1, 31)
 _GOTOOLS = Path(__file__).with_name("gotools")
 
@@ -46,40 +56,81 @@ class Family:
     name: str
     module: str
     packages: Mapping[str, str]
-    """Program -> Go package below the module."""
+    """Program -> Go package."""
+    built_in: str = ""
+    """Folder of the go.mod where it is not called like the family."""
+    tests: bool = False
+    """Test binaries: `go test -c` makes them out of the packages' tests."""
 
     @property
     def folder(self) -> Path:
         """Where the go.mod lies from which it is built."""
-        return _GOTOOLS / self.name
+        return _GOTOOLS / (self.built_in or self.name)
 
     @property
     def version(self) -> str:
         """The version that go.mod asks for, e.g. v1.36.3."""
         found = re.search(
-            rf"^\s*{re.escape(self.module)} (v\S+)", (self.folder / "go.mod").read_text(), re.M
+            rf"^(?:\s*|require ){re.escape(self.module)} (v\S+)",
+            (self.folder / "go.mod").read_text(),
+            re.M,
         )
         if found is None:
             raise ProgramError(f"{self.folder}/go.mod does not require {self.module}")
         return found[1]
 
 
+_KUBERNETES = "k8s.io/kubernetes"
+_CONTAINERD = "github.com/containerd/containerd/v2"
 FAMILIES = (
-    Family("etcd", "go.etcd.io/etcd/server/v3", {"etcd": ""}),
+    Family("etcd", "go.etcd.io/etcd/server/v3", {"etcd": "go.etcd.io/etcd/server/v3"}),
     Family(
         "kubernetes",
-        "k8s.io/kubernetes",
-        {name: f"cmd/{name}" for name in (*CONTROL_PLANE[1:], KUBELET, KUBECTL)},
+        _KUBERNETES,
+        {
+            name: f"{_KUBERNETES}/cmd/{name}"
+            for name in (*CONTROL_PLANE[1:], KUBELET, KUBECTL, KUBE_PROXY)
+        },
     ),
-    Family("kwok", "sigs.k8s.io/kwok", {KWOK: "cmd/kwok"}),
+    Family("kwok", "sigs.k8s.io/kwok", {KWOK: "sigs.k8s.io/kwok/cmd/kwok"}),
+    Family("containerd", _CONTAINERD, {name: f"{_CONTAINERD}/cmd/{name}" for name in CONTAINERD}),
+    Family("coredns", "github.com/coredns/coredns", {COREDNS: "vnode.dev/tests/gotools/coredns"}),
+    Family(
+        "kubernetes-images",
+        _KUBERNETES,
+        {
+            "agnhost": f"{_KUBERNETES}/test/images/agnhost",
+            "nnp": f"{_KUBERNETES}/test/images/nonewprivs",
+            "regression-issue-74839": f"{_KUBERNETES}/test/images/regression-issue-74839",
+        },
+        built_in="kubernetes",
+    ),
+    Family(
+        "kubernetes-tests",
+        _KUBERNETES,
+        {E2E_TEST: f"{_KUBERNETES}/test/e2e"},
+        built_in="kubernetes",
+        tests=True,
+    ),
+    Family(
+        "ginkgo",
+        "github.com/onsi/ginkgo/v2",
+        {GINKGO: "github.com/onsi/ginkgo/v2/ginkgo"},
+        built_in="kubernetes",
+    ),
 )
 
 
-def ensure(names: Iterable[str], progress: Progress) -> dict[str, Path]:
-    """Paths of all these programs; gets the missing ones, which may take minutes."""
+def ensure(
+    names: Iterable[str], progress: Progress, *, installed_kubectl: bool = True
+) -> dict[str, Path]:
+    """Paths of all these programs; gets the missing ones, which may take minutes.
+
+    Without `installed_kubectl` the one on PATH, which may not be static, is not taken.
+    """
     wanted = set(names)
     found: dict[str, Path] = {}
-    if KUBECTL in wanted and (kubectl := _installed_kubectl()):
+    if installed_kubectl and KUBECTL in wanted and (kubectl := _installed_kubectl()):
         wanted.remove(KUBECTL)
         found[KUBECTL] = kubectl
     for family in FAMILIES:
@@ -106,6 +157,11 @@ def sources() -> dict[str, str]:
     return found
 
 
+def family_of(name: str) -> Family:
+    """The family of a program."""
+    return next(family for family in FAMILIES if name in family.packages)
+
+
 def cache_folder() -> Path:
     """Our cache of programs and images."""
     given = os.environ.get("VNODE_CACHE")
@@ -122,7 +178,7 @@ def _ensure_family(family: Family, names: list[str], progress: Progress) -> dict
         return found
     folder = _cached(family)
     folder.mkdir(parents=True, exist_ok=True)
-    with _file_lock(folder / "lock", progress):
+    with file_lock(folder / "lock", progress):
         missing = [name for name in names if not _is_program(folder / name)]
         if missing:
             _get(family, missing, folder, progress)
@@ -147,9 +203,10 @@ def _get(family: Family, names: list[str], folder: Path, progress: Progress) -> 
             progress(f"{family.name} {family.version}: no release download ({reason})")
             gobuild.build(
                 family.folder,
-                {name: f"{family.module}/{family.packages[name]}".rstrip("/") for name in names},
+                {name: family.packages[name] for name in names},
                 version=family.version,
                 output=new,
+                tests=family.tests,
                 progress=progress,
             )
         for name in names:
@@ -187,7 +244,8 @@ def _installed_kubectl() -> Path | None:
 
 
 @contextmanager
-def _file_lock(path: Path, progress: Progress) -> Iterator[None]:
+def file_lock(path: Path, progress: Progress) -> Iterator[None]:
+    """Held by one process of this machine at a time; says so when it has to wait."""
     with path.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

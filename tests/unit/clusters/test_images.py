@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.clusters import images
-from tests.clusters.images import Image, Layer, LayerBuilder, build_archive, write_archive
+from tests.clusters.image_archive import Image, Layer, LayerBuilder, write_archive
+from tests.clusters.images import build_archive
 
 
 def members(data: bytes) -> dict[str, tarfile.TarInfo]:

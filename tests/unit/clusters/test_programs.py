@@ -46,7 +46,15 @@ def no_internet(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_versions_come_from_the_go_modules() -> None:
     versions = {family.name: family.version for family in programs.FAMILIES}
-    assert versions == {"etcd": "v3.6.8", "kubernetes": "v1.36.3", "kwok": "v0.8.0"}
+    kubernetes = {name: version for name, version in versions.items() if "kubernetes" in name}
+    assert set(kubernetes.values()) == {"v1.36.3"}
+    assert versions.keys() - kubernetes == {"etcd", "kwok", "containerd", "coredns", "ginkgo"}
+    assert (versions["etcd"], versions["kwok"]) == ("v3.6.8", "v0.8.0")
+
+
+def test_every_program_belongs_to_one_family() -> None:
+    names = [name for family in programs.FAMILIES for name in family.packages]
+    assert sorted(names) == sorted(programs.CONFORMANCE)
 
 
 def test_the_given_folder_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,6 +111,25 @@ def test_an_unknown_program_is_an_error() -> None:
 def test_go_names_executables_after_the_last_word_that_is_no_version() -> None:
     assert gobuild.default_name("go.etcd.io/etcd/server/v3") == "server"
     assert gobuild.default_name("k8s.io/kubernetes/cmd/kubelet") == "kubelet"
+
+
+def test_a_test_binary_gets_its_own_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The go command names it after the folder; it must not examine dependencies either."""
+    go = tmp_path / "bin" / "go"
+    go.parent.mkdir()
+    go.write_text(f'#!/bin/sh\necho "$@" >{tmp_path}/arguments\ntouch {tmp_path}/e2e.test\n')
+    go.chmod(0o755)
+    monkeypatch.setenv("PATH", str(go.parent), prepend=":")
+    gobuild.build(
+        tmp_path,
+        {"wanted": "k8s.io/kubernetes/test/e2e"},
+        version="v1.36.3",
+        output=tmp_path,
+        progress=silent,
+        tests=True,
+    )
+    assert (tmp_path / "wanted").exists()
+    assert (tmp_path / "arguments").read_text().startswith("test -c -vet=off ")
 
 
 def test_kubernetes_programs_are_told_their_version() -> None:
