@@ -3,7 +3,8 @@
     up --state DIR --cluster tenant --cluster gpu-a:real=1,gpus=8 --cluster gpu-b:kwok=4
     down --state DIR         end and remove everything
     ps --state DIR           processes with memory and processor time
-    programs                 get every program (download or build), start nothing
+    programs                 get every program of `make test` (download or build), start nothing
+    programs conformance     also those, and the images, of Kubernetes' own tests on real nodes
     check                    what can run here, and why not
 
 Without --detached, `up` stays in the foreground until Ctrl-C or SIGTERM and takes everything down.
@@ -17,12 +18,14 @@ import sys
 import time
 from pathlib import Path
 
-from tests.clusters import packages, programs
+from tests.clusters import e2e_images, packages, programs
 from tests.clusters.errors import HarnessError
 from tests.clusters.harness import Harness
 from tests.clusters.host import can_run_containers
 from tests.clusters.report import process_table
 from tests.clusters.spec import SpecError, parse_cluster_spec
+
+_SETS = {"ordinary": programs.ORDINARY, "conformance": programs.CONFORMANCE}
 
 
 def main(arguments: list[str]) -> int:
@@ -63,9 +66,11 @@ def _ps(options: argparse.Namespace) -> int:
 
 
 def _programs(options: argparse.Namespace) -> int:
-    everything = [*programs.CONTROL_PLANE, programs.KWOK, programs.KUBELET, programs.KUBECTL]
-    for name, path in programs.ensure(everything, _progress()).items():
+    progress = _progress()
+    for name, path in programs.ensure(_SETS[options.set], progress).items():
         print(f"{name:24} {path}")
+    if options.set == "conformance":
+        print(f"{'images':24} {e2e_images.ensure(progress)}")
     return 0
 
 
@@ -105,7 +110,9 @@ def _parser() -> argparse.ArgumentParser:
     ps.set_defaults(run=_ps)
     for command in (up, down, ps):
         command.add_argument("--state", type=Path, required=True, metavar="DIR")
-    commands.add_parser("programs", help="get every program").set_defaults(run=_programs)
+    get = commands.add_parser("programs", help="get every program")
+    get.add_argument("set", nargs="?", choices=sorted(_SETS), default="ordinary")
+    get.set_defaults(run=_programs)
     commands.add_parser("check", help="what can run here").set_defaults(run=_check)
     return parser
 

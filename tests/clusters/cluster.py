@@ -44,6 +44,8 @@ class Cluster:
     table: ProcessTable | None = field(default=None, repr=False)
     nodes: Mapping[str, Node] = field(default_factory=dict, repr=False)
     """Real nodes by name; empty for clusters that the harness did not start."""
+    dns_address: str | None = None
+    """Where the cluster's DNS answers on port 53; None when the harness started none."""
 
     def kubectl(
         self,

@@ -111,7 +111,7 @@ class Harness:
             if not possible:
                 raise UnsupportedError(f"real nodes cannot run here: {reason}")
             packages.ensure(self._progress)
-        found = programs.ensure(launch.programs_for(specs), self._progress)
+        ingredients = launch.Ingredients.get(specs, self._progress)
         started = time.monotonic()
         claim = self._claim = self._registry.claim(
             self._choose_state(),
@@ -125,7 +125,7 @@ class Harness:
                 self._guard = Guard()
             self._make_state(claim.state)
             self._table = ProcessTable(claim.state)
-            launcher = launch.Launcher(claim, self._table, found, self._progress)
+            launcher = launch.Launcher(claim, self._table, ingredients, self._progress)
             self._clusters = launcher.start(specs)
         except BaseException:
             self._progress("start failed, taking everything down")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tests.clusters import pki
 from tests.clusters.api import is_usable
 from tests.clusters.processes import ProcessTable, Record, Stage
-from tests.clusters.slots import LOOPBACK, PortAllocator, simulated_pod_cidr
+from tests.clusters.slots import LOOPBACK, PortAllocator
 
 if TYPE_CHECKING:
     from tests.clusters.control_plane import ControlPlane
@@ -30,12 +30,16 @@ def start(
     control_plane: ControlPlane,
     pool: NodePool,
     *,
+    cidr: str,
     program: Path,
     ports: PortAllocator,
     table: ProcessTable,
 ) -> None:
-    """Starts kwok and creates the pool's nodes; returns when all of them are Ready."""
-    record = _spawn(control_plane, program=program, port=ports.take(), table=table)
+    """Starts kwok and creates the pool's nodes; returns when all of them are Ready.
+
+    `cidr` is where the pods' addresses come from.
+    """
+    record = _spawn(control_plane, cidr=cidr, program=program, port=ports.take(), table=table)
     names = {f"{_node_prefix(control_plane)}{number}" for number in range(pool.count)}
     with control_plane.client() as client:
         for name in sorted(names):
@@ -107,7 +111,9 @@ def _node_prefix(control_plane: ControlPlane) -> str:
     return f"{control_plane.name}-kwok-"
 
 
-def _spawn(control_plane: ControlPlane, *, program: Path, port: int, table: ProcessTable) -> Record:
+def _spawn(
+    control_plane: ControlPlane, *, cidr: str, program: Path, port: int, table: ProcessTable
+) -> Record:
     certs = control_plane.certificates
     serving = certs.authority.issue("kwok", "kwok", sans=[LOOPBACK])
     config = pki.write_kubeconfig(
@@ -127,7 +133,7 @@ def _spawn(control_plane: ControlPlane, *, program: Path, port: int, table: Proc
             f"--config={_STAGES}",
             "--manage-all-nodes=false",
             f"--manage-nodes-with-annotation-selector={selector}",
-            f"--cidr={simulated_pod_cidr(control_plane.index)}",
+            f"--cidr={cidr}",
             f"--node-ip={LOOPBACK}",
             f"--node-port={port}",
             f"--server-address={LOOPBACK}:{port}",

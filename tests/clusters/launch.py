@@ -8,14 +8,26 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tests.clusters import host, images, kwok, network, programs
+from tests.clusters import (
+    cluster_dns,
+    e2e_images,
+    host,
+    images,
+    kube_proxy,
+    kwok,
+    network,
+    programs,
+    registry,
+)
 from tests.clusters.cluster import Cluster
 from tests.clusters.control_plane import COMPONENTS, ControlPlane
-from tests.clusters.node import Node
+from tests.clusters.errors import UnsupportedError
+from tests.clusters.node import Node, UpstreamContainerd
 from tests.clusters.node_config import NodeSite
-from tests.clusters.slots import LOOPBACK, Claim, PortAllocator
+from tests.clusters.slots import LOOPBACK, Claim, PortAllocator, simulated_pod_cidr
 from tests.clusters.spec import gpu_labels
 
 if TYPE_CHECKING:
@@ -23,17 +35,56 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.clusters.processes import ProcessTable
-    from tests.clusters.spec import ClusterSpec
+    from tests.clusters.spec import ClusterSpec, NodePool
+
+
+@dataclass(frozen=True)
+class Ingredients:
+    """Everything that may take minutes to get, and is in the cache afterwards."""
+
+    programs: Mapping[str, Path]
+    e2e_images: Path | None
+    """Archive of the images of Kubernetes' tests, where a cluster wants them."""
+
+    @classmethod
+    def get(cls, specs: Sequence[ClusterSpec], progress: Callable[[str], None]) -> Ingredients:
+        """What clusters like these need."""
+        conformance = any(spec.conformance for spec in specs)
+        return cls(
+            programs.ensure(programs_for(specs), progress),
+            e2e_images.ensure(progress) if conformance else None,
+        )
 
 
 def programs_for(specs: Sequence[ClusterSpec]) -> set[str]:
-    """The programs that clusters like these need."""
+    """The programs that clusters like these need. Raises UnsupportedError."""
     needed = {*COMPONENTS, programs.KUBECTL}
+    containers = any(spec.real_nodes for spec in specs)
     if any(spec.kwok for spec in specs):
         needed.add(programs.KWOK)
-    if any(spec.real_nodes for spec in specs):
+    if containers:
         needed.add(programs.KUBELET)
+    if any(spec.has_services for spec in specs):
+        if not containers:
+            raise UnsupportedError("services need a real node, in whichever of the clusters")
+        needed |= {programs.COREDNS, programs.KUBE_PROXY}
+    if any(spec.conformance for spec in specs):
+        needed |= {*programs.CONTAINERD}
     return needed
+
+
+def simulated_cidr(index: int, pool: NodePool, real: Mapping[str, str]) -> str:
+    """The block of the simulated pods of cluster number `index`.
+
+    `real` are the blocks of the clusters that have real nodes. Raises UnsupportedError.
+    """
+    if pool.cidr is None:
+        return simulated_pod_cidr(index)
+    if "/" in pool.cidr:
+        return pool.cidr
+    if pool.cidr not in real:
+        raise UnsupportedError(f"no real node in a cluster {pool.cidr!r} has pods")
+    return real[pool.cidr]
 
 
 class Launcher:
@@ -43,13 +94,14 @@ class Launcher:
         self,
         claim: Claim,
         table: ProcessTable,
-        found: Mapping[str, Path],
+        ingredients: Ingredients,
         progress: Callable[[str], None],
     ) -> None:
         self._claim = claim
         self._slot = claim.slot
         self._table = table
-        self._found = found
+        self._found = ingredients.programs
+        self._e2e_images = ingredients.e2e_images
         self._progress = progress
         self._ports = PortAllocator(claim.slot.component_ports)
         self._archive = claim.state / "images.tar"
@@ -59,12 +111,19 @@ class Launcher:
         if self._claim.containers:
             network.create_bridge(self._slot, clusters=len(specs))
             images.build_archive(self._archive, host.static_busybox())
+        upstream = self._start_registry(self._e2e_images) if self._e2e_images else None
         planes = [self._control_plane(index, spec) for index, spec in enumerate(specs)]
         sites = self._sites(specs)
-        nodes = [self._nodes(*item) for item in zip(specs, planes, sites, strict=True)]
+        nodes = [self._nodes(*item, upstream) for item in zip(specs, planes, sites, strict=True)]
+        real = {spec.name: own[0].pod_cidr for spec, own in zip(specs, sites, strict=True) if own}
+        blocks = [
+            simulated_cidr(index, spec.kwok, real) if spec.kwok else ""
+            for index, spec in enumerate(specs)
+        ]
         with ThreadPoolExecutor(len(specs)) as pool:
             started = [
-                pool.submit(self._start, *item) for item in zip(specs, planes, nodes, strict=True)
+                pool.submit(self._start, *item)
+                for item in zip(specs, planes, nodes, blocks, strict=True)
             ]
             try:
                 wait(started, return_when=FIRST_EXCEPTION)
@@ -78,15 +137,29 @@ class Launcher:
             clusters = [future.result() for future in started]
         return {cluster.name: cluster for cluster in clusters}
 
-    def _start(self, spec: ClusterSpec, plane: ControlPlane, nodes: Sequence[Node]) -> Cluster:
+    def _start(
+        self, spec: ClusterSpec, plane: ControlPlane, nodes: Sequence[Node], kwok_cidr: str
+    ) -> Cluster:
         began = time.monotonic()
+        found, table = self._found, self._table
         plane.start()
+        if spec.has_services:
+            program = found[cluster_dns.NAME]
+            cluster_dns.start(plane, program=program, ports=self._ports, table=table)
         if spec.kwok:
-            program = self._found[kwok.NAME]
-            kwok.start(plane, spec.kwok, program=program, ports=self._ports, table=self._table)
+            program = found[kwok.NAME]
+            kwok.start(
+                plane, spec.kwok, cidr=kwok_cidr, program=program, ports=self._ports, table=table
+            )
+
+        def start_node(node: Node) -> None:
+            node.start()
+            if spec.has_services:
+                kube_proxy.start(node.site, plane, program=found[kube_proxy.NAME], table=table)
+
         if nodes:
             with ThreadPoolExecutor(len(nodes)) as pool:
-                list(pool.map(Node.start, nodes))
+                list(pool.map(start_node, nodes))
         self._progress(f"{spec.name}: ready after {time.monotonic() - began:.1f} s")
         return Cluster(
             name=spec.name,
@@ -99,7 +172,16 @@ class Launcher:
             control_plane=plane,
             table=self._table,
             nodes={node.site.name: node for node in nodes},
+            dns_address=plane.address if spec.has_services else None,
         )
+
+    def _start_registry(self, archive: Path) -> UpstreamContainerd:
+        address = self._slot.host_address
+        port = self._ports.take({address})
+        log = self._claim.state / "registry.log"
+        registry.start(archive, address=address, port=port, table=self._table, log=log)
+        folder = self._found[programs.CONTAINERD[0]].parent
+        return UpstreamContainerd(folder, registry=f"http://{address}:{port}")
 
     def _control_plane(self, index: int, spec: ClusterSpec) -> ControlPlane:
         on_bridge = self._claim.containers
@@ -137,17 +219,24 @@ class Launcher:
         )
 
     def _nodes(
-        self, spec: ClusterSpec, plane: ControlPlane, sites: Iterable[NodeSite]
+        self,
+        spec: ClusterSpec,
+        plane: ControlPlane,
+        sites: Iterable[NodeSite],
+        upstream: UpstreamContainerd | None,
     ) -> list[Node]:
+        archive = self._e2e_images if spec.conformance else None
         return [
             Node(
                 site,
                 control_plane=plane,
                 kubelet=self._found[programs.KUBELET],
-                archive=self._archive,
+                archive=archive or self._archive,
                 table=self._table,
                 gpus=spec.gpus_per_real_node,
                 labels=gpu_labels(spec.gpus_per_real_node),
+                dns_address=plane.address if spec.has_services else None,
+                upstream=upstream if spec.conformance else None,
             )
             for site in sites
         ]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tests.clusters.slots import Slot
 
 _NAMESPACES = Path("/run/netns")
+_BRIDGE_FILTER = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 _BRIDGE_BITS = 18  # nodes and control planes; the rest of the slot's /16 are pods
 
 
@@ -54,6 +55,20 @@ def create_node(slot: Slot, node: int, *, nodes: int) -> Path:
     path = _NAMESPACES / name
     run("nsenter", f"--net={path}", "sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward")
     return path
+
+
+def enable_services(namespace: Path, service_cidr: str) -> None:
+    """Prepares a node's namespace for kube-proxy.
+
+    The kernel asks for a route to a ClusterIP before kube-proxy's rules replace the address, so
+    there is one, which is never followed. Pods of one node must meet those rules too, although
+    their packets only cross a bridge.
+    """
+    inside = ("nsenter", f"--net={namespace}", "--")
+    run(*inside, "ip", "route", "add", service_cidr, "dev", "eth0")
+    if not _BRIDGE_FILTER.exists():
+        run("modprobe", "br_netfilter")
+    run(*inside, "sh", "-c", f"echo 1 >{_BRIDGE_FILTER}")
 
 
 def remove(slot: Slot) -> None:

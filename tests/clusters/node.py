@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +21,14 @@ from tests.clusters import cgroups, packages, pki
 from tests.clusters.api import is_usable
 from tests.clusters.errors import CommandError
 from tests.clusters.host import run
-from tests.clusters.node_config import cni_config, containerd_config, kubelet_config
+from tests.clusters.node_config import (
+    cni_config,
+    containerd_config,
+    kubelet_config,
+    registry_hosts,
+    resolv_conf,
+    upstream_containerd_config,
+)
 from tests.clusters.processes import Record, Stage
 
 if TYPE_CHECKING:
@@ -32,10 +41,21 @@ if TYPE_CHECKING:
 KUBELET = "kubelet"
 CONTAINERD = "containerd"
 _START_TIMEOUT = 90.0
+_IMPORT_TIMEOUT = 300.0  # the images of Kubernetes' tests are a gigabyte when unpacked
 _SHIM_SOCKETS = Path("/run/containerd/s")
 _CNI_RESULTS = Path("/var/lib/cni/results")
 _LOG_LINKS = Path("/var/log/containers")
 _LONG_AGO = "1970-01-01T00:00:00Z"
+
+
+@dataclass(frozen=True)
+class UpstreamContainerd:
+    """The runtime of conformance nodes; others use the distribution's, and pull nothing."""
+
+    folder: Path
+    """Where containerd, its shim and ctr are."""
+    registry: str
+    """URL of the registry that answers for all registries."""
 
 
 class Node:
@@ -51,6 +71,8 @@ class Node:
         table: ProcessTable,
         gpus: int,
         labels: Mapping[str, str],
+        dns_address: str | None = None,
+        upstream: UpstreamContainerd | None = None,
     ) -> None:
         self.site = site
         self.gpus = gpus
@@ -59,6 +81,13 @@ class Node:
         self._archive = archive
         self._table = table
         self._labels = labels
+        self._dns_address = dns_address
+        self._upstream = upstream
+
+    @property
+    def pod_cidr(self) -> str:
+        """The block of its pods' addresses; they are reached from the whole slot and the host."""
+        return self.site.pod_cidr
 
     def start(self) -> None:
         """Starts everything and returns when the node is Ready. Raises StartError."""
@@ -106,10 +135,17 @@ class Node:
     def _start_containerd(self) -> None:
         site = self.site
         config = site.folder / "containerd.toml"
-        config.write_text(containerd_config(site.folder, site.socket, packages.cni_folder()))
+        write = upstream_containerd_config if self._upstream else containerd_config
+        config.write_text(write(site.folder, site.socket, packages.cni_folder()))
         (site.folder / "cni" / "10-bridge.conflist").write_text(json.dumps(cni_config(site)))
-        record = self._spawn(CONTAINERD, ["containerd", f"--config={config}"], Stage.CONTAINERD)
-        ctr = ("ctr", f"--address={site.socket}", "--namespace=k8s.io")
+        if self._upstream:
+            for name, text in registry_hosts(self._upstream.registry).items():
+                file = site.folder / "registries" / name
+                file.parent.mkdir(parents=True)
+                file.write_text(text)
+        program, command = self._runtime("containerd"), [f"--config={config}"]
+        record = self._spawn(CONTAINERD, [program, *command], Stage.CONTAINERD)
+        ctr = (self._runtime("ctr"), f"--address={site.socket}", "--namespace=k8s.io")
 
         def answers() -> bool:
             try:
@@ -119,7 +155,12 @@ class Node:
             return True
 
         self._table.wait_until(f"node {site.name}", answers, watch=record, timeout=_START_TIMEOUT)
-        run(*ctr, "images", "import", self._archive, timeout=_START_TIMEOUT)
+        # containerd 2.x would import in itself, and want to know the platform of each image.
+        here = ["--local"] if self._upstream else []
+        run(*ctr, "images", "import", *here, self._archive, timeout=_IMPORT_TIMEOUT)
+
+    def _runtime(self, program: str) -> str:
+        return str(self._upstream.folder / program) if self._upstream else program
 
     def _start_kubelet(self) -> Record:
         site, folder = self.site, self.site.folder
@@ -141,12 +182,12 @@ class Node:
             ca_file=authority.files.cert,
             user=pki.client_user(client),
         )
-        (folder / "resolv.conf").write_text(f"nameserver {self._control_plane.address}\n")
+        (folder / "resolv.conf").write_text(resolv_conf(self._dns_address))
         config = kubelet_config(
             site,
             ca_file=authority.files.cert,
             serving=serving,
-            dns_address=self._control_plane.address,
+            dns_address=self._dns_address,
         )
         (folder / "kubelet.json").write_text(json.dumps(config, indent=1))
         labels = ",".join(f"{key}={value}" for key, value in self._labels.items())
@@ -166,12 +207,16 @@ class Node:
         )
 
     def _spawn(self, name: str, command: list[str], stage: Stage) -> Record:
+        environment = {}
+        if self._upstream:  # its containerd finds its shim, not the distribution's
+            environment["PATH"] = f"{self._upstream.folder}:{os.environ['PATH']}"
         return self._table.spawn(
             self.site.name,
             name,
             ["nsenter", f"--net={self.site.namespace}", "--", *command],
             stage=stage,
             log=self.site.folder / "logs" / f"{name}.log",
+            environment=environment,
         )
 
 

@@ -73,6 +73,56 @@ disabled_plugins = ["io.containerd.nri.v1.nri", "io.containerd.internal.v1.traci
 """
 
 
+def upstream_containerd_config(folder: Path, socket: Path, cni: Path) -> str:
+    """Configuration version 3 of containerd 2.x, with a folder of registries."""
+    return f"""\
+version = 3
+root = "{folder}/containerd"
+state = "{folder}/run/state"
+disabled_plugins = ["io.containerd.nri.v1.nri", "io.containerd.internal.v1.tracing"]
+[grpc]
+  address = "{socket}"
+[plugins."io.containerd.internal.v1.opt"]
+  path = "{folder}/opt"
+[plugins."io.containerd.grpc.v1.cri"]
+  disable_tcp_service = true
+[plugins."io.containerd.cri.v1.images".pinned_images]
+  sandbox = "{images.PAUSE}"
+[plugins."io.containerd.cri.v1.images".registry]
+  config_path = "{folder}/registries"
+[plugins."io.containerd.cri.v1.runtime"]
+  disable_apparmor = true
+  restrict_oom_score_adj = true  # a lower score than our own needs CAP_SYS_RESOURCE
+  netns_mounts_under_state_dir = true
+  [plugins."io.containerd.cri.v1.runtime".containerd]
+    default_runtime_name = "runc"
+    [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
+      runtime_type = "io.containerd.runc.v2"
+      [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
+        SystemdCgroup = false
+        Root = "{folder}/run/runc"
+  [plugins."io.containerd.cri.v1.runtime".cni]
+    bin_dirs = ["{cni}"]
+    conf_dir = "{folder}/cni"
+"""
+
+
+def registry_hosts(registry: str) -> dict[str, str]:
+    """Files that send every pull to one registry, by path below the folder of registries.
+
+    A registry that a test runs on the node itself is left alone.
+    https://github.com/containerd/containerd/blob/main/docs/hosts.md
+    """
+    return {
+        "_default/hosts.toml": f"""\
+server = "{registry}"
+[host."{registry}"]
+  capabilities = ["pull", "resolve"]
+""",
+        "localhost:5000/hosts.toml": 'server = "http://localhost:5000"\n',
+    }
+
+
 def cni_config(site: NodeSite) -> dict[str, Any]:
     """Pods on a bridge of the node, no address translation, host ports."""
     return {
@@ -97,10 +147,22 @@ def cni_config(site: NodeSite) -> dict[str, Any]:
     }
 
 
+def resolv_conf(dns_address: str | None) -> str:
+    """What pods inherit from the node.
+
+    Without a server it must not be empty, or containerd would give them the machine's own file,
+    whose servers they wait for in vain.
+    """
+    return f"nameserver {dns_address}\n" if dns_address else "options ndots:1\n"
+
+
 def kubelet_config(
-    site: NodeSite, *, ca_file: Path, serving: Pair, dns_address: str
+    site: NodeSite, *, ca_file: Path, serving: Pair, dns_address: str | None
 ) -> dict[str, Any]:
-    """https://kubernetes.io/docs/reference/config-api/kubelet-config.v1beta1/"""
+    """https://kubernetes.io/docs/reference/config-api/kubelet-config.v1beta1/
+
+    Without `dns_address` the cluster has no DNS, and pods are not told of one.
+    """
     folder = site.folder
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
@@ -117,7 +179,7 @@ def kubelet_config(
         "tlsCertFile": str(serving.cert),
         "tlsPrivateKeyFile": str(serving.key),
         "clusterDomain": "cluster.local",
-        "clusterDNS": [dns_address],
+        "clusterDNS": [dns_address] if dns_address else [],
         "resolvConf": str(folder / "resolv.conf"),
         "containerRuntimeEndpoint": f"unix://{site.socket}",
         "cgroupDriver": "cgroupfs",

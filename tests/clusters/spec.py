@@ -6,6 +6,7 @@ Out: frozen `ClusterSpec` values. Nothing here touches the machine. Wrong text r
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_OF_KWOK = frozenset({"cpu", "memory", "pods", "cidr"})
 _DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,29}[a-z0-9])?")
 
 
@@ -34,7 +36,12 @@ class SpecError(ValueError):
 
 @dataclass(frozen=True)
 class NodePool:
-    """Simulated (kwok) nodes that are all alike. Quantities are Kubernetes quantities per node."""
+    """Simulated (kwok) nodes that are all alike. Quantities are Kubernetes quantities per node.
+
+    `cidr` is where their pods' addresses come from: a block such as `10.9.0.0/24`, or the name of
+    a cluster of the same harness whose first real node's pods shall have the same addresses.
+    Without it, the block is the cluster's own.
+    """
 
     count: int
     cpu: str = "96"
@@ -42,8 +49,11 @@ class NodePool:
     gpus: int = 8
     pods: int = 1000
     labels: Mapping[str, str] = field(default_factory=lambda: gpu_labels(8))
+    cidr: str | None = None
 
     def __post_init__(self) -> None:
+        if self.cidr is not None and not _is_block_or_name(self.cidr):
+            raise SpecError(f"cidr {self.cidr!r}: a block of addresses or the name of a cluster")
         if self.count < 1 or self.gpus < 0 or self.pods < 1:
             raise SpecError("a pool needs count >= 1, gpus >= 0 and pods >= 1")
 
@@ -54,6 +64,11 @@ class ClusterSpec:
 
     `real_nodes` run containers and need root; `gpus_per_real_node` is made-up nvidia.com/gpu
     capacity. `apiserver_args` are appended to the command line of kube-apiserver.
+
+    `services`: cluster DNS, and ClusterIPs on real nodes; a cluster of the harness needs real
+    nodes for it. `conformance`: real nodes on which Kubernetes' own tests pass. They have
+    services, upstream's containerd instead of the distribution's, and can pull the images of
+    `e2e_images`, always and by any policy. Both need programs that others do without.
     """
 
     name: str
@@ -61,18 +76,28 @@ class ClusterSpec:
     real_nodes: int = 0
     gpus_per_real_node: int = 8
     apiserver_args: tuple[str, ...] = ()
+    services: bool = False
+    conformance: bool = False
 
     def __post_init__(self) -> None:
         if not _DNS_LABEL.fullmatch(self.name):
             raise SpecError(f"cluster name {self.name!r}: a DNS label of at most 31 characters")
         if self.real_nodes < 0 or self.gpus_per_real_node < 0:
             raise SpecError(f"cluster {self.name}: numbers of nodes and GPUs cannot be negative")
+        if self.conformance and not self.real_nodes:
+            raise SpecError(f"cluster {self.name}: conformance is for real nodes; give real=COUNT")
+
+    @property
+    def has_services(self) -> bool:
+        """Whether cluster DNS and ClusterIPs work."""
+        return self.services or self.conformance
 
 
 def parse_cluster_spec(text: str) -> ClusterSpec:
-    """`NAME[:KEY=VALUE,...]` with keys real, gpus, kwok, cpu, memory, pods.
+    """`NAME[:KEY=VALUE,...]` with keys real, gpus, services, conformance, kwok, and those of kwok.
 
-    `gpus` counts for real and for kwok nodes alike; cpu, memory and pods for kwok nodes only.
+    `gpus` counts for real and for kwok nodes alike; services and conformance are 0 or 1; cpu,
+    memory, pods and cidr are for kwok nodes only.
     """
     name, _, rest = text.partition(":")
     options: dict[str, str] = {}
@@ -81,7 +106,7 @@ def parse_cluster_spec(text: str) -> ClusterSpec:
         if not equals or not value:
             raise SpecError(f"cluster {name}: {part!r} is not KEY=VALUE")
         options[key] = value
-    unknown = options.keys() - {"real", "gpus", "kwok", "cpu", "memory", "pods"}
+    unknown = options.keys() - _OF_KWOK - {"real", "gpus", "kwok", "services", "conformance"}
     if unknown:
         raise SpecError(f"cluster {name}: unknown option {', '.join(sorted(unknown))}")
 
@@ -101,12 +126,29 @@ def parse_cluster_spec(text: str) -> ClusterSpec:
             gpus=gpus,
             pods=number("pods", 1000),
             labels=gpu_labels(gpus),
+            cidr=options.get("cidr"),
         )
         if count
         else None
     )
-    if pool is None and options.keys() & {"cpu", "memory", "pods"}:
-        raise SpecError(
-            f"cluster {name}: cpu, memory and pods describe kwok nodes; give kwok=COUNT"
-        )
-    return ClusterSpec(name=name, kwok=pool, real_nodes=number("real", 0), gpus_per_real_node=gpus)
+    if pool is None and options.keys() & _OF_KWOK:
+        described = ", ".join(sorted(_OF_KWOK))
+        raise SpecError(f"cluster {name}: {described} describe kwok nodes; give kwok=COUNT")
+    return ClusterSpec(
+        name=name,
+        kwok=pool,
+        real_nodes=number("real", 0),
+        gpus_per_real_node=gpus,
+        services=bool(number("services", 0)),
+        conformance=bool(number("conformance", 0)),
+    )
+
+
+def _is_block_or_name(text: str) -> bool:
+    if "/" not in text:
+        return bool(_DNS_LABEL.fullmatch(text))
+    try:
+        ipaddress.IPv4Network(text)
+    except ValueError:
+        return False
+    return True

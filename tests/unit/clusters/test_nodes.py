@@ -1,5 +1,7 @@
 """Node objects and the configuration of real nodes."""
 
+import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,15 @@ from tests.clusters.api import is_usable
 from tests.clusters.errors import UnsupportedError
 from tests.clusters.kwok import node_object
 from tests.clusters.node import last_heartbeat
-from tests.clusters.node_config import NodeSite, cni_config, kubelet_config
+from tests.clusters.node_config import (
+    NodeSite,
+    cni_config,
+    containerd_config,
+    kubelet_config,
+    registry_hosts,
+    resolv_conf,
+    upstream_containerd_config,
+)
 from tests.clusters.pki import Pair
 from tests.clusters.spec import NodePool
 
@@ -79,6 +89,31 @@ def test_a_kubelet_writes_only_below_its_folder() -> None:
     for key in ("podLogsDir", "volumePluginDir", "resolvConf"):
         assert Path(config[key]).is_relative_to(site.folder)
     assert config["authentication"]["anonymous"] == {"enabled": False}
+
+
+def test_pods_are_told_of_no_dns_where_none_runs() -> None:
+    pair = Pair(Path("/pki/s.crt"), Path("/pki/s.key"))
+    config = kubelet_config(make_site(), ca_file=Path("/ca"), serving=pair, dns_address=None)
+    assert config["clusterDNS"] == []
+    assert resolv_conf(None).split()[0] == "options"
+    assert resolv_conf("10.200.0.10") == "nameserver 10.200.0.10\n"
+
+
+@pytest.mark.parametrize("write", [containerd_config, upstream_containerd_config])
+def test_containerd_keeps_to_its_folder(write: Callable[[Path, Path, Path], str]) -> None:
+    site = make_site()
+    config = tomllib.loads(write(site.folder, site.socket, Path("/usr/lib/cni")))
+    for path in (config["root"], config["state"], config["grpc"]["address"]):
+        assert Path(path).is_relative_to(site.folder)
+    plugins = config["plugins"]
+    assert Path(plugins["io.containerd.internal.v1.opt"]["path"]).is_relative_to(site.folder)
+
+
+def test_every_registry_is_the_local_one_but_a_test_s_own() -> None:
+    files = registry_hosts("http://10.200.0.1:20000")
+    hosts = {name: tomllib.loads(text) for name, text in files.items()}
+    assert hosts["_default/hosts.toml"]["server"] == "http://10.200.0.1:20000"
+    assert hosts["localhost:5000/hosts.toml"]["server"] == "http://localhost:5000"
 
 
 def test_pods_get_addresses_of_their_node() -> None:

@@ -27,6 +27,23 @@ def test_nodes_without_gpus_have_no_gpu_labels() -> None:
     assert pool.labels == {}
 
 
+def test_conformance_nodes_have_services() -> None:
+    spec = parse_cluster_spec("gpu:real=1,conformance=1")
+    assert (spec.conformance, spec.services, spec.has_services) == (True, False, True)
+
+
+def test_a_cluster_without_nodes_may_have_services() -> None:
+    assert parse_cluster_spec("tenant:services=1").has_services
+    assert not parse_cluster_spec("tenant:services=0").has_services
+
+
+@pytest.mark.parametrize("cidr", ["10.9.0.0/24", "gpu"])
+def test_simulated_pods_get_addresses_of_a_block_or_of_another_cluster(cidr: str) -> None:
+    pool = parse_cluster_spec(f"b:kwok=1,cidr={cidr}").kwok
+    assert pool is not None
+    assert pool.cidr == cidr
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
@@ -39,6 +56,10 @@ def test_nodes_without_gpus_have_no_gpu_labels() -> None:
         ("x:real=-1", "negative"),
         ("x:colour=red", "unknown option colour"),
         ("x:cpu=4", "kwok=COUNT"),
+        ("x:cidr=10.9.0.0/24", "kwok=COUNT"),
+        ("x:kwok=1,cidr=10.9.0.1/24", "block of addresses"),
+        ("x:kwok=1,cidr=Name", "block of addresses"),
+        ("x:conformance=1", "real=COUNT"),
     ],
 )
 def test_nonsense_is_refused_with_the_reason(text: str, complaint: str) -> None:
