@@ -68,9 +68,9 @@ def start(
     record = table.spawn(
         site.name,
         NAME,
-        ["nsenter", f"--net={site.namespace}", "--", program, f"--config={config}"],
+        site.inside(program, f"--config={config}"),
         stage=Stage.CONTROLLER,
-        log=site.folder / "logs" / f"{NAME}.log",
+        log=site.log(NAME),
     )
     url = f"http://{site.address}:{_HEALTH_PORT}/healthz"
     table.wait_until(

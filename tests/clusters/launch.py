@@ -23,9 +23,10 @@ from tests.clusters import (
     registry,
 )
 from tests.clusters.cluster import Cluster
+from tests.clusters.containerd import Upstream
 from tests.clusters.control_plane import COMPONENTS, ControlPlane
 from tests.clusters.errors import UnsupportedError
-from tests.clusters.node import Node, UpstreamContainerd
+from tests.clusters.node import Node
 from tests.clusters.node_config import NodeSite
 from tests.clusters.slots import LOOPBACK, Claim, PortAllocator, simulated_pod_cidr
 from tests.clusters.spec import gpu_labels
@@ -175,13 +176,13 @@ class Launcher:
             dns_address=plane.address if spec.has_services else None,
         )
 
-    def _start_registry(self, archive: Path) -> UpstreamContainerd:
+    def _start_registry(self, archive: Path) -> Upstream:
         address = self._slot.host_address
         port = self._ports.take({address})
         log = self._claim.state / "registry.log"
         registry.start(archive, address=address, port=port, table=self._table, log=log)
         folder = self._found[programs.CONTAINERD[0]].parent
-        return UpstreamContainerd(folder, registry=f"http://{address}:{port}")
+        return Upstream(folder, registry=f"http://{address}:{port}")
 
     def _control_plane(self, index: int, spec: ClusterSpec) -> ControlPlane:
         on_bridge = self._claim.containers
@@ -223,7 +224,7 @@ class Launcher:
         spec: ClusterSpec,
         plane: ControlPlane,
         sites: Iterable[NodeSite],
-        upstream: UpstreamContainerd | None,
+        upstream: Upstream | None,
     ) -> list[Node]:
         archive = self._e2e_images if spec.conformance else None
         return [

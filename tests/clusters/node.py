@@ -1,8 +1,7 @@
 """One real node: containerd and a kubelet in a network namespace of their own.
 
 In: a namespace, a running control plane, an archive of images. Out: a Ready Node that runs
-containers, with made-up GPUs. Every node has its own containerd: two kubelets on one would take
-each other's pods for orphans and kill them. Ended by `teardown`.
+containers, with made-up GPUs. Ended by `teardown`.
 
 What a node leaves outside of its folder (files that programs put at fixed places) is listed in
 `remove_strays`.
@@ -12,23 +11,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.clusters import cgroups, packages, pki
+from tests.clusters import cgroups, containerd, pki
 from tests.clusters.api import is_usable
-from tests.clusters.errors import CommandError
-from tests.clusters.host import run
-from tests.clusters.node_config import (
-    cni_config,
-    containerd_config,
-    kubelet_config,
-    registry_hosts,
-    resolv_conf,
-    upstream_containerd_config,
-)
+from tests.clusters.node_config import kubelet_config, resolv_conf
 from tests.clusters.processes import Record, Stage
 
 if TYPE_CHECKING:
@@ -39,23 +27,11 @@ if TYPE_CHECKING:
     from tests.clusters.processes import ProcessTable
 
 KUBELET = "kubelet"
-CONTAINERD = "containerd"
 _START_TIMEOUT = 90.0
-_IMPORT_TIMEOUT = 300.0  # the images of Kubernetes' tests are a gigabyte when unpacked
 _SHIM_SOCKETS = Path("/run/containerd/s")
 _CNI_RESULTS = Path("/var/lib/cni/results")
 _LOG_LINKS = Path("/var/log/containers")
 _LONG_AGO = "1970-01-01T00:00:00Z"
-
-
-@dataclass(frozen=True)
-class UpstreamContainerd:
-    """The runtime of conformance nodes; others use the distribution's, and pull nothing."""
-
-    folder: Path
-    """Where containerd, its shim and ctr are."""
-    registry: str
-    """URL of the registry that answers for all registries."""
 
 
 class Node:
@@ -72,7 +48,7 @@ class Node:
         gpus: int,
         labels: Mapping[str, str],
         dns_address: str | None = None,
-        upstream: UpstreamContainerd | None = None,
+        upstream: containerd.Upstream | None = None,
     ) -> None:
         self.site = site
         self.gpus = gpus
@@ -94,7 +70,9 @@ class Node:
         for name in ("run", "cni", "kubelet", "opt", "pod-logs", "plugins"):
             (self.site.folder / name).mkdir(parents=True)
         cgroups.create(self.site.cgroup)
-        self._start_containerd()
+        containerd.start(
+            self.site, archive=self._archive, upstream=self._upstream, table=self._table
+        )
         self.await_ready(self._start_kubelet())
 
     def restart_kubelet(self) -> None:
@@ -132,36 +110,6 @@ class Node:
     def _path(self) -> str:
         return f"/api/v1/nodes/{self.site.name}"
 
-    def _start_containerd(self) -> None:
-        site = self.site
-        config = site.folder / "containerd.toml"
-        write = upstream_containerd_config if self._upstream else containerd_config
-        config.write_text(write(site.folder, site.socket, packages.cni_folder()))
-        (site.folder / "cni" / "10-bridge.conflist").write_text(json.dumps(cni_config(site)))
-        if self._upstream:
-            for name, text in registry_hosts(self._upstream.registry).items():
-                file = site.folder / "registries" / name
-                file.parent.mkdir(parents=True)
-                file.write_text(text)
-        program, command = self._runtime("containerd"), [f"--config={config}"]
-        record = self._spawn(CONTAINERD, [program, *command], Stage.CONTAINERD)
-        ctr = (self._runtime("ctr"), f"--address={site.socket}", "--namespace=k8s.io")
-
-        def answers() -> bool:
-            try:
-                run(*ctr, "version", timeout=5)
-            except CommandError:
-                return False
-            return True
-
-        self._table.wait_until(f"node {site.name}", answers, watch=record, timeout=_START_TIMEOUT)
-        # containerd 2.x would import in itself, and want to know the platform of each image.
-        here = ["--local"] if self._upstream else []
-        run(*ctr, "images", "import", *here, self._archive, timeout=_IMPORT_TIMEOUT)
-
-    def _runtime(self, program: str) -> str:
-        return str(self._upstream.folder / program) if self._upstream else program
-
     def _start_kubelet(self) -> Record:
         site, folder = self.site, self.site.folder
         authority = self._control_plane.certificates.authority
@@ -191,10 +139,11 @@ class Node:
         )
         (folder / "kubelet.json").write_text(json.dumps(config, indent=1))
         labels = ",".join(f"{key}={value}" for key, value in self._labels.items())
-        return self._spawn(
+        return self._table.spawn(
+            site.name,
             KUBELET,
-            [
-                str(self._kubelet),
+            site.inside(
+                self._kubelet,
                 f"--config={folder / 'kubelet.json'}",
                 f"--kubeconfig={kubeconfig}",
                 f"--root-dir={folder / 'kubelet'}",
@@ -202,21 +151,9 @@ class Node:
                 f"--hostname-override={site.name}",
                 f"--node-ip={site.address}",
                 f"--node-labels={labels}",
-            ],
-            Stage.KUBELET,
-        )
-
-    def _spawn(self, name: str, command: list[str], stage: Stage) -> Record:
-        environment = {}
-        if self._upstream:  # its containerd finds its shim, not the distribution's
-            environment["PATH"] = f"{self._upstream.folder}:{os.environ['PATH']}"
-        return self._table.spawn(
-            self.site.name,
-            name,
-            ["nsenter", f"--net={self.site.namespace}", "--", *command],
-            stage=stage,
-            log=self.site.folder / "logs" / f"{name}.log",
-            environment=environment,
+            ),
+            stage=Stage.KUBELET,
+            log=site.log(KUBELET),
         )
 
 
@@ -228,15 +165,37 @@ def last_heartbeat(node: dict[str, Any]) -> str:
     return ""
 
 
-def remove_strays(state: Path) -> None:
+def remove_cni_results(folder: Path, bridge: str) -> None:
+    """Removes the files `NETWORK-POD-INTERFACE` of pods whose networks are named after a bridge.
+
+    Loopback's are called alike everywhere, but share the pod's name.
+    """
+    for result in folder.glob(f"{bridge}-*"):
+        pod = result.name.rsplit("-", 2)[1]
+        for file in folder.glob(f"*-{pod}-*"):
+            file.unlink(missing_ok=True)
+
+
+def shim_socket(task: Path) -> Path | None:
+    """Where the shim of a task listens, as containerd 2.x or 1.x has noted in the task's folder."""
+    with contextlib.suppress(FileNotFoundError):
+        return _path(json.loads((task / "bootstrap.json").read_text())["address"])
+    with contextlib.suppress(FileNotFoundError):
+        return _path((task / "address").read_text())
+    return None
+
+
+def _path(address: str) -> Path:
+    return Path(address.strip().removeprefix("unix://"))
+
+
+def remove_strays(state: Path, bridge: str) -> None:
     """Removes what ended nodes left at places that their programs do not let us choose."""
+    remove_cni_results(_CNI_RESULTS, bridge)
     for task in state.glob("nodes/*/run/state/io.containerd.runtime.v2.task/k8s.io/*"):
-        with contextlib.suppress(FileNotFoundError):
-            socket = Path((task / "address").read_text().strip().removeprefix("unix://"))
-            if socket.parent == _SHIM_SOCKETS:
-                socket.unlink()
-        for result in _CNI_RESULTS.glob(f"*-{task.name}-*"):
-            result.unlink(missing_ok=True)
+        socket = shim_socket(task)
+        if socket and socket.parent == _SHIM_SOCKETS:
+            socket.unlink(missing_ok=True)
     for link in _LOG_LINKS.glob("*.log"):
         with contextlib.suppress(OSError):
             if link.readlink().is_relative_to(state):

@@ -1,7 +1,7 @@
-"""What the programs of a real node are told: pure functions from a site to configuration.
+"""Where a real node lives and what it is told: pure functions from a site to configuration.
 
-In: a `NodeSite`, decided before anything is started. Out: the configuration of containerd, of the
-CNI plugins and of the kubelet. Everything that can be told to stay below the node's folder is.
+In: a `NodeSite`, decided before anything is started. Out: the configuration of the CNI plugins and
+of the kubelet. Everything that can be told to stay below the node's folder is.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tests.clusters import images
 from tests.clusters.errors import UnsupportedError
 
 if TYPE_CHECKING:
@@ -42,85 +41,13 @@ class NodeSite:
         """containerd's socket."""
         return self.folder / "run" / "containerd.sock"
 
+    def inside(self, *command: str | Path) -> list[str | Path]:
+        """A command line that runs in the node's network."""
+        return ["nsenter", f"--net={self.namespace}", "--", *command]
 
-def containerd_config(folder: Path, socket: Path, cni: Path) -> str:
-    """Configuration version 2, which containerd 1.x and 2.x both read."""
-    return f"""\
-version = 2
-root = "{folder}/containerd"
-state = "{folder}/run/state"
-disabled_plugins = ["io.containerd.nri.v1.nri", "io.containerd.internal.v1.tracing"]
-[grpc]
-  address = "{socket}"
-[plugins."io.containerd.internal.v1.opt"]
-  path = "{folder}/opt"
-[plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "{images.PAUSE}"
-  disable_tcp_service = true
-  disable_apparmor = true
-  restrict_oom_score_adj = true  # a lower score than our own needs CAP_SYS_RESOURCE
-  netns_mounts_under_state_dir = true
-  [plugins."io.containerd.grpc.v1.cri".containerd]
-    default_runtime_name = "runc"
-    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
-      runtime_type = "io.containerd.runc.v2"
-      [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
-        SystemdCgroup = false
-        Root = "{folder}/run/runc"
-  [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "{cni}"
-    conf_dir = "{folder}/cni"
-"""
-
-
-def upstream_containerd_config(folder: Path, socket: Path, cni: Path) -> str:
-    """Configuration version 3 of containerd 2.x, with a folder of registries."""
-    return f"""\
-version = 3
-root = "{folder}/containerd"
-state = "{folder}/run/state"
-disabled_plugins = ["io.containerd.nri.v1.nri", "io.containerd.internal.v1.tracing"]
-[grpc]
-  address = "{socket}"
-[plugins."io.containerd.internal.v1.opt"]
-  path = "{folder}/opt"
-[plugins."io.containerd.grpc.v1.cri"]
-  disable_tcp_service = true
-[plugins."io.containerd.cri.v1.images".pinned_images]
-  sandbox = "{images.PAUSE}"
-[plugins."io.containerd.cri.v1.images".registry]
-  config_path = "{folder}/registries"
-[plugins."io.containerd.cri.v1.runtime"]
-  disable_apparmor = true
-  restrict_oom_score_adj = true  # a lower score than our own needs CAP_SYS_RESOURCE
-  netns_mounts_under_state_dir = true
-  [plugins."io.containerd.cri.v1.runtime".containerd]
-    default_runtime_name = "runc"
-    [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
-      runtime_type = "io.containerd.runc.v2"
-      [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
-        SystemdCgroup = false
-        Root = "{folder}/run/runc"
-  [plugins."io.containerd.cri.v1.runtime".cni]
-    bin_dirs = ["{cni}"]
-    conf_dir = "{folder}/cni"
-"""
-
-
-def registry_hosts(registry: str) -> dict[str, str]:
-    """Files that send every pull to one registry, by path below the folder of registries.
-
-    A registry that a test runs on the node itself is left alone.
-    https://github.com/containerd/containerd/blob/main/docs/hosts.md
-    """
-    return {
-        "_default/hosts.toml": f"""\
-server = "{registry}"
-[host."{registry}"]
-  capabilities = ["pull", "resolve"]
-""",
-        "localhost:5000/hosts.toml": 'server = "http://localhost:5000"\n',
-    }
+    def log(self, program: str) -> Path:
+        """Where a program's output goes."""
+        return self.folder / "logs" / f"{program}.log"
 
 
 def cni_config(site: NodeSite) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def tear_down(claim: Claim, table: ProcessTable, progress: Callable[[str], None]
     if claim.containers:
         unmount_below(claim.state)
         network.remove(claim.slot)
-        node.remove_strays(claim.state)
+        node.remove_strays(claim.state, claim.slot.bridge)
     if (claim.state / MARK_FILE).exists():
         shutil.rmtree(claim.state)
 

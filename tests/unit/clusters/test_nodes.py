@@ -8,17 +8,19 @@ from typing import Any
 import pytest
 
 from tests.clusters.api import is_usable
+from tests.clusters.containerd import (
+    containerd_config,
+    registry_hosts,
+    upstream_containerd_config,
+)
 from tests.clusters.errors import UnsupportedError
 from tests.clusters.kwok import node_object
-from tests.clusters.node import last_heartbeat
+from tests.clusters.node import last_heartbeat, remove_cni_results, shim_socket
 from tests.clusters.node_config import (
     NodeSite,
     cni_config,
-    containerd_config,
     kubelet_config,
-    registry_hosts,
     resolv_conf,
-    upstream_containerd_config,
 )
 from tests.clusters.pki import Pair
 from tests.clusters.spec import NodePool
@@ -70,6 +72,28 @@ def test_a_node_is_usable_when_ready_and_not_tainted_by_kubernetes() -> None:
 def test_the_last_heartbeat_is_that_of_the_ready_condition() -> None:
     assert last_heartbeat(make_node()) == "2026-01-01T00:00:00Z"
     assert last_heartbeat({"status": {}}) == ""
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("address", "unix:///run/containerd/s/abc"),
+        ("bootstrap.json", '{"version": 3, "address": "unix:///run/containerd/s/abc"}'),
+    ],
+)
+def test_the_socket_that_a_shim_leaves_is_found(tmp_path: Path, file: str, text: str) -> None:
+    assert shim_socket(tmp_path) is None
+    (tmp_path / file).write_text(text)
+    assert shim_socket(tmp_path) == Path("/run/containerd/s/abc")
+
+
+def test_cni_results_of_other_bridges_stay(tmp_path: Path) -> None:
+    ours = ("vnc1-0-abc-eth0", "cni-loopback-abc-lo")
+    theirs = ("vnc10-0-def-eth0", "cni-loopback-def-lo")
+    for name in (*ours, *theirs):
+        (tmp_path / name).touch()
+    remove_cni_results(tmp_path, "vnc1")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(theirs)
 
 
 def test_a_state_folder_too_deep_for_sockets_is_refused() -> None:
