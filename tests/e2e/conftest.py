@@ -1,8 +1,8 @@
 """Clusters, an agent with the rights of deploy/, and a user, for all end-to-end tests.
 
-One tenant, two compute clusters of simulated nodes (`kwok-a`, `kwok-b`), and one with a real node
-where this machine can run containers (`gpu`). They are started once for the whole run. With
-CLUSTERS=existing the kubeconfigs that are given are used instead.
+One tenant with a node of its own (simulated), two compute clusters of simulated nodes (`kwok-a`,
+`kwok-b`), and one with a real node where this machine can run containers (`gpu`). They are started
+once for the whole run. With CLUSTERS=existing the kubeconfigs that are given are used instead.
 """
 
 from __future__ import annotations
@@ -27,10 +27,20 @@ REAL = "gpu"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Every test here waits for clusters; starting them counts towards the first one's time."""
+    """Every test here waits for clusters; starting them counts towards the first one's time.
+
+    What a `run_first` test starts and a `run_last` test judges has the whole run as its time.
+    """
     for item in items:
         if item.path.is_relative_to(os.path.dirname(__file__)):
             item.add_marker(pytest.mark.timeout(240, func_only=True))
+    items.sort(key=_place)
+
+
+def _place(item: pytest.Item) -> int:
+    if item.get_closest_marker("run_first"):
+        return -1
+    return 1 if item.get_closest_marker("run_last") else 0
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +57,11 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
 @pytest.fixture(scope="session")
 def federation(harness: Harness, tmp_path_factory: pytest.TempPathFactory) -> Federation:
     """A tenant joined to its compute clusters."""
-    specs = [ClusterSpec("tenant"), *(ClusterSpec(name, kwok=NodePool(4)) for name in KWOK)]
+    own = NodePool(1, gpus=0, labels={})
+    specs = [
+        ClusterSpec("tenant", kwok=own),
+        *(ClusterSpec(name, kwok=NodePool(4)) for name in KWOK),
+    ]
     if _real_containers():
         specs.append(ClusterSpec(REAL, real_nodes=1))
     clusters = harness.up(specs)

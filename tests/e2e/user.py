@@ -94,32 +94,37 @@ def ours_below(cluster: Cluster) -> dict[str, int]:
 NOTHING = {"pods": 0, "configmaps": 0, "secrets": 0}
 
 
-def _creates(cluster: Cluster) -> Iterator[tuple[str, dict[str, Any]]]:
-    """From the audit log: name and answer of each create of a pod in our namespace."""
+def pod_creates(cluster: Cluster, namespace: str) -> Iterator[dict[str, Any]]:
+    """The audit log's entries of all creates of pods in a namespace."""
     if cluster.audit_log is None:
         pytest.skip("the audit log of a given cluster cannot be read")
     with cluster.audit_log.open() as log:
         for line in log:
-            if '"create"' not in line or BELOW not in line:
+            if '"create"' not in line or namespace not in line:
                 continue
             entry = json.loads(line)
             ref = entry.get("objectRef", {})
             about_pod = ref.get("resource") == "pods" and not ref.get("subresource")
-            if entry["verb"] == "create" and about_pod and ref.get("namespace") == BELOW:
-                yield ref.get("name", ""), entry.get("responseStatus", {})
+            if entry["verb"] == "create" and about_pod and ref.get("namespace") == namespace:
+                yield entry
 
 
 def create_answers(cluster: Cluster) -> dict[str, list[int]]:
     """From the audit log: the answers to all creates of each pod name in our namespace."""
     answers: dict[str, list[int]] = {}
-    for name, status in _creates(cluster):
-        answers.setdefault(name, []).append(status.get("code", 0))
+    for entry in pod_creates(cluster, BELOW):
+        code = entry.get("responseStatus", {}).get("code", 0)
+        answers.setdefault(entry["objectRef"].get("name", ""), []).append(code)
     return answers
 
 
 def names_taken(cluster: Cluster) -> set[str]:
     """Pod names whose create in our namespace was refused since a pod of that name was there."""
-    return {name for name, s in _creates(cluster) if s.get("reason") == "AlreadyExists"}
+    return {
+        entry["objectRef"]["name"]
+        for entry in pod_creates(cluster, BELOW)
+        if entry.get("responseStatus", {}).get("reason") == "AlreadyExists"
+    }
 
 
 def pods_created(cluster: Cluster) -> Counter[str]:

@@ -82,6 +82,24 @@ def stateful_set(
     }
 
 
+def daemon_set(name: str, *, annotations: dict[str, str] | None = None) -> Any:
+    """A DaemonSet that tolerates everything; `annotations` are its pods'."""
+    labels = {"app": name}
+    container = {"name": "main", "image": IMAGE, "command": ["sh", "-c", "sleep 3600"]}
+    spec = {
+        "terminationGracePeriodSeconds": 1,
+        "tolerations": [{"operator": "Exists"}],
+        "containers": [container],
+    }
+    template = {"metadata": {"labels": labels, "annotations": annotations or {}}, "spec": spec}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "DaemonSet",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {"selector": {"matchLabels": labels}, "template": template},
+    }
+
+
 def config_map(name: str, **data: str) -> Any:
     """A ConfigMap."""
     metadata = {"name": name, "namespace": NAMESPACE}
