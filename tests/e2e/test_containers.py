@@ -199,25 +199,6 @@ def test_in_pod_clients_talk_to_the_tenant_with_the_pods_own_identity(user: User
     assert user.cluster.server == f"https://{host}:{port}"
 
 
-def test_a_changed_configmap_and_secret_reach_the_copies_of_running_pods(
-    user: User, gpu: str, federation: Federation
-) -> None:
-    user.apply(
-        config_map("live", value="one"),
-        pod(
-            "reader",
-            cluster=gpu,
-            container={"volumeMounts": [{"name": "live", "mountPath": "/live"}]},
-            volumes=[{"name": "live", "configMap": {"name": "live"}}],
-        ),
-    )
-    user.wait_phase("reader", "Running")
-    assert user.kubectl("exec", "reader", "--", "cat", "/live/value") == "one"
-    user.apply(config_map("live", value="two"))
-    below = User(federation.computes[gpu], BELOW)
-    until(lambda: below.get("configmap", "live")["data"]["value"] == "two", "the copy has changed")
-
-
 def test_deletion_lets_the_container_end_by_itself_first(
     user: User, gpu: str, federation: Federation
 ) -> None:
