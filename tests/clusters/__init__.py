@@ -7,6 +7,13 @@
 What flows where: `spec` (what to make) -> `harness` (owner) -> `programs` (executables) and
 `slots` (ports, addresses) -> `launch` -> `control_plane`, `kwok`, `node` (processes) -> `cluster`
 (what the caller gets) -> `teardown`. `python -m tests.clusters` is the same from a shell.
+
+For Kubernetes' own tests there are nodes with everything that these expect:
+
+    harness.up([ClusterSpec("tenant", services=True),
+                ClusterSpec("gpu", real_nodes=1, conformance=True)])
+
+with `cluster_dns` and `kube_proxy` beside the above, and a `registry` for `e2e_images`.
 """
 
 from tests.clusters.cluster import Cluster
