@@ -236,7 +236,9 @@ class Launcher:
                 table=self._table,
                 gpus=spec.gpus_per_real_node,
                 labels=gpu_labels(spec.gpus_per_real_node),
-                dns_address=plane.address if spec.has_services else None,
+                # Without services nobody answers there, which pods without DNS names never notice;
+                # without an address the kubelet would warn about each of them in an event.
+                dns_address=plane.address,
                 upstream=upstream if spec.conformance else None,
             )
             for site in sites

@@ -47,7 +47,7 @@ class Node:
         table: ProcessTable,
         gpus: int,
         labels: Mapping[str, str],
-        dns_address: str | None = None,
+        dns_address: str,
         upstream: containerd.Upstream | None = None,
     ) -> None:
         self.site = site

@@ -74,22 +74,15 @@ def cni_config(site: NodeSite) -> dict[str, Any]:
     }
 
 
-def resolv_conf(dns_address: str | None) -> str:
-    """What pods inherit from the node.
-
-    Without a server it must not be empty, or containerd would give them the machine's own file,
-    whose servers they wait for in vain.
-    """
-    return f"nameserver {dns_address}\n" if dns_address else "options ndots:1\n"
+def resolv_conf(dns_address: str) -> str:
+    """What pods inherit from the node."""
+    return f"nameserver {dns_address}\n"
 
 
 def kubelet_config(
-    site: NodeSite, *, ca_file: Path, serving: Pair, dns_address: str | None
+    site: NodeSite, *, ca_file: Path, serving: Pair, dns_address: str
 ) -> dict[str, Any]:
-    """https://kubernetes.io/docs/reference/config-api/kubelet-config.v1beta1/
-
-    Without `dns_address` the cluster has no DNS, and pods are not told of one.
-    """
+    """https://kubernetes.io/docs/reference/config-api/kubelet-config.v1beta1/"""
     folder = site.folder
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
@@ -106,7 +99,7 @@ def kubelet_config(
         "tlsCertFile": str(serving.cert),
         "tlsPrivateKeyFile": str(serving.key),
         "clusterDomain": "cluster.local",
-        "clusterDNS": [dns_address] if dns_address else [],
+        "clusterDNS": [dns_address],
         "resolvConf": str(folder / "resolv.conf"),
         "containerRuntimeEndpoint": f"unix://{site.socket}",
         "cgroupDriver": "cgroupfs",

@@ -115,11 +115,12 @@ def test_a_kubelet_writes_only_below_its_folder() -> None:
     assert config["authentication"]["anonymous"] == {"enabled": False}
 
 
-def test_pods_are_told_of_no_dns_where_none_runs() -> None:
+def test_pods_ask_the_dns_server_of_their_cluster() -> None:
     pair = Pair(Path("/pki/s.crt"), Path("/pki/s.key"))
-    config = kubelet_config(make_site(), ca_file=Path("/ca"), serving=pair, dns_address=None)
-    assert config["clusterDNS"] == []
-    assert resolv_conf(None).split()[0] == "options"
+    config = kubelet_config(
+        make_site(), ca_file=Path("/ca"), serving=pair, dns_address="10.200.0.10"
+    )
+    assert config["clusterDNS"] == ["10.200.0.10"]
     assert resolv_conf("10.200.0.10") == "nameserver 10.200.0.10\n"
 
 
