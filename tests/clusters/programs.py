@@ -35,6 +35,8 @@ CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-sche
 KWOK = "kwok"
 KUBELET = "kubelet"
 KUBECTL = "kubectl"
+METRICS_SERVER = "metrics-server"
+"""Got by the test that uses it: only Go can make it."""
 KUBE_PROXY = "kube-proxy"
 COREDNS = "coredns"
 CONTAINERD = ("containerd", "containerd-shim-runc-v2", "ctr")
@@ -82,6 +84,7 @@ class Family:
 
 _KUBERNETES = "k8s.io/kubernetes"
 _CONTAINERD = "github.com/containerd/containerd/v2"
+_METRICS_SERVER = "sigs.k8s.io/metrics-server"
 FAMILIES = (
     Family("etcd", "go.etcd.io/etcd/server/v3", {"etcd": "go.etcd.io/etcd/server/v3"}),
     Family(
@@ -111,6 +114,11 @@ FAMILIES = (
         {E2E_TEST: f"{_KUBERNETES}/test/e2e"},
         built_in="kubernetes",
         tests=True,
+    ),
+    Family(
+        "metrics-server",
+        _METRICS_SERVER,
+        {METRICS_SERVER: f"{_METRICS_SERVER}/cmd/metrics-server"},
     ),
     Family(
         "ginkgo",
