@@ -6,11 +6,20 @@ In: the store of tenant pods of one backend's nodes, and the backend. Implements
 
 from collections.abc import Iterable
 
+import msgspec
+
 from vnode.backend import ObservedPod, PodBackend
 from vnode.kube.types import UID, NodeName, ObjectKey, Pod
 from vnode.kubelet.pods import LocatedPod, PodNotFound, PodNotStarted
 from vnode.pods.view import PodView, view
 from vnode.runtime.store import Store
+
+
+class _Spec(msgspec.Struct, frozen=True, rename="camel"):
+    node_name: str = ""
+
+
+_SPEC = msgspec.json.Decoder(_Spec)
 
 
 class BackendPods:
@@ -21,8 +30,8 @@ class BackendPods:
         self._backend = backend
 
     def tenant_pods(self, node: NodeName) -> Iterable[Pod]:
-        """Tenant pods that are bound to `node`."""
-        return [pod for pod in self._pods.values() if view(pod).node == node]
+        """Tenant pods that are bound to `node`, found one by one while it is iterated."""
+        return (pod for pod in self._pods.values() if _SPEC.decode(pod.spec).node_name == node)
 
     def running(self, node: NodeName) -> Iterable[Pod]:
         """Pods of `node` that have a copy below and are not being deleted."""

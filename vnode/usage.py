@@ -6,15 +6,15 @@ a figure that is not known is None, a container without any figures is left out.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from vnode.kube.types import UID
 
 __all__ = ["AcceleratorUsage", "ContainerUsage", "CpuUsage", "MemoryUsage", "UsageReport"]
 
 
-@dataclass(frozen=True, slots=True)
-class CpuUsage:
+class CpuUsage(msgspec.Struct, frozen=True, gc=False):
     """CPU time of one container or of a sum of them."""
 
     time: float
@@ -25,8 +25,7 @@ class CpuUsage:
     """Core-nanoseconds per second of late."""
 
 
-@dataclass(frozen=True, slots=True)
-class MemoryUsage:
+class MemoryUsage(msgspec.Struct, frozen=True, gc=False):
     """Memory of one container or of a sum of them, in bytes."""
 
     time: float
@@ -41,8 +40,7 @@ class MemoryUsage:
     """What is left below the limit; None: there is no limit."""
 
 
-@dataclass(frozen=True, slots=True)
-class AcceleratorUsage:
+class AcceleratorUsage(msgspec.Struct, frozen=True, gc=False):
     """One GPU or the like that a container uses."""
 
     make: str
@@ -56,8 +54,7 @@ class AcceleratorUsage:
     """Percent of the time in which it worked."""
 
 
-@dataclass(frozen=True, slots=True)
-class ContainerUsage:
+class ContainerUsage(msgspec.Struct, frozen=True, gc=False):
     """One running container."""
 
     name: str
@@ -69,11 +66,10 @@ class ContainerUsage:
     """Those that were measured; a request for GPUs is no usage."""
 
 
-@dataclass(frozen=True, slots=True)
-class UsageReport:
+class UsageReport(msgspec.Struct, frozen=True, gc=False):
     """What was measured of the pods of one virtual node."""
 
-    pods: Mapping[UID, Sequence[ContainerUsage]] = field(default_factory=dict)
+    pods: Mapping[UID, Sequence[ContainerUsage]] = {}
     """Containers by UID of the *tenant* pod; the compute side's own sidecars may be among them."""
     complete: bool = True
     """False: something that should have been measured did not answer."""

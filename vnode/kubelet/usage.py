@@ -10,7 +10,8 @@ do not fall when a container starts again or a pod goes. No I/O; memory is a few
 that runs.
 """
 
-from collections.abc import Iterable, Sequence
+import functools
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -19,11 +20,10 @@ from vnode.kube.timestamps import parse
 from vnode.kube.types import UID, NodeName, ObjectKey, Pod
 from vnode.usage import ContainerUsage, CpuUsage, MemoryUsage, UsageReport
 
-__all__ = ["ContainerStats", "NodeStats", "NodeUsage", "PodStats"]
+__all__ = ["ContainerStats", "Look", "NodeStats", "NodeUsage", "PodStats"]
 
 
-@dataclass(frozen=True, slots=True)
-class ContainerStats:
+class ContainerStats(msgspec.Struct, frozen=True, gc=False):
     """A container that runs."""
 
     name: str
@@ -33,8 +33,7 @@ class ContainerStats:
     """None: not measured."""
 
 
-@dataclass(frozen=True, slots=True)
-class PodStats:
+class PodStats(msgspec.Struct, frozen=True, gc=False):
     """A tenant pod with at least one container that runs."""
 
     key: ObjectKey
@@ -46,8 +45,7 @@ class PodStats:
     memory: MemoryUsage | None
 
 
-@dataclass(frozen=True, slots=True)
-class NodeStats:
+class NodeStats(msgspec.Struct, frozen=True, gc=False):
     """A virtual node: the sums over its pods, and the pods."""
 
     name: NodeName
@@ -65,6 +63,7 @@ class _Counter:
     """The CPU time of one container as it was last seen."""
 
     started_at: float
+    time: float
     total: int
 
 
@@ -79,13 +78,13 @@ class _PodCounter:
         before = self.containers.get(container.name)
         if before is None or container.started_at > before.started_at:
             used = cpu.total_nanos
-        elif container.started_at < before.started_at:
-            return 0  # An old figure of the container before this one.
+        elif container.started_at < before.started_at or cpu.time < before.time:
+            return 0  # An old figure, perhaps of the container before this one.
         else:
             used = cpu.total_nanos - before.total
             if used < 0:  # The counter began anew.
                 used = cpu.total_nanos
-        self.containers[container.name] = _Counter(container.started_at, cpu.total_nanos)
+        self.containers[container.name] = _Counter(container.started_at, cpu.time, cpu.total_nanos)
         self.total += used
         return used
 
@@ -102,48 +101,27 @@ class NodeUsage:
         self._time: float | None = None
         """Of the newest measurement; None: nothing was measured yet."""
 
-    def look(self, pods: Iterable[Pod], report: UsageReport) -> NodeStats:
-        """Join the node's tenant pods with what was measured, and count on."""
-        shown: list[PodStats] = []
-        bound: set[UID] = set()
-        for pod in pods:
-            uid, status = pod.metadata.uid, _STATUS.decode(pod.status)
-            bound.add(uid)
-            if running := status.running:
-                shown.append(self._pod(pod, status, running, report.pods.get(uid, ())))
+    def look(self, report: UsageReport) -> "Look":
+        """Begin to join the node's tenant pods with what was measured. One look at a time."""
+        return Look(self, report)
+
+    def keep(self, bound: Collection[UID]) -> None:
+        """Forget the counters of all pods but these."""
         self._pods = {uid: counter for uid, counter in self._pods.items() if uid in bound}
+
+    def stats(self, pods: Sequence[PodStats], *, complete: bool) -> NodeStats:
+        """The node with these pods."""
         return NodeStats(
             name=self._node,
             started_at=self._began,
-            cpu=self._cpu(shown),
-            memory=self._memory(shown, complete=report.complete),
-            pods=shown,
-            complete=report.complete,
+            cpu=self._cpu(pods),
+            memory=self._memory(pods, complete=complete),
+            pods=pods,
+            complete=complete,
         )
 
-    def _pod(
-        self,
-        pod: Pod,
-        status: "_Status",
-        running: Sequence["_ContainerStatus"],
-        measured: Sequence[ContainerUsage],
-    ) -> PodStats:
-        by_name = {usage.name: usage for usage in measured}
-        containers = [
-            ContainerStats(name=c.name, started_at=_started(c, usage), usage=usage)
-            for c in running
-            for usage in (by_name.get(c.name),)
-        ]
-        return PodStats(
-            key=pod.metadata.key,
-            uid=pod.metadata.uid,
-            started_at=_seconds(status.start_time),
-            containers=containers,
-            cpu=self._pod_cpu(pod.metadata.uid, containers),
-            memory=_sum_memory([c.usage.memory for c in containers if c.usage is not None]),
-        )
-
-    def _pod_cpu(self, uid: UID, containers: Sequence[ContainerStats]) -> CpuUsage | None:
+    def count(self, uid: UID, containers: Sequence[ContainerStats]) -> CpuUsage | None:
+        """Count what the containers of a pod used since the last look; the pod's CPU time."""
         measured = [(c, c.usage.cpu) for c in containers if c.usage and c.usage.cpu]
         if not measured:
             return None
@@ -171,6 +149,41 @@ class NodeUsage:
         if memory is None and complete and not pods and self._time is not None:
             return MemoryUsage(time=self._time, working_set=0)
         return memory
+
+
+class Look:
+    """One look at a node: `add` its pods one by one, then `end`."""
+
+    def __init__(self, usage: NodeUsage, report: UsageReport) -> None:
+        self._usage = usage
+        self._report = report
+        self._shown: list[PodStats] = []
+        self._bound: set[UID] = set()
+
+    def add(self, pod: Pod) -> None:
+        """Take a tenant pod of the node."""
+        uid, status = pod.metadata.uid, _STATUS.decode(pod.status)
+        self._bound.add(uid)
+        running = status.running
+        if not running:
+            return
+        measured = {usage.name: usage for usage in self._report.pods.get(uid, ())}
+        containers = [_container(c, measured.get(c.name)) for c in running]
+        self._shown.append(
+            PodStats(
+                key=pod.metadata.key,
+                uid=uid,
+                started_at=_seconds(status.start_time),
+                containers=containers,
+                cpu=self._usage.count(uid, containers),
+                memory=_sum_memory([c.usage.memory for c in containers if c.usage is not None]),
+            )
+        )
+
+    def end(self) -> NodeStats:
+        """The node with all its pods."""
+        self._usage.keep(self._bound)
+        return self._usage.stats(self._shown, complete=self._report.complete)
 
 
 def _sum_known(numbers: Sequence[int | None]) -> int | None:
@@ -225,8 +238,14 @@ class _Status(msgspec.Struct, frozen=True, rename="camel"):
 _STATUS = msgspec.json.Decoder(_Status)
 
 
+@functools.lru_cache(maxsize=1 << 16)
 def _seconds(time: str | None) -> float:
+    """Most times are the same at every look."""
     return parse(time) if time else 0.0
+
+
+def _container(status: _ContainerStatus, usage: ContainerUsage | None) -> ContainerStats:
+    return ContainerStats(name=status.name, started_at=_started(status, usage), usage=usage)
 
 
 def _started(container: _ContainerStatus, usage: ContainerUsage | None) -> float:

@@ -19,6 +19,7 @@ from vnode.kubelet.resource_metrics import CONTENT_TYPE, resource_metrics
 from vnode.kubelet.stats import summary
 from vnode.kubelet.usage import NodeStats, NodeUsage
 from vnode.runtime.clock import Clock
+from vnode.runtime.turns import in_turns
 from vnode.usage import UsageReport
 
 __all__ = ["UsageHandler", "UsageSource"]
@@ -47,6 +48,7 @@ class UsageHandler:
         self._pods = pods
         self._source = source
         self._usage = NodeUsage(node, now=clock.time())
+        self._looking = asyncio.Lock()
 
     async def summary(self, request: web.Request, _caller: Caller) -> web.StreamResponse:
         """Answer `/stats/summary`."""
@@ -66,7 +68,11 @@ class UsageHandler:
         except Exception:
             log.exception("Usage was not measured", node=self._node)
             report = UsageReport(complete=False)
-        return self._usage.look(self._pods.tenant_pods(self._node), report)
+        async with self._looking:
+            look = self._usage.look(report)
+            async for pod in in_turns(self._pods.tenant_pods(self._node)):
+                look.add(pod)
+            return look.end()
 
 
 async def _send(
@@ -74,7 +80,7 @@ async def _send(
 ) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": content_type})
     await response.prepare(request)
-    for piece in pieces:
+    async for piece in in_turns(pieces, at_a_time=1):
         await response.write(piece)
     await response.write_eof()
     return response

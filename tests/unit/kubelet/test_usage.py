@@ -1,5 +1,6 @@
 """Tenant pods joined with what was measured, and the counters of a pod and of the node."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from msgspec import Raw
@@ -7,7 +8,7 @@ from msgspec import Raw
 from tests.builders import raw
 from tests.unit.kubelet.fakes import NODE, make_pod
 from vnode.kube.types import UID, Pod
-from vnode.kubelet.usage import NodeUsage, PodStats
+from vnode.kubelet.usage import NodeStats, NodeUsage, PodStats
 from vnode.usage import ContainerUsage, CpuUsage, MemoryUsage, UsageReport
 
 SECOND = 10**9
@@ -60,7 +61,7 @@ class TestPods:
         (pod,) = look(pod_with(runs("main", started="08:00:07Z")), UsageReport()).pods
         (container,) = pod.containers
         assert (container.name, container.started_at) == ("main", START + 7)
-        assert container.usage is pod.cpu is pod.memory is None
+        assert (container.usage, pod.cpu, pod.memory) == (None, None, None)
 
     def test_a_sidecar_that_the_tenant_does_not_know_is_neither_listed_nor_counted(self) -> None:
         measured = report(used("main", memory=100), used("fluid-fuse-0", memory=900))
@@ -96,25 +97,31 @@ class TestPods:
 
 class TestCounters:
     def test_a_pod_keeps_what_its_container_used_before_it_started_again(self) -> None:
-        usage = NodeUsage(NODE, now=START)
+        usage = Node()
         usage.look([pod_with(runs("main"))], report(used(cpu=100)))
         again = report(used(cpu=2, started=START + 50, time=START + 60))
         assert total(usage.look([pod_with(runs("main"))], again).pods[0]) == 102
 
     def test_a_counter_that_fell_began_anew(self) -> None:
-        usage = NodeUsage(NODE, now=START)
+        usage = Node()
         usage.look([pod_with(runs("main"))], report(used(cpu=100)))
-        (pod,) = usage.look([pod_with(runs("main"))], report(used(cpu=3))).pods
+        (pod,) = usage.look([pod_with(runs("main"))], report(used(cpu=3, time=START + 20))).pods
         assert total(pod) == 103
 
+    def test_an_older_figure_counts_for_nothing(self) -> None:
+        usage = Node()
+        usage.look([pod_with(runs("main"))], report(used(cpu=10, time=START + 30)))
+        (pod,) = usage.look([pod_with(runs("main"))], report(used(cpu=9, time=START + 20))).pods
+        assert total(pod) == 10
+
     def test_an_old_figure_of_the_container_before_counts_for_nothing(self) -> None:
-        usage = NodeUsage(NODE, now=START)
+        usage = Node()
         usage.look([pod_with(runs("main"))], report(used(cpu=2, started=START + 50)))
         (pod,) = usage.look([pod_with(runs("main"))], report(used(cpu=100, started=START))).pods
         assert total(pod) == 2
 
     def test_a_round_without_figures_leaves_no_hole(self) -> None:
-        usage = NodeUsage(NODE, now=START)
+        usage = Node()
         pods = [pod_with(runs("main"))]
         usage.look(pods, report(used(cpu=10)))
         missed = usage.look(pods, UsageReport(complete=False))
@@ -124,7 +131,7 @@ class TestCounters:
         assert found.cpu.total_nanos == 16 * SECOND
 
     def test_the_node_keeps_what_pods_used_that_are_gone(self) -> None:
-        usage = NodeUsage(NODE, now=START)
+        usage = Node()
         both = UsageReport(pods={UID("a"): [used(cpu=10)], UID("b"): [used(cpu=5)]})
         pods = [pod_with(runs("main"), uid="a"), pod_with(runs("main"), uid="b")]
         usage.look(pods, both)
@@ -135,7 +142,7 @@ class TestCounters:
         assert stats.memory.working_set == 100
 
     def test_a_pod_that_runs_nothing_for_a_moment_is_not_counted_twice(self) -> None:
-        usage = NodeUsage(NODE, now=START)
+        usage = Node()
         usage.look([pod_with(runs("main"))], report(used(cpu=10)))
         usage.look([pod_with()], UsageReport())
         stats = usage.look([pod_with(runs("main"))], report(used(cpu=11)))
@@ -143,7 +150,7 @@ class TestCounters:
         assert stats.cpu.total_nanos == 11 * SECOND
 
     def test_the_time_of_the_node_does_not_go_back_with_its_pods(self) -> None:
-        usage = NodeUsage(NODE, now=START)
+        usage = Node()
         pods = [pod_with(runs("main"))]
         usage.look(pods, report(used(time=START + 30)))
         stats = usage.look(pods, report(used(time=START + 20)))
@@ -154,16 +161,16 @@ class TestCounters:
 class TestNode:
     def test_a_node_of_which_nothing_was_measured_has_no_figures(self) -> None:
         stats = look(pod_with(runs("main")), UsageReport())
-        assert stats.cpu is stats.memory is None
+        assert (stats.cpu, stats.memory) == (None, None)
 
     def test_a_node_whose_pods_have_ended_uses_no_memory(self) -> None:
-        usage = NodeUsage(NODE, now=START)
+        usage = Node()
         usage.look([pod_with(runs("main"))], report(used()))
         stats = usage.look([], UsageReport())
         assert stats.memory == MemoryUsage(time=START + 10, working_set=0)
 
     def test_a_node_whose_pods_did_not_answer_has_no_memory_figure(self) -> None:
-        usage = NodeUsage(NODE, now=START)
+        usage = Node()
         usage.look([pod_with(runs("main"))], report(used()))
         assert usage.look([], UsageReport(complete=False)).memory is None
         assert usage.look([pod_with(runs("main"))], UsageReport()).memory is None
@@ -178,8 +185,21 @@ class TestNode:
         assert missing.cpu.rate_nanos is None
 
 
-def look(pod: Pod, measured: UsageReport) -> Any:
-    return NodeUsage(NODE, now=START).look([pod], measured)
+class Node:
+    """A node that is looked at again and again."""
+
+    def __init__(self) -> None:
+        self.usage = NodeUsage(NODE, now=START)
+
+    def look(self, pods: Sequence[Pod], measured: UsageReport) -> NodeStats:
+        look = self.usage.look(measured)
+        for pod in pods:
+            look.add(pod)
+        return look.end()
+
+
+def look(pod: Pod, measured: UsageReport) -> NodeStats:
+    return Node().look([pod], measured)
 
 
 def total(pod: PodStats) -> float:

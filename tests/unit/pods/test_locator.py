@@ -1,5 +1,7 @@
 """Where the kubelet API finds a pod: the copy of exactly that pod, or a reason."""
 
+from collections.abc import Iterable
+
 import pytest
 
 from tests.builders import NODE, UID_1, UID_2, make_copy, make_pod, make_uid
@@ -23,8 +25,7 @@ def make_locator(pods: list[Pod], copies: list[ObservedPod]) -> BackendPods:
     return BackendPods(store, backend.backend)
 
 
-def names(pods: object) -> list[str]:
-    assert isinstance(pods, list)
+def names(pods: Iterable[Pod]) -> list[str]:
     return sorted(pod.metadata.name for pod in pods)
 
 

@@ -9,7 +9,8 @@ State: a few numbers for each container that runs; it begins anew with the proce
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
+
+import msgspec
 
 from federation.backends.kubernetes.usage.samples import ContainerSample
 from vnode.usage import ContainerUsage, CpuUsage
@@ -21,8 +22,7 @@ _FIRST_NANOS = 1_000_000
 is; metrics-server takes a counter at 0 for one that was not read, and drops the whole pod."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Count:
+class _Count(msgspec.Struct, frozen=True, gc=False):
     source: str
     started_at: float
     """As the source says: another one means another container."""

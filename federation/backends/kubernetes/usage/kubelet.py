@@ -7,9 +7,9 @@ node that runs one of them. What kubelets say about pods of others is not decode
 Source: k8s.io/kubelet/pkg/apis/stats/v1alpha1.
 """
 
+import functools
 import random
 from collections.abc import Iterable, Sequence
-from functools import partial
 
 import msgspec
 from msgspec import Raw
@@ -98,7 +98,7 @@ class KubeletSource:
         by_node: dict[str, list[RunningCopy]] = {}
         for copy in copies:
             by_node.setdefault(copy.node_below, []).append(copy)
-        answers = await self._scopes.ask(by_node, partial(self._ask, by_node))
+        answers = await self._scopes.ask(by_node, functools.partial(self._ask, by_node))
         samples: Samples = {}
         for given in answers.given.values():
             samples |= given
@@ -117,6 +117,12 @@ class KubeletSource:
         query = {"only_cpu_and_memory": "true"}
         answer = await self._client.request("GET", path, query=query, timeout=CALL_SECONDS)
         return summary_samples(answer, {copy.handle for copy in by_node[node]})
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _seconds(time: str) -> float:
+    """Many containers have the same times, and the same start at every reading."""
+    return parse(time)
 
 
 def summary_samples(answer: bytes, handles: set[str]) -> Samples:
@@ -140,8 +146,8 @@ def _samples(containers: Iterable[_Container]) -> Iterable[ContainerSample]:
             continue  # Nothing was measured.
         yield ContainerSample(
             name=container.name,
-            time=parse(time),
-            started_at=parse(container.start_time) if container.start_time else None,
+            time=_seconds(time),
+            started_at=_seconds(container.start_time) if container.start_time else None,
             cpu_total=cpu.usage_core_nano_seconds,
             cpu_rate=cpu.usage_nano_cores,
             memory=_memory(memory),
@@ -163,7 +169,7 @@ def _memory(memory: _Memory) -> MemoryUsage | None:
     if memory.working_set_bytes is None or not memory.time:
         return None
     return MemoryUsage(
-        time=parse(memory.time),
+        time=_seconds(memory.time),
         working_set=memory.working_set_bytes,
         usage=memory.usage_bytes,
         rss=memory.rss_bytes,

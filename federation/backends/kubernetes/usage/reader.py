@@ -18,6 +18,7 @@ from federation.backends.kubernetes.usage.samples import RunningCopy, Source
 from vnode.kube.client import KubeClient
 from vnode.kube.types import UID, NodeName
 from vnode.runtime.clock import Clock
+from vnode.runtime.turns import in_turns
 from vnode.usage import ContainerUsage, UsageReport
 
 __all__ = ["UsageMode", "UsageReader", "usage_sources"]
@@ -84,7 +85,7 @@ class UsageReader:
         return UsageReport(pods=self._pods.get(node, {}), complete=self._complete)
 
     async def _read(self) -> None:
-        copies = list(self._copies())
+        copies = [copy async for copy in in_turns(self._copies())]
         pods: dict[NodeName, dict[UID, Sequence[ContainerUsage]]] = {}
         left: Sequence[RunningCopy] = copies
         failed = False
@@ -93,7 +94,7 @@ class UsageReader:
                 break
             measured = await source.measure(left)
             failed = failed or measured.failed
-            for copy in left:
+            async for copy in in_turns(left):
                 samples = measured.samples.get(copy.handle)
                 if samples is not None:
                     pods.setdefault(copy.node, {})[copy.uid] = [

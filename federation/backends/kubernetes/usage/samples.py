@@ -4,8 +4,8 @@ In: a copy's Pod and what `observe` made of it. Out: `RunningCopy`. `ContainerSa
 raw answer for one container; `counters` makes a `ContainerUsage` of it.
 """
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
 
 import msgspec
@@ -19,8 +19,7 @@ from vnode.usage import AcceleratorUsage, MemoryUsage
 __all__ = ["ContainerSample", "Measured", "RunningCopy", "Source", "running_copy"]
 
 
-@dataclass(frozen=True, slots=True)
-class RunningCopy:
+class RunningCopy(msgspec.Struct, frozen=True, gc=False):
     """A copy with containers that run."""
 
     uid: UID
@@ -37,8 +36,7 @@ class RunningCopy:
     """Unix seconds at which each running container started, by name."""
 
 
-@dataclass(frozen=True, slots=True)
-class ContainerSample:
+class ContainerSample(msgspec.Struct, frozen=True, gc=False):
     """One container as a source measured it: CPU either as a counter or as a rate."""
 
     name: str
@@ -55,11 +53,10 @@ class ContainerSample:
     accelerators: Sequence[AcceleratorUsage] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
+class Measured(msgspec.Struct, frozen=True, gc=False):
     """What a source says about the copies that it was asked about."""
 
-    samples: Mapping[str, Sequence[ContainerSample]] = field(default_factory=dict)
+    samples: Mapping[str, Sequence[ContainerSample]] = {}
     """By handle of the copy. A copy may be missing: it was not measured yet."""
     unanswered: Sequence[RunningCopy] = ()
     """Copies of places that gave no answer at all."""
@@ -107,10 +104,16 @@ class _Status(msgspec.Struct, frozen=True, rename="camel"):
 _STATUS = msgspec.json.Decoder(_Status)
 
 
+@functools.lru_cache(maxsize=1 << 16)
+def _seconds(time: str | None) -> float:
+    """Starts are the same at every reading."""
+    return parse(time) if time else 0.0
+
+
 def running_copy(pod: Pod, copy: ObservedPod) -> RunningCopy | None:
     """Read a copy's pod; None if none of its containers runs."""
     started = {
-        c.name: parse(c.state.running.started_at) if c.state.running.started_at else 0.0
+        c.name: _seconds(c.state.running.started_at)
         for c in _STATUS.decode(pod.status).containers()
         if c.state.running is not None
     }
