@@ -23,7 +23,7 @@ import structlog
 
 from federation.cluster import ComputeCluster, Shared
 from federation.config import AgentConfig, ClusterConfig
-from federation.telemetry import metrics_registry
+from federation.telemetry import FederationMetrics, metrics_registry
 from federation.tenant import Tenant, read_facts
 from vnode.kube.client import KubeClient
 from vnode.kube.config import Connection
@@ -117,6 +117,7 @@ def _share(
     config: AgentConfig, tenant: Tenant, address: str, *, clock: Clock, rng: random.Random
 ) -> Shared:
     sessions = Sessions(per_namespace=config.kubelet.sessions_per_namespace)
+    registry = metrics_registry()
     return Shared(
         config=config,
         tenant=tenant,
@@ -125,7 +126,8 @@ def _share(
             None if config.kubelet.insecure else Reviews(tenant.client, clock=clock)
         ),
         sessions=sessions,
-        kubelet_metrics=KubeletMetrics(metrics_registry(), sessions=sessions),
+        kubelet_metrics=KubeletMetrics(registry, sessions=sessions),
+        metrics=FederationMetrics(registry),
         events=EventRecorder(tenant.client, clock=clock),
         clock=clock,
         rng=rng,

@@ -22,7 +22,7 @@ from federation.backends.kubernetes.capacity.pool import Toleration as PoolToler
 from federation.backends.kubernetes.capacity.quota import QuotaCapacity
 from federation.backends.kubernetes.capacity.requests import RequestingPod
 from federation.backends.kubernetes.capacity.static import StaticCapacity
-from federation.backends.kubernetes.namespace_maker import OnDemand
+from federation.backends.kubernetes.on_demand import OnDemand
 from federation.backends.kubernetes.translate.names import (
     ANNOTATION_NODE,
     NamespaceMapping,
@@ -37,12 +37,13 @@ from federation.config import (
     CapacitySourceKind,
     ClusterConfig,
     NamespaceCreation,
-    NamespacesConfig,
+    NamespaceReclaim,
     NetworkMode,
     PodPolicyConfig,
     PoolConfig,
 )
 from federation.config import VirtualNode as ConfiguredNode
+from federation.telemetry import FederationMetrics
 from federation.tenant import Tenant, read_client_ca
 from vnode.backend import CapacitySource, ObjectRef
 from vnode.kube.client import KubeClient
@@ -90,6 +91,7 @@ class Shared:
     authenticator: Authenticator
     sessions: Sessions
     kubelet_metrics: KubeletMetrics
+    metrics: FederationMetrics
     events: EventRecorder
     clock: Clock
     rng: random.Random
@@ -167,7 +169,8 @@ class ComputeCluster:
         async with AsyncExitStack() as stack:
             # The tenant's stores outlive our leadership.
             stack.callback(objects.close)
-            stack.callback(tenant.each_namespace(backend.namespaces.add))
+            places = backend.namespaces
+            stack.callback(tenant.each_namespace(places.add, places.release))
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
             tasks.create_task(backend.run(), name="backend")
             for watch in watches:
@@ -343,10 +346,21 @@ class ComputeCluster:
                 table=namespaces.table,
             ),
             policies={n.name: _policy(self._config.policy, n.pool) for n in self._nodes},
-            on_demand=_on_demand(namespaces),
+            on_demand=self._on_demand(),
             clock=self._shared.clock,
             rng=self._shared.rng,
             usage=self._config.usage,
+        )
+
+    def _on_demand(self) -> OnDemand | None:
+        namespaces, metrics = self._config.namespaces, self._shared.metrics
+        if namespaces.create is NamespaceCreation.NEVER:
+            return None
+        return OnDemand(
+            is_gone=self._shared.tenant.is_gone,
+            labels=namespaces.labels_of_new,
+            delete=namespaces.reclaim is NamespaceReclaim.DELETE,
+            report=lambda counts: metrics.namespaces_kept(self._config.name, counts),
         )
 
 
@@ -360,12 +374,6 @@ def _pool(pool: PoolConfig) -> Pool:
             for t in pool.tolerations
         ],
     )
-
-
-def _on_demand(namespaces: NamespacesConfig) -> OnDemand | None:
-    if namespaces.create is NamespaceCreation.NEVER:
-        return None
-    return OnDemand(labels=namespaces.labels_of_new)
 
 
 def _policy(policy: PodPolicyConfig, pool: PoolConfig) -> TranslationPolicy:

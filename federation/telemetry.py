@@ -14,7 +14,7 @@ from typing import TextIO, TypeAlias
 
 import orjson
 import structlog
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Gauge
 
 from federation.config import LogFormat, LoggingConfig
 from vnode.kube.types import JSON
@@ -37,6 +37,23 @@ _TALKATIVE = ("kubernetes_asyncio", "asyncio", "aiohttp.access")
 def metrics_registry() -> CollectorRegistry:
     """The registry of one agent; built once in `agent.py`, passed to whoever declares metrics."""
     return CollectorRegistry(auto_describe=True)
+
+
+class FederationMetrics:
+    """What the agent counts beside the kubelet API; one for all compute clusters."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._kept = Gauge(
+            "federation_namespaces_kept",
+            "Compute namespaces that the agent made and kept after their tenant namespace.",
+            ("cluster", "reason"),
+            registry=registry,
+        )
+
+    def namespaces_kept(self, cluster: str, counts: Mapping[str, int]) -> None:
+        """Show how many compute namespaces are kept for each reason."""
+        for reason, count in counts.items():
+            self._kept.labels(cluster, reason).set(count)
 
 
 def configure_logging(settings: LoggingConfig, *, stream: TextIO | None = None) -> None:

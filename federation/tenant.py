@@ -18,6 +18,7 @@ import msgspec
 from federation.config import AgentConfig
 from vnode.backend import ReferenceKind
 from vnode.kube.client import KubeClient
+from vnode.kube.errors import NotFound
 from vnode.kube.resources import CONFIG_MAPS, NAMESPACES, SECRETS, SERVICES, Resource
 from vnode.kube.types import UID, ConfigMap, HasMetadata, PartialObject
 from vnode.pods.service_env import Service, api_server_environment, service_environment
@@ -114,9 +115,12 @@ class Tenant:
         services = self.services.by_index("namespace", namespace)
         return {**service_environment(services), **self._api_server_env}
 
-    def each_namespace(self, found: Callable[[str], None]) -> Callable[[], None]:
+    def each_namespace(
+        self, found: Callable[[str], None], gone: Callable[[str], None]
+    ) -> Callable[[], None]:
         """Call `found` with every tenant namespace that is forwarded, now and later.
 
+        `gone` is called when one of them was deleted; listed ones are expected to come back.
         Returns a function that ends this.
         """
         forwards = self._config.tenant.forwards
@@ -126,10 +130,25 @@ class Tenant:
                 found(name)
 
         def changed(change: Change[PartialObject]) -> None:
-            if change.new is not None and forwards(change.key.name):
-                found(change.key.name)
+            name = change.key.name
+            if forwards(name):
+                (gone if change.new is None else found)(name)
 
         return self.namespaces.subscribe(changed)
+
+    async def is_gone(self, namespace: str) -> bool:
+        """Ask the API server itself whether a namespace is gone. Raises KubeError.
+
+        An API server that is another cluster's says nothing about ours.
+        """
+        system = await self.client.get(NAMESPACES, PartialObject, name="kube-system")
+        if system.metadata.uid != self.facts.cluster_uid:
+            return False
+        try:
+            await self.client.get(NAMESPACES, PartialObject, name=namespace)
+        except NotFound:
+            return True
+        return False
 
     async def run(self) -> None:
         """Watch until cancelled."""

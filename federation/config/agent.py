@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from pydantic.json_schema import GenerateJsonSchema
 
 from federation.backends.kubernetes.translate.names import NamespaceMode
-from federation.config.clusters import ClusterConfig, PoolConfig, Taint
+from federation.config.clusters import ClusterConfig, NamespaceReclaim, PoolConfig, Taint
 from federation.config.values import (
     Address,
     DnsLabel,
@@ -208,6 +208,12 @@ class AgentConfig(Section):
                     f'"{cluster.name}" is used twice; cluster names must be unique',
                 )
             seen.add(cluster.name)
+            if self.tenant.namespaces and cluster.namespaces.reclaim is NamespaceReclaim.DELETE:
+                yield Misfit(
+                    ("clusters", index, "namespaces", "reclaim"),
+                    "Delete needs to see when tenant namespaces go, which it cannot with a list of "
+                    "them; remove tenant.namespaces or set reclaim: Retain",
+                )
             if cluster.namespaces.mode is NamespaceMode.MAP:
                 for namespace in self.tenant.namespaces:
                     if namespace not in cluster.namespaces.table:

@@ -59,6 +59,13 @@ class NamespaceCreation(enum.StrEnum):
     ON_DEMAND = "OnDemand"
 
 
+class NamespaceReclaim(enum.StrEnum):
+    """What becomes of a namespace that the agent made when its tenant namespace is gone."""
+
+    RETAIN = "Retain"
+    DELETE = "Delete"
+
+
 class TaintEffect(enum.StrEnum):
     """v1.TaintEffect."""
 
@@ -115,6 +122,9 @@ class NamespacesConfig(Section):
     create: NamespaceCreation = NamespaceCreation.NEVER
     """Never: namespaces are prepared by the platform; OnDemand: the agent makes one when a pod
     needs it, with rights in the whole cluster (deploy/compute/on-demand)."""
+    reclaim: NamespaceReclaim = NamespaceReclaim.RETAIN
+    """Delete: a namespace that the agent made goes when its tenant namespace is gone and no pod and
+    no claim is left in it; Retain: it stays, and is reported."""
     labels: Mapping[LabelKey, LabelValue] | None = None
     """Labels of namespaces that the agent makes. null: pods that reach for the node are refused
     (pod-security.kubernetes.io/enforce: baseline)."""
@@ -142,6 +152,10 @@ class NamespacesConfig(Section):
         if self.labels is not None and self.create is NamespaceCreation.NEVER:
             yield Misfit(
                 ("labels",), "is only for namespaces that the agent makes; set create: OnDemand"
+            )
+        if self.reclaim is NamespaceReclaim.DELETE and self.create is NamespaceCreation.NEVER:
+            yield Misfit(
+                ("reclaim",), "is only for namespaces that the agent makes; set create: OnDemand"
             )
         for key in self.labels or ():
             if key in OWN_LABELS:

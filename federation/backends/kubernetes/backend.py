@@ -16,9 +16,9 @@ from federation.backends.kubernetes.capacity.quota import ResourceQuota
 from federation.backends.kubernetes.conceal import Names
 from federation.backends.kubernetes.copies import ObjectCopies
 from federation.backends.kubernetes.failures import pod_refused, waiting
-from federation.backends.kubernetes.namespace_maker import NamespaceMaker, OnDemand
-from federation.backends.kubernetes.namespaces import ComputeNamespaces, NamespaceState
+from federation.backends.kubernetes.namespaces import NamespaceState
 from federation.backends.kubernetes.observe import names_of, observed_pod
+from federation.backends.kubernetes.on_demand import OnDemand, compute_namespaces
 from federation.backends.kubernetes.reachability import Reachability
 from federation.backends.kubernetes.translate.names import (
     LABEL_TENANT,
@@ -68,7 +68,6 @@ from vnode.kube.types import (
     Pod,
     Secret,
 )
-from vnode.runtime.backoff import Backoff
 from vnode.runtime.clock import Clock
 from vnode.runtime.store import Change, Store
 from vnode.usage import UsageReport
@@ -154,26 +153,18 @@ class KubernetesBackend:
             whole_cluster=on_demand is not None,
         )
         self._watches = self._make_watches()
-        self.namespaces = ComputeNamespaces(
+        self.namespaces = compute_namespaces(
             client,
             owner=owner,
             mapping=namespaces,
             watches=self._watches,
+            vacant=self._is_vacant,
+            on_demand=on_demand,
             clock=clock,
-            backoff=lambda: Backoff(1.0, 60.0, rng=rng),
-            maker=self._maker(on_demand) if on_demand is not None else None,
+            rng=rng,
         )
         self.pods.subscribe(self._pod_changed)
         self._events.subscribe(self._event_changed)
-
-    def _maker(self, settings: OnDemand) -> NamespaceMaker:
-        return NamespaceMaker(
-            self._client,
-            owner=self._owner,
-            settings=settings,
-            clock=self._clock,
-            backoff=lambda: Backoff(0.05, 0.5, rng=self._rng),
-        )
 
     def _make_watches(self) -> tuple[Watches, ...]:
         make, partial = self._watching, PartialObject
@@ -206,6 +197,17 @@ class KubernetesBackend:
         scope = self._watching.scope(self._mapping.below(namespace) or "")
         listed = self.pods.synced(scope) and self._copies.synced(scope)
         return Sight.COMPLETE if listed else Sight.UNKNOWN
+
+    def _is_vacant(self, namespace: str) -> bool:
+        """Whether all below is known and nothing of ours is left for a tenant namespace."""
+        if self.sight(namespace) is not Sight.COMPLETE:
+            return False
+        below = self._mapping.below(namespace) or ""
+        return not (
+            self._copies.any_in(below)
+            or any(key.namespace == below for key in self.pods)
+            or any(key.namespace == namespace for key in self._gone)
+        )
 
     @property
     def reachable(self) -> bool:

@@ -73,6 +73,10 @@ class ObjectCopies:
         """Whether all of ours in a compute namespace was listed."""
         return all(store.synced(below) for store in self._stores.values())
 
+    def any_in(self, below: str) -> bool:
+        """Whether there is any of ours in a compute namespace."""
+        return any(key.namespace == below for store in self._stores.values() for key in store)
+
     def subscribe(self, listener: Callable[[ObjectRef], None]) -> None:
         """Call `listener` when a copy changed or went."""
         self._listeners.append(listener)

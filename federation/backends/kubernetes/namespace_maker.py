@@ -6,7 +6,6 @@ caller to judge. Nothing else is put into it: quotas and network policies are th
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 
 import structlog
 
@@ -32,14 +31,6 @@ _LOG = structlog.get_logger(__name__)
 _ACCOUNT = "default"
 _ACCOUNT_SECONDS = 5.0
 """Longest wait for a new namespace's ServiceAccount; after that the refusal of a pod explains."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OnDemand:
-    """That missing namespaces are made, and how."""
-
-    labels: Mapping[str, str] = field(default_factory=dict)
-    """Labels of new namespaces beside our own."""
 
 
 def namespace_body(
@@ -69,14 +60,22 @@ class NamespaceMaker:
         client: KubeClient,
         *,
         owner: Owner,
-        settings: OnDemand,
+        labels: Mapping[str, str],
         clock: Clock,
         backoff: Callable[[], Backoff],
     ) -> None:
-        """Wire it up; `backoff` paces the wait for a new namespace's ServiceAccount."""
+        """Wire it up.
+
+        Args:
+            client: of the compute cluster.
+            owner: who we are.
+            labels: of new namespaces, beside our own.
+            clock: of the agent.
+            backoff: paces the wait for a new namespace's ServiceAccount.
+        """
         self._client = client
         self._owner = owner
-        self._settings = settings
+        self._labels = labels
         self._clock = clock
         self._backoff = backoff
 
@@ -85,7 +84,7 @@ class NamespaceMaker:
 
         One that exists is returned as it is: whose it is, the caller has to judge.
         """
-        body = namespace_body(namespace, below, owner=self._owner, labels=self._settings.labels)
+        body = namespace_body(namespace, below, owner=self._owner, labels=self._labels)
         try:
             made = await self._client.create(NAMESPACES, body, PartialObject)
         except AlreadyExists:

@@ -3,7 +3,9 @@
 In: tenant namespaces that may be forwarded. Out: the state of each one's compute namespace, and
 watches in those that exist and carry our owner label. A namespace of somebody else is refused. One
 that is missing is looked for again and again, or made when a pod needs it (`NamespaceMaker`); one
-that is ready is looked at now and then (DESIGN 4.1, 4.2).
+that is ready is looked at now and then (DESIGN 4.1, 4.2). When the tenant namespace is gone, looks
+and watches go on until nothing of ours is left below; what then becomes of the compute namespace is
+decided in `leftovers`.
 """
 
 import asyncio
@@ -15,6 +17,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from federation.backends.kubernetes.leftovers import Leftovers
 from federation.backends.kubernetes.namespace_maker import NamespaceMaker
 from federation.backends.kubernetes.translate.names import (
     ANNOTATION_CLUSTER_UID,
@@ -56,7 +59,7 @@ _DOUBTS, _DOUBT_SECONDS = 4, 45.0
 apart, have to agree before a namespace that was ready is given up."""
 
 
-_SETTLED = frozenset({NamespaceState.READY, NamespaceState.ABSENT})
+_SETTLED = frozenset({NamespaceState.READY, NamespaceState.ABSENT, NamespaceState.UNMAPPED})
 
 
 @dataclass(slots=True)
@@ -64,9 +67,14 @@ class _Place:
     """What is known of the compute namespace of one tenant namespace."""
 
     state: NamespaceState = NamespaceState.UNKNOWN
-    uid: UID | None = None
+    wanted: bool = True
+    """The tenant namespace exists, as far as its watch has told."""
+    found: PartialObject | None = None
+    """As it was when it was last seen."""
     ending: bool = False
     """It was being deleted when it was last seen: when it is not found any more, it is gone."""
+    settling: bool = False
+    """It is being decided whether it may be deleted: nothing new may be made in it."""
     doubts: int = 0
     """Looks in a row that did not find it although it was ready."""
     doubtful: bool = False
@@ -75,7 +83,12 @@ class _Place:
     """Made by this process: whatever is in it is news."""
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held by whoever looks or makes."""
+    """Held by whoever looks, makes or deletes."""
+
+    @property
+    def uid(self) -> UID | None:
+        """UID of the compute namespace, if it is known."""
+        return self.found.metadata.uid if self.found is not None else None
 
 
 class ComputeNamespaces:
@@ -90,11 +103,22 @@ class ComputeNamespaces:
         watches: Iterable[Watches],
         clock: Clock,
         backoff: Callable[[], Backoff],
+        vacant: Callable[[str], bool],
         maker: NamespaceMaker | None = None,
+        leftovers: Leftovers | None = None,
     ) -> None:
-        """Wire it up; `watches` get the compute namespaces that are ready.
+        """Wire it up.
 
-        `maker` makes missing ones; without it they have to be prepared by somebody else.
+        Args:
+            client: of the compute cluster.
+            owner: who we are.
+            mapping: where tenant namespaces lie.
+            watches: get the compute namespaces that are ready.
+            clock: of the agent.
+            backoff: between looks at one namespace that is not ready.
+            vacant: whether nothing of ours is left below for a tenant namespace.
+            maker: makes missing ones; without it they have to be prepared by somebody else.
+            leftovers: judges those that are not needed any more; None: they are left alone.
         """
         self._client = client
         self._owner = owner
@@ -102,7 +126,9 @@ class ComputeNamespaces:
         self._watches = tuple(watches)
         self._clock = clock
         self._backoff = backoff
+        self._vacant = vacant
         self._maker = maker
+        self._leftovers = leftovers
         self._places: dict[str, _Place] = {}
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -148,10 +174,29 @@ class ComputeNamespaces:
         return [below for n in ready if (below := self._mapping.below(n)) is not None]
 
     def add(self, namespace: str) -> None:
-        """Look for the compute namespace of a tenant namespace, now and until it is ready."""
-        if namespace not in self._places:
-            self._places[namespace] = _Place()
+        """Look for the compute namespace of a tenant namespace, now and until it is released."""
+        place = self._enrol(namespace, wanted=True)
+        if not place.wanted:
+            place.wanted = True
+            place.wake.set()
+        if self._leftovers is not None:
+            self._leftovers.needed(namespace)
+
+    def release(self, namespace: str) -> None:
+        """The tenant namespace is gone: what is left below is seen through, and no more."""
+        if (place := self._places.get(namespace)) is not None:
+            place.wanted = False
+            place.wake.set()
+
+    def revisit(self, namespace: str) -> None:
+        """Something of ours was found below for a tenant namespace that nobody has named."""
+        self._enrol(namespace, wanted=False)
+
+    def _enrol(self, namespace: str, *, wanted: bool) -> _Place:
+        if (place := self._places.get(namespace)) is None:
+            place = self._places[namespace] = _Place(wanted=wanted)
             self._start(namespace)
+        return place
 
     def look_again(self, namespace: str) -> None:
         """Look at a compute namespace soon: somebody could not work in it."""
@@ -164,7 +209,9 @@ class ComputeNamespaces:
         if place is None or self._maker is None or not _may_be_missing(place):
             return
         async with place.turn:
-            if place.ending:
+            if self._places.get(namespace) is not place:
+                return  # It was given up while we waited.
+            if place.state is not NamespaceState.ABSENT:
                 await self._look(namespace, place)
             below = self._mapping.below(namespace)
             if place.state is not NamespaceState.ABSENT or below is None:
@@ -177,6 +224,8 @@ class ComputeNamespaces:
         """Own the look-ups until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
+            if self._leftovers is not None:
+                tasks.create_task(self._leftovers.run(self.revisit), name="left namespaces")
             for namespace in self._places:
                 self._start(namespace)
             await asyncio.Event().wait()
@@ -190,16 +239,41 @@ class ComputeNamespaces:
         while True:
             async with place.turn:
                 await self._look(namespace, place)
-            if place.state is NamespaceState.UNMAPPED:
-                return
+                if not place.wanted and await self._give_up(namespace, place):
+                    return
             if place.doubtful:
                 pause = max(backoff.next(), _DOUBT_SECONDS)
-            elif place.state in _SETTLED and not place.ending:
+            elif place.state in _SETTLED and place.wanted and not place.ending:
                 backoff.reset()
                 pause = _RELOOK_SECONDS
             else:
                 pause = backoff.next()
             await self._pause(place, pause)
+
+    async def _give_up(self, namespace: str, place: _Place) -> bool:
+        """Let go of a place that nobody wants, once it holds nothing of ours."""
+        if place.state is NamespaceState.UNKNOWN:
+            return False
+        if place.state is NamespaceState.READY:
+            if not self._vacant(namespace):
+                return False
+            await self._settle(namespace, place)
+            if place.wanted:  # It came back in the meantime.
+                place.wake.set()
+                return False
+        del self._places[namespace]
+        if place.state is NamespaceState.READY:
+            self._unwatch(namespace)
+        return True
+
+    async def _settle(self, namespace: str, place: _Place) -> None:
+        if self._leftovers is None or place.found is None or place.ending:
+            return
+        place.settling = True
+        try:
+            place.ending = await self._leftovers.settle(namespace, place.found)
+        finally:
+            place.settling = False
 
     async def _pause(self, place: _Place, seconds: float) -> None:
         await self._clock.sleep(min(seconds, _BETWEEN_LOOKS))
@@ -232,7 +306,8 @@ class ComputeNamespaces:
     def _found(self, namespace: str, place: _Place, found: PartialObject) -> None:
         place.ending = found.metadata.deletion_timestamp is not None
         if found.metadata.uid != place.uid:
-            place.uid, place.made_here = found.metadata.uid, False
+            place.made_here = False
+        place.found = found
         self._enter(namespace, place, self._judge(namespace, found))
 
     def _enter(self, namespace: str, place: _Place, state: NamespaceState) -> None:
@@ -242,18 +317,21 @@ class ComputeNamespaces:
         if state is not NamespaceState.READY:
             place.ending = place.made_here = False
         if state is NamespaceState.ABSENT:
-            place.uid = None
+            place.found = None
         if state is before:
             return
         _LOG.info(
             "compute namespace", cluster=self._client.name, namespace=namespace, state=state.name
         )
-        below = str(self._mapping.below(namespace))
+        if state is NamespaceState.READY:
+            for watch in self._watches:
+                watch.add(str(self._mapping.below(namespace)))
+        elif before is NamespaceState.READY:
+            self._unwatch(namespace)
+
+    def _unwatch(self, namespace: str) -> None:
         for watch in self._watches:
-            if state is NamespaceState.READY:
-                watch.add(below)
-            elif before is NamespaceState.READY:
-                watch.remove(below)
+            watch.remove(str(self._mapping.below(namespace)))
 
     def _judge(self, namespace: str, found: PartialObject) -> NamespaceState:
         """Ours by label; if it names a tenant cluster or namespace, then by that too.
@@ -284,4 +362,5 @@ def _stays(place: _Place, state: NamespaceState) -> bool:
 
 
 def _may_be_missing(place: _Place) -> bool:
-    return place.state is NamespaceState.ABSENT or place.ending
+    leaving = place.ending or place.settling or not place.wanted
+    return leaving or place.state is NamespaceState.ABSENT

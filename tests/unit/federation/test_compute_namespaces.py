@@ -65,6 +65,7 @@ class World:
             watches=[self.watches],
             clock=LoopClock(),
             backoff=lambda: Backoff(1.0, 60.0, rng=random.Random(1)),
+            vacant=lambda _: True,
         )
         self.task = asyncio.create_task(self.namespaces.run())
 

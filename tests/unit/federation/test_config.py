@@ -531,6 +531,26 @@ class TestErrors:
                 id="labels of namespaces that nobody makes",
             ),
             pytest.param(
+                CLUSTERS + "  namespaces: {reclaim: Delete}\n",
+                [
+                    "config.yaml:5: clusters[0].namespaces.reclaim: is only for namespaces that "
+                    "the agent makes; set create: OnDemand"
+                ],
+                id="deletion of namespaces that others make",
+            ),
+            pytest.param(
+                "tenant: {name: demo, namespaces: [a]}\n"
+                "clusters:\n- name: gpu\n  kubeconfig: gpu\n"
+                "  namespaces: {create: OnDemand, reclaim: Delete}\n"
+                "  pools: [{capacity: {sources: [nodes]}}]\n",
+                [
+                    "config.yaml:5: clusters[0].namespaces.reclaim: Delete needs to see when "
+                    "tenant namespaces go, which it cannot with a list of them; remove "
+                    "tenant.namespaces or set reclaim: Retain"
+                ],
+                id="deletion with a list of namespaces",
+            ),
+            pytest.param(
                 CLUSTERS
                 + "  namespaces: {create: OnDemand, labels: {vnode.dev/tenant: blue}}\n"
                 + "  pools: [{capacity: {sources: [nodes]}}]\n",

@@ -59,6 +59,7 @@ class Looking:
             watches=self.watched,
             clock=clock,
             backoff=lambda: Backoff(1.0, 60.0, rng=random.Random(1)),
+            vacant=lambda _: True,
         )
         self.task = asyncio.ensure_future(self.namespaces.run())
 

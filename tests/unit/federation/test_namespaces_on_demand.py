@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from federation.backends.kubernetes.backend import KubernetesBackend
-from federation.backends.kubernetes.namespace_maker import OnDemand
 from federation.backends.kubernetes.namespaces import NamespaceState
+from federation.backends.kubernetes.on_demand import OnDemand
 from federation.backends.kubernetes.translate.names import (
     ANNOTATION_CLUSTER_UID,
     ANNOTATION_MADE,
@@ -43,6 +43,10 @@ LEVEL = "pod-security.kubernetes.io/enforce"
 READY, ABSENT = NamespaceState.READY, NamespaceState.ABSENT
 
 
+async def never_asked(namespace: str) -> bool:
+    raise AssertionError(f"nobody has to know of {namespace}")
+
+
 class World:
     """A compute cluster in which nothing is prepared, and the backend."""
 
@@ -64,7 +68,7 @@ class World:
             policies={NODE: TranslationPolicy()},
             clock=LoopClock(),
             rng=random.Random(1),
-            on_demand=OnDemand(labels={LEVEL: "baseline"}),
+            on_demand=OnDemand(is_gone=never_asked, labels={LEVEL: "baseline"}),
         )
         self.backend.subscribe_events(self.told.append)
         self.task = asyncio.create_task(self.backend.run())

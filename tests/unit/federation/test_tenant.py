@@ -1,7 +1,7 @@
 """The tenant cluster: who it is, and what all compute clusters share of it."""
 
 import random
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -118,31 +118,69 @@ class TestServiceEnvironment:
         assert env["KUBERNETES_PORT"] == "tcp://vip.example:8443"
 
 
+def forget(namespace: str) -> None:
+    raise AssertionError(f"{namespace} is not gone")
+
+
+class TestIsGone:
+    """What the tenant's API server itself says of a namespace."""
+
+    @staticmethod
+    def client_of(tenant: Tenant, *, cluster: str = FACTS.cluster_uid) -> RecordingClient:
+        client = cast("RecordingClient", tenant.client)
+        client.put(NAMESPACES, make_metadata("kube-system", namespace="", uid=cluster))
+        return client
+
+    async def test_one_that_it_does_not_have_is_gone(self) -> None:
+        tenant = make_tenant()
+        self.client_of(tenant)
+        assert await tenant.is_gone("team-a")
+
+    async def test_one_that_is_there_is_not(self) -> None:
+        tenant = make_tenant()
+        self.client_of(tenant).put(NAMESPACES, make_metadata("team-a", namespace=""))
+        assert not await tenant.is_gone("team-a")
+
+    async def test_another_cluster_s_api_server_says_nothing(self) -> None:
+        tenant = make_tenant()
+        self.client_of(tenant, cluster="another")
+        assert not await tenant.is_gone("team-a")
+
+    async def test_one_that_does_not_answer_says_nothing(self) -> None:
+        tenant = make_tenant()
+        self.client_of(tenant).fail(KubeError("cut"), "get namespaces")
+        with pytest.raises(KubeError):
+            await tenant.is_gone("team-a")
+
+
 class TestNamespaces:
     def test_all_but_kubernetes_own_are_found_now_and_later(self) -> None:
         tenant = make_tenant()
         tenant.namespaces.upsert(make_metadata("team-a", namespace=""))
         tenant.namespaces.upsert(make_metadata("kube-system", namespace=""))
         found: list[str] = []
-        tenant.each_namespace(found.append)
+        tenant.each_namespace(found.append, forget)
         assert found == ["team-a"]
         tenant.namespaces.upsert(make_metadata("team-b", namespace=""))
         tenant.namespaces.upsert(make_metadata("kube-public", namespace=""))
         assert found == ["team-a", "team-b"]
 
-    def test_a_namespace_that_goes_is_not_found_again(self) -> None:
+    def test_a_namespace_that_goes_is_told_unless_it_is_kubernetes_own(self) -> None:
         tenant = make_tenant()
         found: list[str] = []
-        tenant.each_namespace(found.append)
-        gone = make_metadata("team-a", namespace="")
-        tenant.namespaces.upsert(gone)
-        tenant.namespaces.remove(gone.metadata.key)
+        gone: list[str] = []
+        tenant.each_namespace(found.append, gone.append)
+        for name in ("team-a", "kube-own"):
+            namespace = make_metadata(name, namespace="")
+            tenant.namespaces.upsert(namespace)
+            tenant.namespaces.remove(namespace.metadata.key)
         assert found == ["team-a"]
+        assert gone == ["team-a"]
 
     def test_nobody_listens_after_the_end(self) -> None:
         tenant = make_tenant()
         found: list[str] = []
-        end = tenant.each_namespace(found.append)
+        end = tenant.each_namespace(found.append, forget)
         end()
         tenant.namespaces.upsert(make_metadata("team-a", namespace=""))
         assert found == []
@@ -150,7 +188,7 @@ class TestNamespaces:
     def test_a_list_of_namespaces_is_all_there_is(self) -> None:
         tenant = make_tenant(namespaces=["team-a", "team-b"])
         found: list[str] = []
-        tenant.each_namespace(found.append)
+        tenant.each_namespace(found.append, forget)
         tenant.namespaces.upsert(make_metadata("team-c", namespace=""))
         assert found == ["team-a", "team-b"]
         assert tenant.scopes == ("team-a", "team-b")
