@@ -34,7 +34,16 @@ def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]
         clusters = harness.up([ClusterSpec("tenant"), ClusterSpec(POOL, kwok=NodePool(1))])
         tenant = clusters.pop("tenant")
         directory = tmp_path_factory.mktemp("agent-on-demand")
-        yield join(harness, tenant, clusters, directory=directory, namespaces=(), on_demand={POOL})
+        settings = {"namespaces": {"create": "OnDemand", "reclaim": "Delete"}}
+        yield join(
+            harness,
+            tenant,
+            clusters,
+            directory=directory,
+            overrides={POOL: settings},
+            namespaces=(),
+            on_demand={POOL},
+        )
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -98,6 +107,61 @@ def test_a_namespace_of_somebody_else_is_refused(federation: Federation) -> None
     user.wait_phase("first", "Running", timeout=150)
 
 
+class TestReclaim:
+    """What becomes of a compute namespace when the tenant's is deleted."""
+
+    @staticmethod
+    def run_a_pod(federation: Federation, namespace: str) -> User:
+        """A pod that runs in a new namespace; returns the onlooker in the compute namespace."""
+        user = user_of(federation, namespace)
+        user.apply(forwarded("one", namespace))
+        user.wait_phase("one", "Running")
+        return User(federation.computes[POOL], f"demo--{namespace}")
+
+    def test_it_goes_and_can_come_back(self, federation: Federation) -> None:
+        below = self.run_a_pod(federation, "passing")
+        before = below.get("namespace", "demo--passing")["metadata"]["uid"]
+        federation.tenant.kubectl("delete", "namespace", "passing", timeout=90)
+        below.wait_gone("namespace", "demo--passing", timeout=60)
+        self.run_a_pod(federation, "passing")
+        assert below.get("namespace", "demo--passing")["metadata"]["uid"] != before
+
+    def test_pods_wait_while_the_old_one_terminates(self, federation: Federation) -> None:
+        below = self.run_a_pod(federation, "again")
+        holding = config_map("holding")
+        holding["metadata"] |= {"namespace": "demo--again", "finalizers": ["example.com/hold"]}
+        below.apply(holding)
+        before = below.get("namespace", "demo--again")["metadata"]
+        federation.tenant.kubectl("delete", "namespace", "again", timeout=90)
+        until(
+            lambda: "deletionTimestamp" in below.get("namespace", "demo--again")["metadata"],
+            "the old one terminates",
+        )
+        user = user_of(federation, "again")
+        user.apply(forwarded("two", "again"))
+        until(
+            lambda: user.get("pod", "two")["status"].get("reason") == "NamespaceTerminating",
+            "the pod says why it waits",
+        )
+        release = '{"metadata": {"finalizers": null}}'
+        below.kubectl("patch", "configmap", "holding", "--type=merge", f"--patch={release}")
+        user.wait_phase("two", "Running", timeout=150)
+        assert below.get("namespace", "demo--again")["metadata"]["uid"] != before["uid"]
+
+    def test_a_foreign_pod_keeps_it(self, federation: Federation, process: AgentProcess) -> None:
+        below = self.run_a_pod(federation, "visited")
+        below.kubectl("run", "guest", "--image=busybox")
+        below.wait_phase("guest", "Running")
+        federation.tenant.kubectl("delete", "namespace", "visited", timeout=90)
+        until(
+            lambda: "compute namespace kept" in process.log_tail(200),
+            "the agent says that it stays",
+        )
+        until(lambda: below.get("pod", "one") is None, "our own pod is gone")
+        assert "deletionTimestamp" not in below.get("namespace", "demo--visited")["metadata"]
+        assert below.get("pod", "guest") is not None
+
+
 class TestFence:
     """What the agent's own credential can do."""
 
@@ -106,7 +170,9 @@ class TestFence:
         """kubectl with the agent's credential; its answer, errors included."""
         config = federation.directory / f"{POOL}.kubeconfig"
         cluster = federation.computes[POOL]
-        cluster.kubectl("create", "namespace", "stranger", check=False)
+        for name in ("stranger", "demo--prepared"):
+            cluster.kubectl("create", "namespace", name, check=False)
+        cluster.kubectl("label", "namespace", "demo--prepared", "vnode.dev/tenant=demo")
 
         def run(*args: str, **options: Any) -> str:
             return cluster.kubectl(*args, kubeconfig=config, check=False, **options)
@@ -121,6 +187,9 @@ class TestFence:
             "run theirs --image=none -n default",
             "create secret generic theirs -n vnode-system",
             "delete configmap kube-root-ca.crt -n stranger",
+            "delete namespace stranger",
+            "delete namespace vnode-system",
+            "delete namespace demo--prepared",
         ],
     )
     def test_a_write_outside_is_refused(self, agent: Any, command: str) -> None:
@@ -156,7 +225,6 @@ class TestFence:
     def test_what_nobody_granted_stays_forbidden(self, agent: Any) -> None:
         for command in (
             "label namespace stranger a=b",
-            "delete namespace stranger",
             "create serviceaccount a -n stranger",
         ):
             assert "forbidden" in agent(*command.split()).lower()

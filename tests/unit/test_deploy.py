@@ -242,6 +242,9 @@ class TestOnDemand:
         assert prepared < cluster_wide
         assert cluster_wide - prepared == {
             ("", "namespaces", "create"),
+            ("", "namespaces", "list"),
+            ("", "namespaces", "delete"),
+            ("", "persistentvolumeclaims", "list"),
             ("", "serviceaccounts", "get"),
         }
 

@@ -102,9 +102,7 @@ class Leftovers:
             if why is None:
                 await self._remove(namespace, found)
         except KubeError as error:
-            _LOG.warning(
-                "compute namespace not judged", **self._about(namespace), error=str(error)
-            )
+            _LOG.warning("compute namespace not judged", **self._about(namespace), error=str(error))
             why = Kept.FAILED
         if why not in (None, Kept.FAILED) and self._kept.get(namespace) is not why:
             _LOG.info("compute namespace kept", **self._about(namespace), why=str(why))
