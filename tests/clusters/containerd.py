@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tests.clusters import images, packages
@@ -29,18 +28,11 @@ _START_TIMEOUT = 90.0
 _IMPORT_TIMEOUT = 300.0  # the images of Kubernetes' tests are a gigabyte when unpacked
 
 
-@dataclass(frozen=True)
-class Upstream:
-    """containerd 2.x, which pulls; the distribution's, 1.x as a rule, is not told where from."""
-
-    folder: Path
-    """Where containerd, its shim and ctr are."""
-    registry: str
-    """URL of the registry that answers for all registries."""
-
-
 def containerd_config(folder: Path, socket: Path, cni: Path) -> str:
-    """Configuration version 2, which containerd 1.x and 2.x both read."""
+    """Configuration version 2, which containerd 1.x and 2.x both read.
+
+    The folder of registries is empty on nodes that have nowhere to pull from.
+    """
     return f"""\
 version = 2
 root = "{folder}/containerd"
@@ -56,6 +48,8 @@ disabled_plugins = ["io.containerd.nri.v1.nri", "io.containerd.internal.v1.traci
   disable_apparmor = true
   restrict_oom_score_adj = true  # a lower score than our own needs CAP_SYS_RESOURCE
   netns_mounts_under_state_dir = true
+  [plugins."io.containerd.grpc.v1.cri".registry]
+    config_path = "{folder}/registries"
   [plugins."io.containerd.grpc.v1.cri".containerd]
     default_runtime_name = "runc"
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
@@ -119,20 +113,35 @@ server = "{registry}"
     }
 
 
-def start(site: NodeSite, *, archive: Path, upstream: Upstream | None, table: ProcessTable) -> None:
-    """Starts containerd and imports the archive. Raises StartError or CommandError."""
+def start(
+    site: NodeSite,
+    *,
+    archive: Path,
+    registry: str | None,
+    upstream: Path | None,
+    table: ProcessTable,
+) -> None:
+    """Starts containerd and imports the archive. Raises StartError or CommandError.
+
+    Args:
+        site: of the node.
+        archive: images that are there from the start.
+        registry: URL of the registry that answers for all registries; None: nothing can be pulled.
+        upstream: folder with containerd 2.x, its shim and ctr; None: the distribution's containerd.
+        table: owns the process.
+    """
     config = site.folder / "containerd.toml"
     write = upstream_containerd_config if upstream else containerd_config
     config.write_text(write(site.folder, site.socket, packages.cni_folder()))
     (site.folder / "cni" / "10-bridge.conflist").write_text(json.dumps(cni_config(site)))
     program, ctr, environment = "containerd", "ctr", {}
     if upstream:
-        program, ctr = str(upstream.folder / program), str(upstream.folder / ctr)
-        environment["PATH"] = f"{upstream.folder}:{os.environ['PATH']}"  # its own shim first
-        for name, text in registry_hosts(upstream.registry).items():
-            file = site.folder / "registries" / name
-            file.parent.mkdir(parents=True)
-            file.write_text(text)
+        program, ctr = str(upstream / program), str(upstream / ctr)
+        environment["PATH"] = f"{upstream}:{os.environ['PATH']}"  # its own shim first
+    for name, text in registry_hosts(registry).items() if registry else ():
+        file = site.folder / "registries" / name
+        file.parent.mkdir(parents=True)
+        file.write_text(text)
     record = table.spawn(
         site.name,
         NAME,

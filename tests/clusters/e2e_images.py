@@ -6,7 +6,7 @@ tests with [sig-node] and [sig-storage] need, under the names and versions of
 https://github.com/kubernetes/kubernetes/blob/v1.36.3/test/utils/image/manifest.go, and besides
 
 - `KUBECTL`: a shell and a kubectl, for tests of clients inside pods;
-- `NAMELESS`: pause images under the bare names that virtual-kubelet's test suite uses.
+- `images.NAMELESS`, as on ordinary nodes.
 
 Not made: sample-apiserver, resource-consumer, etcd, and the servers of network volumes.
 """
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 KUBECTL = "docker.io/library/kubectl:test"
-NAMELESS = tuple(f"docker.io/library/{name}:latest" for name in ("foo", "bar", "baz"))
 _E2E = "registry.k8s.io/e2e-test-images"
 _SOURCES = {
     "kitten.jpg": "test/images/kitten/html/kitten.jpg",
@@ -75,7 +74,7 @@ def ensure(progress: Callable[[str], None]) -> Path:
                 Ingredients(
                     debian=Layer(debian.read_bytes()),
                     shell=base,
-                    pause=images.pause_image([images.PAUSE, *NAMELESS], base),
+                    pause=images.pause_image([images.PAUSE, *images.NAMELESS], base),
                     programs={name: path.read_bytes() for name, path in found.items()},
                     sources=_sources(programs.family_of(programs.IN_E2E_IMAGES[0])),
                 )

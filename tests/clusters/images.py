@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PAUSE = "registry.k8s.io/pause:3.10.2"
+NAMELESS = tuple(f"docker.io/library/{name}:latest" for name in ("foo", "bar", "baz"))
+"""Pause images under the bare names that virtual-kubelet's test suite uses."""
 BUSYBOX = ("docker.io/library/busybox:1.36", "docker.io/library/busybox:latest")
 
 _PAUSE_SOURCE = r"""
@@ -51,12 +53,12 @@ def build_archive(
     busybox: Path,
     *,
     busybox_names: Sequence[str] = BUSYBOX,
-    pause_name: str = PAUSE,
+    pause_names: Sequence[str] = (PAUSE, *NAMELESS),
 ) -> None:
     """Writes the archive with all images."""
     base = busybox_layer(busybox)
     shell = Image(busybox_names, [base], command=["sh"])
-    write_archive(target, [shell, pause_image([pause_name], base)])
+    write_archive(target, [shell, pause_image(pause_names, base)])
 
 
 def applets(busybox: Path) -> list[str]:

@@ -23,7 +23,6 @@ from tests.clusters import (
     registry,
 )
 from tests.clusters.cluster import Cluster
-from tests.clusters.containerd import Upstream
 from tests.clusters.control_plane import COMPONENTS, ControlPlane
 from tests.clusters.errors import UnsupportedError
 from tests.clusters.node import Node
@@ -112,10 +111,10 @@ class Launcher:
         if self._claim.containers:
             network.create_bridge(self._slot, clusters=len(specs))
             images.build_archive(self._archive, host.static_busybox())
-        upstream = self._start_registry(self._e2e_images) if self._e2e_images else None
+        url = self._start_registry() if any(spec.has_registry for spec in specs) else None
         planes = [self._control_plane(index, spec) for index, spec in enumerate(specs)]
         sites = self._sites(specs)
-        nodes = [self._nodes(*item, upstream) for item in zip(specs, planes, sites, strict=True)]
+        nodes = [self._nodes(*item, url) for item in zip(specs, planes, sites, strict=True)]
         real = {spec.name: own[0].pod_cidr for spec, own in zip(specs, sites, strict=True) if own}
         blocks = [
             simulated_cidr(index, spec.kwok, real) if spec.kwok else ""
@@ -176,13 +175,13 @@ class Launcher:
             dns_address=plane.address if spec.has_services else None,
         )
 
-    def _start_registry(self, archive: Path) -> Upstream:
+    def _start_registry(self) -> str:
+        archive = self._e2e_images or self._archive
         address = self._slot.host_address
         port = self._ports.take({address})
         log = self._claim.state / "registry.log"
         registry.start(archive, address=address, port=port, table=self._table, log=log)
-        folder = self._found[programs.CONTAINERD[0]].parent
-        return Upstream(folder, registry=f"http://{address}:{port}")
+        return f"http://{address}:{port}"
 
     def _control_plane(self, index: int, spec: ClusterSpec) -> ControlPlane:
         on_bridge = self._claim.containers
@@ -224,9 +223,10 @@ class Launcher:
         spec: ClusterSpec,
         plane: ControlPlane,
         sites: Iterable[NodeSite],
-        upstream: Upstream | None,
+        registry_url: str | None,
     ) -> list[Node]:
         archive = self._e2e_images if spec.conformance else None
+        upstream = self._found[programs.CONTAINERD[0]].parent if spec.conformance else None
         return [
             Node(
                 site,
@@ -239,7 +239,8 @@ class Launcher:
                 # Without services nobody answers there, which pods without DNS names never notice;
                 # without an address the kubelet would warn about each of them in an event.
                 dns_address=plane.address,
-                upstream=upstream if spec.conformance else None,
+                registry=registry_url if spec.has_registry else None,
+                upstream=upstream,
             )
             for site in sites
         ]

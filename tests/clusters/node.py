@@ -48,7 +48,8 @@ class Node:
         gpus: int,
         labels: Mapping[str, str],
         dns_address: str,
-        upstream: containerd.Upstream | None = None,
+        registry: str | None = None,
+        upstream: Path | None = None,
     ) -> None:
         self.site = site
         self.gpus = gpus
@@ -58,6 +59,7 @@ class Node:
         self._table = table
         self._labels = labels
         self._dns_address = dns_address
+        self._registry = registry
         self._upstream = upstream
 
     @property
@@ -71,7 +73,11 @@ class Node:
             (self.site.folder / name).mkdir(parents=True)
         cgroups.create(self.site.cgroup)
         containerd.start(
-            self.site, archive=self._archive, upstream=self._upstream, table=self._table
+            self.site,
+            archive=self._archive,
+            registry=self._registry,
+            upstream=self._upstream,
+            table=self._table,
         )
         self.await_ready(self._start_kubelet())
 

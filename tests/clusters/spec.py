@@ -68,7 +68,8 @@ class ClusterSpec:
     `services`: cluster DNS, and ClusterIPs on real nodes; a cluster of the harness needs real
     nodes for it. `conformance`: real nodes on which Kubernetes' own tests pass. They have
     services, upstream's containerd instead of the distribution's, and can pull the images of
-    `e2e_images`, always and by any policy. Both need programs that others do without.
+    `e2e_images`, always and by any policy. Both need programs that others do without. `pulls`:
+    real nodes that can pull the images that they have, which policy Always asks for.
     """
 
     name: str
@@ -78,26 +79,33 @@ class ClusterSpec:
     apiserver_args: tuple[str, ...] = ()
     services: bool = False
     conformance: bool = False
+    pulls: bool = False
 
     def __post_init__(self) -> None:
         if not _DNS_LABEL.fullmatch(self.name):
             raise SpecError(f"cluster name {self.name!r}: a DNS label of at most 31 characters")
         if self.real_nodes < 0 or self.gpus_per_real_node < 0:
             raise SpecError(f"cluster {self.name}: numbers of nodes and GPUs cannot be negative")
-        if self.conformance and not self.real_nodes:
-            raise SpecError(f"cluster {self.name}: conformance is for real nodes; give real=COUNT")
+        for option in ("conformance", "pulls"):
+            if getattr(self, option) and not self.real_nodes:
+                raise SpecError(f"cluster {self.name}: {option} is for real nodes; give real=COUNT")
 
     @property
     def has_services(self) -> bool:
         """Whether cluster DNS and ClusterIPs work."""
         return self.services or self.conformance
 
+    @property
+    def has_registry(self) -> bool:
+        """Whether real nodes can pull."""
+        return self.pulls or self.conformance
+
 
 def parse_cluster_spec(text: str) -> ClusterSpec:
-    """`NAME[:KEY=VALUE,...]` with keys real, gpus, services, conformance, kwok, and those of kwok.
+    """`NAME[:KEY=VALUE,...]`, keys real, gpus, services, conformance, pulls, kwok, those of kwok.
 
-    `gpus` counts for real and for kwok nodes alike; services and conformance are 0 or 1; cpu,
-    memory, pods and cidr are for kwok nodes only.
+    `gpus` counts for real and for kwok nodes alike; services, conformance and pulls are 0 or 1;
+    cpu, memory, pods and cidr are for kwok nodes only.
     """
     name, _, rest = text.partition(":")
     options: dict[str, str] = {}
@@ -106,8 +114,8 @@ def parse_cluster_spec(text: str) -> ClusterSpec:
         if not equals or not value:
             raise SpecError(f"cluster {name}: {part!r} is not KEY=VALUE")
         options[key] = value
-    unknown = options.keys() - _OF_KWOK - {"real", "gpus", "kwok", "services", "conformance"}
-    if unknown:
+    known = {"real", "gpus", "kwok", "services", "conformance", "pulls"}
+    if unknown := options.keys() - _OF_KWOK - known:
         raise SpecError(f"cluster {name}: unknown option {', '.join(sorted(unknown))}")
 
     def number(key: str, default: int) -> int:
@@ -141,6 +149,7 @@ def parse_cluster_spec(text: str) -> ClusterSpec:
         gpus_per_real_node=gpus,
         services=bool(number("services", 0)),
         conformance=bool(number("conformance", 0)),
+        pulls=bool(number("pulls", 0)),
     )
 
 

@@ -6,8 +6,9 @@ import tarfile
 
 import pytest
 
-from tests.clusters.e2e_images import KUBECTL, NAMELESS, Ingredients, make, registry_files
+from tests.clusters.e2e_images import KUBECTL, Ingredients, make, registry_files
 from tests.clusters.image_archive import Image, Layer, LayerBuilder
+from tests.clusters.images import NAMELESS
 
 # registry, name and version as in test/utils/image/manifest.go of Kubernetes 1.36.3
 WANTED = [

@@ -79,7 +79,7 @@ def test_the_same_content_gives_the_same_bytes() -> None:
 
 def test_busybox_applets_are_links_to_one_program(busybox: Path, tmp_path: Path) -> None:
     archive = tmp_path / "images.tar"
-    build_archive(archive, busybox, busybox_names=["shell:1"], pause_name="pause:1")
+    build_archive(archive, busybox, busybox_names=["shell:1"], pause_names=["pause:1"])
     manifest, files = read(archive)
     assert [entry["RepoTags"] for entry in manifest] == [["shell:1"], ["pause:1"]]
     content = members(files[manifest[0]["Layers"][0]])  # type: ignore[index]

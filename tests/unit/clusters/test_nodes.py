@@ -131,6 +131,8 @@ def test_containerd_keeps_to_its_folder(write: Callable[[Path, Path, Path], str]
     for path in (config["root"], config["state"], config["grpc"]["address"]):
         assert Path(path).is_relative_to(site.folder)
     plugins = config["plugins"]
+    (registry,) = (p["registry"]["config_path"] for p in plugins.values() if "registry" in p)
+    assert Path(registry) == site.folder / "registries"
     assert Path(plugins["io.containerd.internal.v1.opt"]["path"]).is_relative_to(site.folder)
 
 

@@ -32,6 +32,12 @@ def test_conformance_nodes_have_services() -> None:
     assert (spec.conformance, spec.services, spec.has_services) == (True, False, True)
 
 
+def test_nodes_pull_where_they_are_asked_to_and_for_conformance() -> None:
+    assert parse_cluster_spec("gpu:real=1,pulls=1").has_registry
+    assert parse_cluster_spec("gpu:real=1,conformance=1").has_registry
+    assert not parse_cluster_spec("gpu:real=1").has_registry
+
+
 def test_a_cluster_without_nodes_may_have_services() -> None:
     assert parse_cluster_spec("tenant:services=1").has_services
     assert not parse_cluster_spec("tenant:services=0").has_services
@@ -60,6 +66,7 @@ def test_simulated_pods_get_addresses_of_a_block_or_of_another_cluster(cidr: str
         ("x:kwok=1,cidr=10.9.0.1/24", "block of addresses"),
         ("x:kwok=1,cidr=Name", "block of addresses"),
         ("x:conformance=1", "real=COUNT"),
+        ("x:pulls=1", "real=COUNT"),
     ],
 )
 def test_nonsense_is_refused_with_the_reason(text: str, complaint: str) -> None:
