@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := vnode federation tests demo
 
-.PHONY: help demo demo-down test lint format types contracts unit e2e programs clean
+.PHONY: help demo demo-down test lint format types contracts unit e2e conformance programs clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -49,6 +49,11 @@ e2e: $(VENV)/.ready ## Tests on real control planes and, where root allows it, r
 	@$(BIN)/python -m tests.clusters programs
 	@echo "== end-to-end tests"
 	@$(BIN)/pytest tests/e2e
+	@echo "== virtual-kubelet's own end-to-end suite"
+	@$(BIN)/pytest tests/conformance
+
+conformance: $(VENV)/.ready ## Judges of others, directly and through a virtual node; about an hour
+	@$(BIN)/python -m tests.conformance $(if $(LIST),--list '$(LIST)') $(if $(FOCUS),--focus '$(FOCUS)') $(if $(PROCS),--processes '$(PROCS)')
 
 programs: $(VENV)/.ready ## Only fetch or build Kubernetes' programs
 	@$(BIN)/python -m tests.clusters programs
