@@ -3,7 +3,8 @@
 In: the copies that run, and the sources that configuration allows, best first. Out: one
 `UsageReport` per virtual node. What one source does not answer, the next is asked for. All virtual
 nodes of the cluster and all scrapers share one reading; while one is under way the others wait for
-it. Nothing is read when nobody asks.
+it. A copy that began to run meanwhile makes the next one due earlier. Nothing is read when nobody
+asks.
 """
 
 import asyncio
@@ -25,6 +26,8 @@ __all__ = ["UsageMode", "UsageReader", "usage_sources"]
 
 _KEPT_SECONDS = 10.0
 """Kubelets measure that often; metrics-server scrapes every 15 s or less often."""
+_KEPT_SECONDS_WITHOUT_SOME = 1.0
+"""For a reading that knows nothing of some copy that runs."""
 
 
 class UsageMode(enum.StrEnum):
@@ -70,6 +73,7 @@ class UsageReader:
         self._counters = CpuCounters()
         self._reading = asyncio.Lock()
         self._read_at: float | None = None
+        self._asked_about: frozenset[str] = frozenset()
         self._pods: dict[NodeName, dict[UID, Sequence[ContainerUsage]]] = {}
         self._complete = True
 
@@ -78,11 +82,22 @@ class UsageReader:
         if not self._sources:
             return UsageReport()
         async with self._reading:
-            now = self._clock.monotonic()
-            if self._read_at is None or now - self._read_at >= _KEPT_SECONDS:
+            if await self._is_due():
+                now = self._clock.monotonic()
                 await self._read()
                 self._read_at = now
         return UsageReport(pods=self._pods.get(node, {}), complete=self._complete)
+
+    async def _is_due(self) -> bool:
+        if self._read_at is None:
+            return True
+        age = self._clock.monotonic() - self._read_at
+        if not _KEPT_SECONDS_WITHOUT_SOME <= age < _KEPT_SECONDS:
+            return age >= _KEPT_SECONDS
+        async for copy in in_turns(self._copies()):
+            if copy.handle not in self._asked_about:
+                return True
+        return False
 
     async def _read(self) -> None:
         copies = [copy async for copy in in_turns(self._copies())]
@@ -107,7 +122,8 @@ class UsageReader:
                         for sample in samples
                     ]
             left = measured.unanswered
-        self._counters.keep({copy.handle for copy in copies})
+        self._asked_about = frozenset(copy.handle for copy in copies)
+        self._counters.keep(self._asked_about)
         self._pods = pods
         self._complete = not left or not failed
 

@@ -74,6 +74,20 @@ async def test_nothing_is_read_until_somebody_asks_and_then_once_in_ten_seconds(
     assert len(source.asked) == 2
 
 
+async def test_a_copy_that_began_to_run_meanwhile_is_not_waited_for_ten_seconds() -> None:
+    source = ScriptedSource("kubelet", "below-1", "below-2")
+    copies = [make_copy(1)]
+    read = UsageReader([source], copies=lambda: copies, clock=LoopClock())
+    await read.report(NODE)
+    copies.append(make_copy(2))
+    assert uids(await read.report(NODE)) == {make_uid(1)}
+    await asyncio.sleep(2)
+    assert uids(await read.report(NODE)) == {make_uid(1), make_uid(2)}
+    await asyncio.sleep(2)
+    await read.report(NODE)
+    assert len(source.asked) == 2
+
+
 async def test_those_who_ask_at_the_same_time_share_one_reading() -> None:
     source = ScriptedSource("kubelet", "below-1")
     read = reader(source)
