@@ -30,7 +30,7 @@ class ScriptedSource:
 
     async def measure(self, copies: Sequence[RunningCopy]) -> Measured:
         self.asked.append([copy.handle for copy in copies])
-        await asyncio.sleep(1)
+        await asyncio.sleep(0.5)
         sample = ContainerSample(name="main", time=START + 10, cpu_total=500, cpu_rate=1)
         return Measured(
             samples={c.handle: [sample] for c in copies if c.handle in self.answers},
@@ -81,9 +81,9 @@ async def test_a_copy_that_began_to_run_meanwhile_is_not_waited_for_ten_seconds(
     await read.report(NODE)
     copies.append(make_copy(2))
     assert uids(await read.report(NODE)) == {make_uid(1)}
-    await asyncio.sleep(2)
+    await asyncio.sleep(1)
     assert uids(await read.report(NODE)) == {make_uid(1), make_uid(2)}
-    await asyncio.sleep(2)
+    await asyncio.sleep(5)
     await read.report(NODE)
     assert len(source.asked) == 2
 
@@ -100,7 +100,7 @@ async def test_a_scraper_that_leaves_does_not_spoil_it_for_the_others() -> None:
     source = ScriptedSource("kubelet", "below-1")
     read = reader(source)
     first, second = (asyncio.ensure_future(read.report(NODE)) for _ in range(2))
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(0.2)
     first.cancel()
     assert uids(await second) == {make_uid(1)}
 
