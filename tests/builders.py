@@ -323,10 +323,17 @@ def make_error(
     *,
     reason: str = "",
     fields: Sequence[str] = (),
+    causes: Sequence[str] = (),
+    name: str = "",
     retry_after: float | None = None,
 ) -> ApiError:
-    """The error that an API server's answer stands for; `fields` become its causes."""
-    details = StatusDetails(causes=[StatusCause(field=field) for field in fields])
+    """The error that an API server's answer stands for.
+
+    `fields` and `causes` (their reasons) become its causes, `name` is the object that it is about.
+    """
+    listed = [StatusCause(field=field) for field in fields]
+    listed += [StatusCause(reason=cause) for cause in causes]
+    details = StatusDetails(name=name, causes=listed)
     status = Status(status="Failure", message=message, reason=reason, code=code, details=details)
     return api_error(code, status, retry_after=retry_after)
 

@@ -136,7 +136,7 @@ class ObservedPod:
     node: NodeName
     """The virtual node it was made for."""
     digest: str
-    """`PodRequest.digest` of what was last applied."""
+    """`PodRequest.digest` of what was last applied as a whole; empty: something is held back."""
     generation: int
     """metadata.generation of the tenant pod that was last applied; 0 if unknown."""
     status: bytes
@@ -155,6 +155,44 @@ class ObservedPod:
     waiting: WaitingReason | None = None
     tokens_refresh_at: float | None = None
     """Unix seconds at which its tokens should be renewed; None: it has none below."""
+    own_generation: int = 0
+    """metadata.generation of the copy itself, by which its status counts; 0: it has none."""
+
+
+class UpdatePart(enum.StrEnum):
+    """What may change in a pod that exists. Each part travels, or is held back, on its own."""
+
+    POD = "pod"
+    """Labels, annotations, images, activeDeadlineSeconds."""
+    RESIZE = "resize"
+    """Resources of the pod and its containers (KEP-1287)."""
+    EPHEMERAL_CONTAINER = "ephemeralContainer"
+    """An added ephemeral container (KEP-277)."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldBack:
+    """A part of an update that is not in the copy, and why."""
+
+    part: UpdatePart
+    reason: str
+    """CamelCase: `UpdateRejected` for what is permanent, else as in `Waiting`."""
+    message: str
+    permanent: bool
+    """Until the pod or our policy changes; otherwise it is worth another try."""
+    container: str = ""
+    """Name of the container where it is about one."""
+    retry_after: float | None = None
+    """Seconds that the compute side asked us to wait."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Updated:
+    """A copy after an update."""
+
+    copy: ObservedPod
+    held_back: tuple[HeldBack, ...] = ()
+    """What of the tenant pod is not in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,12 +386,24 @@ class PodBackend(Protocol):
         ...
 
     async def apply(self, request: PodRequest) -> ObservedPod:
-        """Create the copy, or bring it up to date. Idempotent; adopts a copy of the same UID.
+        """Create the copy. Idempotent: a copy of the same UID is adopted, as it is.
 
         Raises:
             Rejected: the pod can never run here as it is (names the field).
             NameConflict: somebody else's object has that name.
             Waiting: everything else that may pass.
+        """
+        ...
+
+    async def update(self, request: PodRequest, copy: ObservedPod) -> Updated:
+        """Bring exactly this copy up to date, as far as its parts may change. Idempotent.
+
+        Parts that are refused hold no others up. `ObservedPod.digest` becomes the request's only
+        when all is applied, `ObservedPod.generation` when all is judged.
+
+        Raises:
+            Rejected: nothing of the pod can be brought here as it is.
+            Waiting: nothing can be said now, e.g. the compute side does not answer.
         """
         ...
 

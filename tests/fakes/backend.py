@@ -26,6 +26,7 @@ from vnode.backend import (
     BackendError,
     Capabilities,
     ExecSession,
+    HeldBack,
     LogOptions,
     NameConflict,
     ObjectRef,
@@ -38,6 +39,7 @@ from vnode.backend import (
     StreamRequest,
     Token,
     TokenKey,
+    Updated,
     UpgradedConnection,
     Waiting,
 )
@@ -192,6 +194,7 @@ class FakeBackend:
     ) -> None:
         self.below = below
         self.rejects: Callable[[PodRequest], BackendError | None] = lambda _: None
+        self.holds_back: Callable[[PodRequest], tuple[HeldBack, ...]] = lambda _: ()
         self.sights: dict[str, Sight] = {}
         self.places: dict[str, str] = {}
         self._lag = lag
@@ -262,16 +265,36 @@ class FakeBackend:
             copy = self.below.create(request)
         elif copy.uid != metadata.uid:
             raise Waiting("the copy of an older pod is not gone yet", reason="PredecessorExists")
-        elif copy.digest != request.digest:
-            self.below.put(replace(copy, digest=request.digest, generation=metadata.generation))
-            copy = self.below.copies[metadata.key]
         version = self.below.newest[copy.handle]
         await self._answer(after)
-        if self._versions.get(copy.handle, 0) > version:  # the watch was faster
-            known = self.observed(metadata.key)
+        return self._learn(copy, version)
+
+    async def update(self, request: PodRequest, copy: ObservedPod) -> Updated:
+        metadata = request.pod.metadata
+        self.below.calls.append(("update", metadata.key, metadata.uid))
+        after = await self._pause("update")
+        if (refused := self.rejects(request)) is not None:
+            raise refused
+        self._require(metadata.namespace)
+        now = self.below.copies.get(metadata.key)
+        if now is None or now.handle != copy.handle:
+            raise Waiting("the copy has just gone", reason="ComputeConflict")
+        held_back = self.holds_back(request)
+        digest = "" if held_back else request.digest
+        if (now.digest, now.generation) != (digest, metadata.generation):
+            self.below.put(replace(now, digest=digest, generation=metadata.generation))
+        now = self.below.copies[metadata.key]
+        version = self.below.newest[now.handle]
+        await self._answer(after)
+        return Updated(self._learn(now, version), held_back)
+
+    def _learn(self, copy: ObservedPod, version: int) -> ObservedPod:
+        """Know an own write at once, unless the watch was faster."""
+        if self._versions.get(copy.handle, 0) > version:
+            known = self.observed(copy.key)
             return copy if known is None else known
-        self._gone.pop(metadata.key, None)
-        self._known[metadata.key] = copy
+        self._gone.pop(copy.key, None)
+        self._known[copy.key] = copy
         self._versions[copy.handle] = version
         return copy
 

@@ -2,8 +2,8 @@
 
 In: calls, and faults that a test asks for (`fail`). Out: what an API server answers, as far as
 these callers can tell: UIDs and resourceVersions, AlreadyExists, preconditions, graceful deletion
-of pods, the status subresource, immutable ConfigMaps. It has no list and no watch: `on_change`
-tells what a watch would.
+of pods and their generation, the subresources of pods, immutable ConfigMaps. It has no list and no
+watch: `on_change` tells what a watch would.
 """
 
 import asyncio
@@ -115,8 +115,10 @@ class RecordingClient:
 
     def edit(self, resource: Resource, key: ObjectKey, change: Callable[[Body], None]) -> None:
         """Change an object as somebody else would."""
-        body = copy.deepcopy(self.objects[resource.plural, key])
+        before = self.objects[resource.plural, key]
+        body = copy.deepcopy(before)
         change(body)
+        _count_generation(resource, before, body)
         self._save(resource, body)
 
     def drop(self, resource: Resource, key: ObjectKey) -> None:
@@ -232,7 +234,7 @@ class RecordingClient:
         body = self.objects.get((call.plural, call.key))
         if body is None:
             text = f'{call.plural} "{call.key.name}" not found'
-            raise make_error(404, text, reason="NotFound")
+            raise make_error(404, text, reason="NotFound", name=call.key.name)
         return body
 
     def _create(self, resource: Resource, call: Call) -> Body:
@@ -249,6 +251,7 @@ class RecordingClient:
         body: Body = copy.deepcopy(call.body)
         body["metadata"]["uid"] = make_uid(next(self._uids))
         if resource is PODS:
+            body["metadata"]["generation"] = 1
             body.setdefault("status", {"phase": "Pending"})
         self._save(resource, body)
         return body
@@ -278,7 +281,10 @@ class RecordingClient:
             changed = {**current, "metadata": current["metadata"], "status": changed["status"]}
         elif resource is PODS:
             changed["status"] = current.get("status", {})
+        if call.subresource in ("resize", "ephemeralcontainers"):
+            changed["metadata"] = current["metadata"]
         changed = copy.deepcopy(changed)
+        _count_generation(resource, current, changed)
         if changed != current:
             self._save(resource, changed)
         return changed
@@ -315,6 +321,11 @@ class RecordingClient:
             exists = True
         for listener in self.on_change:
             listener(resource.plural, copy.deepcopy(body), exists)
+
+
+def _count_generation(resource: Resource, before: Body, after: Body) -> None:
+    if resource is PODS and before["spec"] != after["spec"]:
+        after["metadata"]["generation"] = before["metadata"].get("generation", 0) + 1
 
 
 def _encode(body: Body) -> bytes:

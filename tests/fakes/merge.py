@@ -1,14 +1,22 @@
 """Patches as an API server applies them, as far as pods and events need it. Pure.
 
 Which lists merge, and by which key, stands in the patchStrategy and patchMergeKey tags of
-k8s.io/api/core/v1 PodStatus; all other lists are atomic.
+k8s.io/api/core/v1 Pod; all other lists are atomic. `$patch: replace` in a map that is not there yet
+drops the map, as in k8s.io/apimachinery.
 """
 
 from vnode.kube.types import JSON
 
 Object = dict[str, JSON]
 
-_MERGE_KEYS = {"conditions": "type", "podIPs": "ip", "hostIPs": "ip"}
+_MERGE_KEYS = {
+    "conditions": "type",
+    "podIPs": "ip",
+    "hostIPs": "ip",
+    "containers": "name",
+    "initContainers": "name",
+    "ephemeralContainers": "name",
+}
 
 
 def merge(current: JSON, patch: JSON) -> JSON:
@@ -31,8 +39,11 @@ def strategic_merge(current: JSON, patch: JSON, *, field: str = "") -> JSON:
     if not isinstance(patch, dict):
         return patch
     result = dict(current) if isinstance(current, dict) else {}
+    if patch.get("$patch") == "replace":
+        return {k: v for k, v in patch.items() if k != "$patch"}
     for name, value in patch.items():
-        if value is None:
+        undone = name not in result and isinstance(value, dict) and "$patch" in value
+        if value is None or undone:
             result.pop(name, None)
         else:
             result[name] = strategic_merge(result.get(name), value, field=name)

@@ -297,6 +297,7 @@ def _rows(title: str) -> list[list[str]]:
 _FRESH = PodView(
     key=ObjectKey("team-a", "train"),
     uid=UID("1f0c"),
+    generation=1,
     node=NodeName("vnode-a"),
     phase="Pending",
     deleting=False,
@@ -366,7 +367,7 @@ _COPIES: dict[str, list[ObservedPod | None]] = {
     "none, gone, being deleted or ended": [None, _GONE, _TOLD, _DONE],
     "gone, had ended before its removal was asked for": [replace(_DONE, gone=True)],
     "made from the pod as it is": [_RUNS],
-    "made from an older version": [_OLD],
+    "made from an older version": [_OLD, replace(_RUNS, generation=0)],
     "of another UID or node": [*_OTHERS],
     "of another UID or node, being deleted": [replace(c, deleting=True) for c in _OTHERS],
     "of another UID or node, gone": [replace(c, gone=True) for c in _OTHERS],

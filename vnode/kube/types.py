@@ -20,6 +20,18 @@ ClusterName = NewType("ClusterName", str)
 
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 """A decoded JSON value."""
+JSONObject: TypeAlias = dict[str, JSON]
+"""A decoded JSON object."""
+
+
+def object_in(value: JSON) -> JSONObject:
+    """The value if it is an object, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def objects_in(value: JSON) -> list[JSONObject]:
+    """The objects of a list; nothing if it is none."""
+    return [v for v in value if isinstance(v, dict)] if isinstance(value, list) else []
 
 
 class ObjectKey(NamedTuple):

@@ -1,9 +1,11 @@
 """Makes the copy of a tenant pod, and brings it up to date.
 
 In: a tenant pod that has no copy, or one that was made from an older version of it. Out: what it
-refers to, put below first; then `PodBackend.apply`; then the copy's status, mirrored. A pod that
-can never run here is rejected, in its status and an event. What may pass is `Waiting`, for the
-controller to explain and to try again.
+refers to, put below first; then `PodBackend.apply` or `update`; then the copy's status, mirrored. A
+pod that can never run here is rejected, in its status and an event. Of an update each part is
+judged on its own: what is held back is remembered, so that the status says so (`vnode.pods.status`)
+and nothing else waits for it. What may pass is `Waiting`, for the controller to explain and to try
+again.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,11 +14,14 @@ from dataclasses import dataclass
 import structlog
 
 from vnode.backend import (
+    HeldBack,
     ObservedPod,
     PodBackend,
     PodRequest,
     Rejected,
     Sight,
+    Updated,
+    UpdatePart,
     Waiting,
     WaitingReason,
 )
@@ -98,20 +103,31 @@ class Forwarding:
         except Waiting:
             await self.mirror.show(pod, seen, copy)
             raise
-        return await self.mirror.show(pod, seen, copy)
+        mirrored = await self.mirror.show(pod, seen, copy)
+        for held in self.memories.held_back(seen):
+            if not held.permanent:
+                raise Waiting(held.message, reason=held.reason, retry_after=held.retry_after)
+        return mirrored
 
     async def _update(self, pod: Pod, seen: PodView, copy: ObservedPod) -> ObservedPod:
-        """Bring the copy up to date; a change that cannot travel leaves it as it is."""
+        """Bring the copy up to date; what cannot travel is said, and remembered as held back."""
         memory = self.memories[seen.key]
-        if memory.rejected == seen.digest:
+        judged = (seen.digest, seen.generation)
+        if memory.held_for_good == judged:
             return copy
+        await self.objects.ensure(seen.key, references(pod.spec))
         try:
-            await self.objects.ensure(seen.key, references(pod.spec))
-            return await self.backend.apply(self._request(pod, seen))
+            updated = await self.backend.update(self._request(pod, seen), copy)
         except Rejected as rejected:
-            memory.rejected = seen.digest
-            self.events.say(seen, "Warning", "UpdateRejected", str(rejected))
-            return copy
+            updated = Updated(copy, (_rejection(rejected),))
+        for held in updated.held_back:
+            if held.permanent and held not in memory.held_back:
+                self.events.say(seen, "Warning", held.reason, held.message)
+        memory.held_back, memory.held_as = updated.held_back, seen.digest
+        if all(held.permanent for held in updated.held_back):
+            memory.attempts = 0
+            memory.held_for_good = judged if updated.held_back else None
+        return updated.copy
 
     async def _leave_daemon(self, pod: Pod, seen: PodView) -> Result:
         waiting = WaitingReason(
@@ -150,3 +166,7 @@ class Forwarding:
             service_env=self.service_env(seen.key.namespace),
             host_ip=self.mirror.nodes[seen.node].address,
         )
+
+
+def _rejection(rejected: Rejected) -> HeldBack:
+    return HeldBack(UpdatePart.POD, "UpdateRejected", str(rejected), permanent=True)

@@ -210,4 +210,6 @@ def _alive(pod: PodView, copy: ObservedPod | None) -> Step:
     if copy.deleting and phase_below(copy) in TERMINAL and not finished_by_itself(copy):
         return Nothing()  # Lost, as soon as it is gone.
     finished = copy.deleting or phase_below(copy) in TERMINAL
-    return Mirror(copy) if finished or copy.digest == pod.digest else Update(copy)
+    # A change that was taken back leaves the digest as it was, but counts as a generation.
+    current = (copy.digest, copy.generation) == (pod.digest, pod.generation)
+    return Mirror(copy) if finished or current else Update(copy)

@@ -6,6 +6,7 @@ the pod controller; the steps that it takes read and write it.
 
 from dataclasses import dataclass
 
+from vnode.backend import HeldBack
 from vnode.kube.types import ObjectKey, Pod
 from vnode.pods.view import PodView, view
 from vnode.runtime.clock import Clock
@@ -25,6 +26,11 @@ class PodMemory:
     """Digest of the pod that has to wait: a changed one is tried at once."""
     rejected: str | None = None
     """Digest of the pod that was rejected: judged again when it changes."""
+    held_back: tuple[HeldBack, ...] = ()
+    """What of the pod with digest `held_as` its copy lacks."""
+    held_as: str = ""
+    held_for_good: tuple[str, int] | None = None
+    """Digest and generation of the pod of which all that is held back was refused for good."""
     quiet_since: float | None = None
     unseen_since: float | None = None
     unanswered: bool = False
@@ -60,6 +66,11 @@ class Memories:
         elif memory.resource_version != pod.metadata.resource_version:
             memory.seen, memory.resource_version = view(pod), pod.metadata.resource_version
         return memory.seen
+
+    def held_back(self, seen: PodView) -> tuple[HeldBack, ...]:
+        """What the pod's copy lacks of the pod as it is now."""
+        memory = self._pods[seen.key]
+        return memory.held_back if memory.held_as == seen.digest else ()
 
     def too_soon(self, seen: PodView) -> float | None:
         """Seconds until what has to wait is tried again; None: now."""

@@ -62,9 +62,9 @@ class Mirror:
         if self._too_early(seen, copy):
             again = SETTLE_SECONDS
         else:
-            await self.writer.write(
-                pod, seen, status.mirrored(pod, seen, copy, self.placement(pod, seen))
-            )
+            placement, held_back = self.placement(pod, seen), self.memories.held_back(seen)
+            wanted = status.mirrored(pod, seen, copy, placement, held_back)
+            await self.writer.write(pod, seen, wanted)
             again = None
         due = await self._renew_tokens(pod, seen, copy)
         return soonest(again, due)

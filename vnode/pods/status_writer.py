@@ -13,13 +13,27 @@ import structlog
 from vnode.kube.client import KubeClient, PatchType
 from vnode.kube.errors import Invalid, NotFound
 from vnode.kube.resources import PODS
-from vnode.kube.types import JSON, Pod
-from vnode.pods import status
+from vnode.kube.types import JSON, JSONObject, Pod, objects_in
 from vnode.pods.events import EventRecorder
+from vnode.pods.status_patch import patch
 from vnode.pods.view import FORWARDED, PodView
 from vnode.runtime.store import Store
 
 _LOG = structlog.get_logger(__name__)
+_CORE = frozenset(
+    {
+        "name",
+        "image",
+        "imageID",
+        "containerID",
+        "ready",
+        "restartCount",
+        "started",
+        "state",
+        "lastState",
+    }
+)
+"""What every API server takes of a ContainerStatus."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +51,7 @@ class StatusWriter:
             Conflict: the pod has changed meanwhile, or another one has its name; look again.
             KubeError: the API server did not answer.
         """
-        change = status.patch(pod, wanted)
+        change = patch(pod, wanted)
         if change is None:
             return
         try:
@@ -58,10 +72,7 @@ class StatusWriter:
         _LOG.warning("status refused", pod=str(seen.key), uid=seen.uid)
         text = f"The full status was refused by the API server: {why.message}"
         self.events.say(seen, "Warning", "StatusRefused", text)
-        core = {k: v for k, v in wanted.items() if k in ("phase", "containerStatuses")}
-        # Without this mark a copy that goes now would be made a second time.
-        core["conditions"] = [c for c in _conditions(wanted) if c.get("type") == FORWARDED]
-        change = status.patch(pod, core)
+        change = patch(pod, _core(wanted))
         return pod if change is None else await self._patch(pod, change)
 
     async def _patch(self, pod: Pod, change: Mapping[str, JSON]) -> Pod:
@@ -76,6 +87,13 @@ class StatusWriter:
         )
 
 
-def _conditions(wanted: Mapping[str, JSON]) -> list[dict[str, JSON]]:
-    found = wanted.get("conditions")
-    return [c for c in found if isinstance(c, dict)] if isinstance(found, list) else []
+def _core(wanted: Mapping[str, JSON]) -> JSONObject:
+    core: JSONObject = {"phase": wanted["phase"]} if "phase" in wanted else {}
+    if "containerStatuses" in wanted:
+        core["containerStatuses"] = [
+            {k: v for k, v in container.items() if k in _CORE}
+            for container in objects_in(wanted["containerStatuses"])
+        ]
+    # Without this mark a copy that goes now would be made a second time.
+    marks = [c for c in objects_in(wanted.get("conditions")) if c.get("type") == FORWARDED]
+    return {**core, "conditions": [*marks]}

@@ -61,6 +61,8 @@ class PodView:
 
     key: ObjectKey
     uid: UID
+    generation: int
+    """metadata.generation; 0 in API servers that do not count it for pods."""
     node: NodeName
     phase: str
     deleting: bool
@@ -96,6 +98,7 @@ def view(pod: Pod) -> PodView:
     return PodView(
         key=pod.metadata.key,
         uid=pod.metadata.uid,
+        generation=pod.metadata.generation,
         node=NodeName(spec.node_name),
         phase=phase,
         deleting=pod.metadata.deletion_timestamp is not None,

@@ -1,8 +1,9 @@
 """A compute Kubernetes cluster as a `vnode.backend.PodBackend`.
 
-Down: `apply` translates (pure) and creates or patches; ConfigMaps, Secrets and tokens go through
-`ObjectWriter`. Up: watches on our labelled objects fill stores; `observed` reads them. All state is
-rebuilt from labels and annotations by the watches (DESIGN 4.8). It knows no lifecycle rules.
+Down: `apply` translates (pure) and creates, `update` compares (pure) and patches what differs;
+ConfigMaps, Secrets and tokens go through `ObjectWriter`. Up: watches on our labelled objects fill
+stores; `observed` reads them. All state is rebuilt from labels and annotations by the watches
+(DESIGN 4.8). It knows no lifecycle rules.
 """
 
 import asyncio
@@ -17,16 +18,18 @@ from federation.backends.kubernetes.conceal import Names
 from federation.backends.kubernetes.copies import ObjectCopies
 from federation.backends.kubernetes.failures import pod_refused, waiting
 from federation.backends.kubernetes.namespaces import NamespaceState
-from federation.backends.kubernetes.observe import names_of, observed_pod
+from federation.backends.kubernetes.observe import foreign_containers, names_of, observed_pod
 from federation.backends.kubernetes.on_demand import OnDemand, compute_namespaces
+from federation.backends.kubernetes.pod_updates import carry_out
 from federation.backends.kubernetes.reachability import Reachability
 from federation.backends.kubernetes.translate.names import (
     LABEL_TENANT,
     NamespaceMapping,
     Owner,
 )
-from federation.backends.kubernetes.translate.pod import translate, update_patch
+from federation.backends.kubernetes.translate.pod import translate
 from federation.backends.kubernetes.translate.policy import TranslationPolicy
+from federation.backends.kubernetes.translate.update import update
 from federation.backends.kubernetes.usage.reader import UsageMode, UsageReader, usage_sources
 from federation.backends.kubernetes.usage.samples import RunningCopy, running_copy
 from federation.backends.kubernetes.watches import Watches, WatchFactory
@@ -45,10 +48,11 @@ from vnode.backend import (
     StreamRequest,
     Token,
     TokenKey,
+    Updated,
     UpgradedConnection,
     Waiting,
 )
-from vnode.kube.client import KubeClient, PatchType
+from vnode.kube.client import KubeClient
 from vnode.kube.errors import AlreadyExists, Conflict, KubeError, NotFound
 from vnode.kube.resources import (
     CONFIG_MAPS,
@@ -312,10 +316,10 @@ class KubernetesBackend:
             policy=self._policies[request.node],
         )
         copy = self.observed(key)
-        if copy is not None and copy.gone and copy.uid == request.pod.metadata.uid:
-            return copy  # It came and went while we were on the way here: never a second one.
+        if copy is not None and copy.uid == request.pod.metadata.uid:
+            return copy  # Also one that came and went while we were on the way here.
         if copy is not None and not copy.gone:
-            return await self._update(request, copy)
+            self._refuse_predecessor()
         below = self._below(key)
         names = Names(below.namespace, key.namespace)
         try:
@@ -328,31 +332,21 @@ class KubernetesBackend:
             raise refused from error
         return self._remember(key, made)
 
-    async def _update(self, request: PodRequest, copy: ObservedPod) -> ObservedPod:
-        below = self._below(copy.key)
-        pod = self.pods.get(below)
-        if copy.uid != request.pod.metadata.uid or pod is None:
-            self._refuse_predecessor()
-        policy = self._policies[request.node]
-        change = update_patch(
-            request, below=pod, owner=self._owner, namespaces=self._mapping, policy=policy
+    async def update(self, request: PodRequest, copy: ObservedPod) -> Updated:
+        """See `PodBackend.update`."""
+        self._require_sight(copy.key.namespace)
+        pod = self.pods.get(self._below(copy.key))
+        if pod is None or pod.metadata.uid != copy.handle:
+            raise Waiting("the copy has just gone", reason="ComputeConflict")
+        wanted = update(
+            request,
+            pod,
+            owner=self._owner,
+            namespaces=self._mapping,
+            policy=self._policies[request.node],
         )
-        if change is None:
-            return copy
-        try:
-            made = await self._client.patch(
-                PODS,
-                change,
-                Pod,
-                name=below.name,
-                namespace=below.namespace,
-                patch_type=PatchType.STRATEGIC,
-            )
-        except NotFound:
-            raise Waiting("the copy has just gone", reason="ComputeConflict") from None
-        except KubeError as error:
-            raise pod_refused(error, names=names_of(pod)) from error
-        return self._remember(copy.key, made)
+        pod, held_back = await carry_out(self._client, wanted, pod)
+        return Updated(self._remember(copy.key, pod), held_back)
 
     async def _adopt(self, request: PodRequest, below: ObjectKey) -> Pod:
         """A pod of that name exists: ours of the same UID is the copy, nothing else is touched."""
@@ -466,15 +460,25 @@ class KubernetesBackend:
 
     def logs(self, pod: ObservedPod, options: LogOptions) -> AsyncIterator[bytes]:
         """See `PodBackend.logs`."""
+        self._refuse_foreign_container(pod, options.container)
         return streams.logs(self._client, self._below(pod.key), self._names(pod), options)
 
     async def upgrade(self, pod: ObservedPod, request: StreamRequest) -> UpgradedConnection:
         """See `PodBackend.upgrade`."""
+        self._refuse_foreign_container(pod, request.container)
         return await streams.upgrade(self._client, self._below(pod.key), self._names(pod), request)
 
     async def session(self, pod: ObservedPod, request: StreamRequest) -> ExecSession:
         """Not the form of this backend: `capabilities.session_streams` is False."""
         raise StreamError(f"{request.verb} of {pod.key} has no session form", code=501)
+
+    def _refuse_foreign_container(self, pod: ObservedPod, container: str) -> None:
+        """A name of the tenant's may have been taken by somebody who debugs the copy below."""
+        found = self.pods.get(self._below(pod.key))
+        if found is not None and container in foreign_containers(found):
+            raise StreamError(
+                f'container "{container}" is not running', code=404, reason="NotFound"
+            )
 
     def _names(self, pod: ObservedPod) -> Names:
         found = self.pods.get(self._below(pod.key))

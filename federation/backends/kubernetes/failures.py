@@ -14,10 +14,13 @@ from vnode.kube.errors import (
     Invalid,
     KubeError,
     NotFound,
+    ServerError,
     TooManyRequests,
     Unauthorized,
     Unreachable,
 )
+
+_NOT_FOUND = 404
 
 
 def waiting(error: KubeError, *, what: str, names: Names) -> Waiting:
@@ -32,13 +35,31 @@ def waiting(error: KubeError, *, what: str, names: Names) -> Waiting:
     return Waiting(f"{what}: {text}", reason=_reason(error), retry_after=retry_after)
 
 
-def pod_refused(error: KubeError, *, names: Names) -> Rejected | Waiting:
-    """The meaning of an error on the create or the change of a pod."""
+def pod_refused(
+    error: KubeError, *, names: Names, what: str = "the compute cluster refused the pod for now"
+) -> Rejected | Waiting:
+    """The meaning of an error on the create or, as `what` says, the change of a pod."""
     if isinstance(error, BadRequest | Invalid):
         causes = error.details.causes if error.details else []
         field = causes[0].field if causes else ""
         return Rejected(names.conceal(error.message), field=field)
-    return waiting(error, what="the compute cluster refused the pod for now", names=names)
+    return waiting(error, what=what, names=names)
+
+
+def judges(error: KubeError) -> bool:
+    """Whether an error is about what was sent, so that something else might go well."""
+    if isinstance(error, BadRequest | Invalid | Forbidden | ServerError):
+        return True
+    return is_missing_subresource(error)
+
+
+def is_missing_subresource(error: KubeError) -> bool:
+    """Whether this Kubernetes does not know the subresource; a missing object is named."""
+    return (
+        isinstance(error, ApiError)
+        and error.code == _NOT_FOUND
+        and not (error.details and error.details.name)
+    )
 
 
 def stream_failed(error: KubeError, *, names: Names) -> StreamError:

@@ -10,8 +10,10 @@ from datetime import datetime, timedelta
 import msgspec
 
 from federation.backends.kubernetes.conceal import Names
+from federation.backends.kubernetes.translate.fingerprints import from_mark
 from federation.backends.kubernetes.translate.names import (
     ANNOTATION_DIGEST,
+    ANNOTATION_EPHEMERAL,
     ANNOTATION_GENERATION,
     ANNOTATION_NAME,
     ANNOTATION_NAMESPACE,
@@ -24,8 +26,13 @@ from vnode.backend import ObservedPod, WaitingReason
 from vnode.kube.types import UID, NodeName, ObjectKey, ObjectMeta, Pod
 
 
+class _Named(msgspec.Struct, frozen=True):
+    name: str = ""
+
+
 class _Spec(msgspec.Struct, frozen=True, rename="camel"):
     node_name: str = ""
+    ephemeral_containers: list[_Named] = []
 
 
 class _Condition(msgspec.Struct, frozen=True):
@@ -38,6 +45,10 @@ class _Condition(msgspec.Struct, frozen=True):
 class _Status(msgspec.Struct, frozen=True):
     phase: str = ""
     conditions: list[_Condition] = []
+
+
+class _Statuses(msgspec.Struct, frozen=True, rename="camel"):
+    ephemeral_container_statuses: list[msgspec.Raw] = []
 
 
 _DIGITS = 19
@@ -88,14 +99,42 @@ def observed_pod(pod: Pod, *, owner: Owner, namespaces: NamespaceMapping) -> Obs
         node=NodeName(marks.get(ANNOTATION_NODE, "")),
         digest=marks.get(ANNOTATION_DIGEST, ""),
         generation=_number(marks.get(ANNOTATION_GENERATION, "")),
-        status=names.conceal_status(bytes(pod.status)),
+        status=names.conceal_status(_status_of_ours(pod)),
         deleting=pod.metadata.deletion_timestamp is not None,
         grace_seconds=pod.metadata.deletion_grace_period_seconds,
         made_at=pod.metadata.creation_timestamp,
         removal_requested=_removal_requested(pod.metadata),
         scheduled=scheduled,
         waiting=None if scheduled else _waiting(status, names),
+        own_generation=pod.metadata.generation,
     )
+
+
+def foreign_containers(pod: Pod) -> frozenset[str]:
+    """Names of the ephemeral containers of a copy that somebody else has added."""
+    added = _SPEC.decode(pod.spec).ephemeral_containers
+    if not added:
+        return frozenset()
+    ours = from_mark(pod.metadata.annotations.get(ANNOTATION_EPHEMERAL))
+    return frozenset(container.name for container in added) - ours.keys()
+
+
+def _status_of_ours(pod: Pod) -> bytes:
+    """PodStatus without foreign ephemeral containers: a tenant's of the same name is not them."""
+    foreign = foreign_containers(pod)
+    if not foreign:
+        return bytes(pod.status)
+    status = msgspec.json.decode(pod.status, type=_Statuses)
+    ours = [
+        raw
+        for raw in status.ephemeral_container_statuses
+        if msgspec.json.decode(raw, type=_Named).name not in foreign
+    ]
+    rest: dict[str, msgspec.Raw | list[msgspec.Raw]] = msgspec.json.decode(
+        pod.status, type=dict[str, msgspec.Raw]
+    )
+    rest["ephemeralContainerStatuses"] = ours
+    return msgspec.json.encode(rest)
 
 
 def _number(mark: str) -> int:

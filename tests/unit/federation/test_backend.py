@@ -227,42 +227,6 @@ class TestRefusals:
         assert not compute.client.calls
 
 
-class TestUpdate:
-    async def test_a_change_is_one_patch_of_exactly_this_copy(self, compute: Compute) -> None:
-        await compute.backend.apply(make_request())
-        compute.deliver()
-        changed = make_pod(annotations={"note": "x"}, generation=2)
-        copy = await compute.backend.apply(make_request(changed))
-        (patch,) = compute.client.named("patch pods")
-        assert patch.body["metadata"]["uid"] == copy.handle
-        assert compute.pod()["metadata"]["annotations"]["note"] == "x"
-        assert copy.digest == make_request(changed).digest
-        assert copy.generation == 2
-
-    async def test_an_update_that_is_invalid_is_rejected(self, compute: Compute) -> None:
-        await compute.backend.apply(make_request())
-        compute.client.fail(make_error(422, "spec: Forbidden", fields=["spec"]), "patch pods")
-        with pytest.raises(Rejected):
-            await compute.backend.apply(make_request(make_pod(annotations={"a": "b"})))
-
-    async def test_an_update_of_another_object_of_that_name_is_none(self, compute: Compute) -> None:
-        await compute.backend.apply(make_request())
-        compute.client.drop(PODS, ObjectKey(BELOW, "job-0"))
-        theirs = compute.client.put(PODS, make_compute_pod(labels={LABEL_TENANT: "blue"}))
-        with pytest.raises(Waiting):
-            await compute.backend.apply(make_request(make_pod(annotations={"a": "b"})))
-        assert compute.pod() == theirs
-
-    async def test_a_copy_that_is_gone_is_not_told_as_a_missing_namespace(
-        self, compute: Compute
-    ) -> None:
-        await compute.backend.apply(make_request())
-        compute.client.drop(PODS, ObjectKey(BELOW, "job-0"))
-        with pytest.raises(Waiting) as caught:
-            await compute.backend.apply(make_request(make_pod(annotations={"a": "b"})))
-        assert caught.value.reason != "NamespaceNotReady"
-
-
 class TestDelete:
     async def test_it_takes_exactly_this_copy(self, compute: Compute) -> None:
         copy = await compute.backend.apply(make_request())

@@ -1,10 +1,17 @@
 """A compute pod read as a copy: whose it is, and how it does."""
 
+import msgspec
 import pytest
 
-from federation.backends.kubernetes.observe import names_of, observed_pod, tenant_key
+from federation.backends.kubernetes.observe import (
+    foreign_containers,
+    names_of,
+    observed_pod,
+    tenant_key,
+)
 from federation.backends.kubernetes.translate.names import (
     ANNOTATION_CLUSTER_UID,
+    ANNOTATION_EPHEMERAL,
     ANNOTATION_GENERATION,
     ANNOTATION_NAME,
     ANNOTATION_NAMESPACE,
@@ -18,9 +25,11 @@ from tests.builders import (
     OWNER,
     UID_1,
     condition,
+    container_status,
     loads,
     make_compute_pod,
     make_pod,
+    raw,
     running_status,
 )
 from vnode.backend import ObservedPod
@@ -48,6 +57,12 @@ class TestIdentity:
         assert (copy.uid, copy.handle, copy.node) == (UID_1, "below", NODE)
         assert copy.generation == 4
         assert copy.digest
+
+    def test_its_own_generation_is_another(self) -> None:
+        pod = make_compute_pod(make_pod(generation=4))
+        metadata = msgspec.structs.replace(pod.metadata, generation=9)
+        copy = read_ours(msgspec.structs.replace(pod, metadata=metadata))
+        assert (copy.generation, copy.own_generation) == (4, 9)
 
     @pytest.mark.parametrize(
         "foreign",
@@ -148,3 +163,32 @@ def test_names_of_both_sides() -> None:
     assert (names.namespace_below, names.namespace) == ("red--team-a", "team-a")
     assert (names.uid_below, names.uid) == ("below", UID_1)
     assert (names.node_below, names.node) == ("gpu-17", NODE)
+
+
+class TestEphemeralContainers:
+    """Whoever may debug below can add some to a copy."""
+
+    @staticmethod
+    def copy(*names: str, ours: str = "") -> Pod:
+        states = [container_status(name) for name in names]
+        pod = make_compute_pod(
+            status=running_status(ephemeralContainerStatuses=[*states]),
+            annotations={ANNOTATION_EPHEMERAL: ours} if ours else {},
+        )
+        added = [{"name": name} for name in names]
+        spec = {"containers": [{"name": "main"}], "ephemeralContainers": added}
+        return msgspec.structs.replace(pod, spec=raw(spec))
+
+    def test_the_tenant_s_are_those_that_we_noted(self) -> None:
+        pod = self.copy("debug-a", "admins", ours="debug-a=1a2b3c4d")
+        assert foreign_containers(pod) == {"admins"}
+
+    def test_of_others_nothing_is_said(self) -> None:
+        pod = self.copy("debug-a", "admins", ours="debug-a=1a2b3c4d")
+        status = loads(read_ours(pod).status)
+        assert [c["name"] for c in status["ephemeralContainerStatuses"]] == ["debug-a"]
+        assert status["phase"] == "Running"
+
+    def test_a_copy_without_foreign_ones_is_read_as_it_is(self) -> None:
+        pod = self.copy("debug-a", ours="debug-a=1a2b3c4d")
+        assert read_ours(pod).status == bytes(pod.status)

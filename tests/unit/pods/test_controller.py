@@ -1,6 +1,7 @@
 """The pod controller between a tenant and a backend: one behaviour each."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -15,8 +16,9 @@ from tests.builders import (
     make_uid,
     running_status,
 )
+from tests.fakes.client import Body
 from tests.unit.pods.world import World
-from vnode.backend import Rejected, Sight, Waiting
+from vnode.backend import HeldBack, Rejected, Sight, UpdatePart, Waiting
 from vnode.kube.resources import CONFIG_MAPS, PODS, SECRETS
 from vnode.kube.types import ConfigMap, ObjectKey, OwnerReference, Secret
 from vnode.pods.forwarding import FORWARD_DAEMON
@@ -141,7 +143,7 @@ class TestForwarding:
         key = await running(world)
         world.tenant.edit(PODS, key, lambda b: b["metadata"].update(annotations={"a": "b"}))
         await world.settle(1)
-        assert len(world.below.called("apply")) == 2
+        assert len(world.below.called("update")) == 1
 
     async def test_a_restart_writes_nothing(self, world: World) -> None:
         world.start()
@@ -422,3 +424,136 @@ class TestBeforeAnythingIsSeen:
         await world.settle(120)
         assert len(world.tenant.calls) == calls
         assert world.status(key)["phase"] == "Running"
+
+
+RESIZE = HeldBack(UpdatePart.RESIZE, "QuotaExceeded", "exceeded quota: cpu", permanent=False)
+DEBUGGER = HeldBack(
+    UpdatePart.EPHEMERAL_CONTAINER, "UpdateRejected", "privileged", permanent=True, container="dbg"
+)
+
+
+def change(world: World, key: ObjectKey, **labels: str) -> None:
+    """A user changes the pod: labels, and something in its spec."""
+
+    def edit(body: Body) -> None:
+        body["metadata"].setdefault("labels", {}).update(labels)
+        body["spec"]["tolerations"] = [{"key": name} for name in labels]
+
+    world.tenant.edit(PODS, key, edit)
+
+
+class TestHeldBack:
+    async def test_a_resize_over_quota_is_pending_until_it_fits(self, world: World) -> None:
+        agent = world.start()
+        key = await running(world)
+        agent.backend.holds_back = lambda _: (RESIZE,)
+        change(world, key, size="large")
+        await world.settle(1)
+        pending = world.condition(key, "PodResizePending")
+        assert pending is not None
+        assert (pending["reason"], pending["message"]) == ("Deferred", "exceeded quota: cpu")
+        assert world.status(key)["observedGeneration"] == 2
+        assert "QuotaExceeded" in world.events()
+
+        agent.backend.holds_back = lambda _: ()
+        await world.settle(90)
+        assert world.condition(key, "PodResizePending") is None
+        assert world.status(key)["phase"] == "Running"
+
+    async def test_tries_become_rarer_but_never_end(self, world: World) -> None:
+        agent = world.start()
+        key = await running(world)
+        agent.backend.holds_back = lambda _: (RESIZE,)
+        change(world, key, size="large")
+        await world.settle(120)
+        early = len(world.below.called("update"))
+        assert 6 <= early <= 9
+        await world.settle(600)
+        assert 8 <= len(world.below.called("update")) - early <= 11
+
+    async def test_after_one_went_well_the_next_is_tried_as_eagerly(self, world: World) -> None:
+        agent = world.start()
+        key = await running(world)
+        agent.backend.holds_back = lambda _: (RESIZE,)
+        change(world, key, size="large")
+        await world.settle(300)
+        agent.backend.holds_back = lambda _: ()
+        await world.settle(90)
+        agent.backend.holds_back = lambda _: (RESIZE,)
+        before = len(world.below.called("update"))
+        change(world, key, size="huge")
+        await world.settle(8)
+        assert len(world.below.called("update")) - before >= 3
+
+    async def test_the_copy_s_status_is_mirrored_all_the_while(self, world: World) -> None:
+        agent = world.start()
+        key = await running(world)
+        agent.backend.holds_back = lambda _: (RESIZE,)
+        change(world, key, size="large")
+        await world.settle(100)
+        world.below.end(key)
+        await world.settle(1)
+        assert world.status(key)["phase"] == "Succeeded"
+        assert world.condition(key, "PodResizePending") is None
+
+    async def test_what_is_refused_for_good_is_one_event_and_not_tried_again(
+        self, world: World
+    ) -> None:
+        agent = world.start()
+        key = await running(world)
+        agent.backend.holds_back = lambda _: (DEBUGGER,)
+        change(world, key, debug="yes")
+        await world.settle()
+        assert len(world.below.called("update")) == 1
+        assert world.events() == ["UpdateRejected"]
+        (container,) = world.status(key)["ephemeralContainerStatuses"]
+        assert container["state"]["waiting"]["message"] == "privileged"
+
+    async def test_the_next_change_goes_through_without_saying_it_again(self, world: World) -> None:
+        agent = world.start()
+        key = await running(world)
+        agent.backend.holds_back = lambda _: (DEBUGGER,)
+        change(world, key, debug="yes")
+        await world.settle(120)
+        change(world, key, stage="two")
+        await world.settle(120)
+        assert len(world.below.called("update")) == 2
+        (event,) = [b for (p, _), b in world.tenant.objects.items() if p == "events"]
+        assert event["count"] == 1
+
+    async def test_a_change_that_is_taken_back_leaves_nothing_pending(self, world: World) -> None:
+        agent = world.start()
+        key = await running(world)
+        spec = world.pod(key)["spec"]  # type: ignore[index]
+        agent.backend.holds_back = lambda _: (replace(RESIZE, permanent=True),)
+        change(world, key)
+        await world.settle(1)
+        assert world.condition(key, "PodResizePending") is not None
+        agent.backend.holds_back = lambda _: ()
+        world.tenant.edit(PODS, key, lambda b: b.update(spec=spec))
+        await world.settle(1)
+        assert world.condition(key, "PodResizePending") is None
+        assert world.status(key)["observedGeneration"] == 3
+
+    async def test_a_restart_judges_again(self, world: World) -> None:
+        agent = world.start()
+        key = await running(world)
+        agent.backend.holds_back = lambda _: (DEBUGGER,)
+        change(world, key, debug="yes")
+        await world.settle(1)
+        await world.restart()
+        await world.settle()
+        assert not world.status(key).get("ephemeralContainerStatuses")
+
+    async def test_an_update_that_is_rejected_as_a_whole_is_said_and_mirrored(
+        self, world: World
+    ) -> None:
+        agent = world.start()
+        key = await running(world)
+        agent.backend.rejects = lambda _: Rejected("the namespace is not forwarded")
+        change(world, key, a="b")
+        await world.settle(1)
+        world.below.end(key)
+        await world.settle(1)
+        assert world.events() == ["UpdateRejected"]
+        assert world.status(key)["phase"] == "Succeeded"

@@ -301,7 +301,7 @@ class Histories(RuleBasedStateMachine):
         self.world.tenant.fail(make_error(code, "broken"), call, after=applied)
 
     @rule(
-        call=st.sampled_from(["apply", "delete", "confirm_gone"]),
+        call=st.sampled_from(["apply", "update", "delete", "confirm_gone"]),
         applied=st.booleans(),
     )
     def compute_write_fails(self, call: str, applied: bool) -> None:

@@ -43,6 +43,7 @@ DELETED_FAILED = make_pod(deleted=ASKED, grace=30, status={"phase": "Failed"})
 ALIVE = make_copy()
 ENDED = make_copy(status=ended_status())
 STALE = make_copy(digest="older")
+REVERTED = make_copy(generation=3)
 STALE_ENDED = make_copy(digest="older", status=ended_status())
 DYING = make_copy(deleting=True, grace_seconds=30, removal_requested=ASKED)
 STALE_DYING = make_copy(digest="older", deleting=True, grace_seconds=30)
@@ -88,6 +89,7 @@ CASES: dict[str, tuple[Pod | None, ObservedPod | None, Step]] = {
     "a finished pod is not made again": (FAILED, None, Nothing()),
     "a copy of the same spec is mirrored": (FRESH, ALIVE, Mirror(ALIVE)),
     "a copy of an older spec is updated": (RUNNING, STALE, Update(STALE)),
+    "a copy of another generation is updated": (RUNNING, REVERTED, Update(REVERTED)),
     "a finished copy is not updated": (RUNNING, STALE_ENDED, Mirror(STALE_ENDED)),
     "a dying copy is not updated": (RUNNING, STALE_DYING, Mirror(STALE_DYING)),
     "a finished copy is mirrored": (RUNNING, ENDED, Mirror(ENDED)),

@@ -1,5 +1,7 @@
 """What a tenant pod's status should say, and the patch to it."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -20,10 +22,11 @@ from tests.builders import (
     with_status,
 )
 from tests.fakes.merge import strategic_merge
-from vnode.backend import ObservedPod, WaitingReason
+from vnode.backend import HeldBack, ObservedPod, UpdatePart, WaitingReason
 from vnode.kube.types import JSON, Pod
 from vnode.pods import status
 from vnode.pods.status import Placement
+from vnode.pods.status_patch import patch as patch_for
 from vnode.pods.view import COMPUTE_SCHEDULED, FORWARDED, view
 
 LATER = "2027-01-15T09:00:00Z"
@@ -33,7 +36,6 @@ NEVER_OURS = (
     "nominatedNodeName",
     "resourceClaimStatuses",
     "extendedResourceClaimStatus",
-    "allocatedResources",
 )
 
 
@@ -41,13 +43,15 @@ def isolated(address: str = "198.18.0.9", *, now: str = NOW) -> Placement:
     return Placement(NODE_ADDRESS, lambda: address, now)
 
 
-def wanted(pod: Pod, copy: ObservedPod, placement: Placement = FLAT) -> Any:
-    return status.mirrored(pod, view(pod), copy, placement)
+def wanted(
+    pod: Pod, copy: ObservedPod, placement: Placement = FLAT, held: Sequence[HeldBack] = ()
+) -> Any:
+    return status.mirrored(pod, view(pod), copy, placement, held)
 
 
 def change(pod: Pod, copy: ObservedPod, placement: Placement = FLAT) -> Any:
     """The status part of the patch that mirrors a copy; {} where nothing differs."""
-    patch = status.patch(pod, wanted(pod, copy, placement))
+    patch = patch_for(pod, wanted(pod, copy, placement))
     return {} if patch is None else patch["status"]
 
 
@@ -58,8 +62,8 @@ def patched(pod: Pod, patch: Object | None) -> Pod:
     return with_status(pod, cast("Object", strategic_merge(loads(pod.status), patch["status"])))
 
 
-def mirrored(pod: Pod, copy: ObservedPod, placement: Placement = FLAT) -> Pod:
-    return patched(pod, status.patch(pod, wanted(pod, copy, placement)))
+def mirrored(pod: Pod, copy: ObservedPod, placement: Placement = FLAT, *held: HeldBack) -> Pod:
+    return patched(pod, patch_for(pod, wanted(pod, copy, placement, held)))
 
 
 def shown(pod: Pod) -> Any:
@@ -96,38 +100,154 @@ class TestWhatIsWritten:
         assert condition_of(mirrored(pod, make_copy()), "example.com/approved") == theirs
 
     def test_the_patch_can_hit_no_namesake(self) -> None:
-        patch = cast("Any", status.patch(make_pod(), wanted(make_pod(), make_copy())))
+        patch = cast("Any", patch_for(make_pod(), wanted(make_pod(), make_copy())))
         assert patch["metadata"]["uid"] == make_pod().metadata.uid
 
     def test_a_phase_is_only_written_over_the_version_it_was_judged_by(self) -> None:
         pod = make_pod(version=77)
-        patch = cast("Any", status.patch(pod, wanted(pod, make_copy())))
+        patch = cast("Any", patch_for(pod, wanted(pod, make_copy())))
         assert patch["metadata"]["resourceVersion"] == "77"
 
     def test_without_a_new_phase_others_may_write_meanwhile(self) -> None:
         pod = mirrored(make_pod(), make_copy())
         unready = running_status(conditions=[condition("Ready", "False")])
-        patch = cast("Any", status.patch(pod, wanted(pod, make_copy(status=unready))))
+        patch = cast("Any", patch_for(pod, wanted(pod, make_copy(status=unready))))
         assert "phase" not in patch["status"]
         assert set(patch["metadata"]) == {"uid"}
 
-    def test_the_generation_is_the_tenant_s_that_was_applied_below(self) -> None:
-        below = running_status(
-            observedGeneration=1,
-            conditions=[condition("Ready", observedGeneration=1)],
-        )
-        pod = mirrored(make_pod(generation=7), make_copy(status=below, generation=5))
-        assert shown(pod)["observedGeneration"] == 5
-        assert condition_of(pod, "Ready")["observedGeneration"] == 5
+    @pytest.mark.parametrize("field", ["resources", "allocatedResources"])
+    def test_pod_level_resources_are_replaced_as_a_whole(self, field: str) -> None:
+        pod = mirrored(make_pod(), make_copy(status={**running_status(), field: {"cpu": "1"}}))
+        assert shown(pod)[field] == {"cpu": "1"}
+        pod = mirrored(pod, make_copy(status={**running_status(), field: {"memory": "1Gi"}}))
+        assert shown(pod)[field] == {"memory": "1Gi"}
+        assert field not in shown(mirrored(pod, make_copy()))
 
-    def test_an_unknown_generation_is_not_written(self) -> None:
-        below = running_status(
-            observedGeneration=9,
-            conditions=[condition("Ready", observedGeneration=9)],
+
+class TestGenerations:
+    """What the compute side counts are the copy's generations; shown are the tenant's."""
+
+    @staticmethod
+    def copy(*, seen: int | None, own: int = 4, applied: int = 7) -> ObservedPod:
+        kubelet_s: Object = {} if seen is None else {"observedGeneration": seen}
+        below = {**running_status(conditions=[{**condition("Ready"), **kubelet_s}]), **kubelet_s}
+        return replace(make_copy(status=below, generation=applied), own_generation=own)
+
+    @staticmethod
+    def generations(pod: Pod) -> tuple[object, object]:
+        ready = condition_of(pod, "Ready")
+        return shown(pod).get("observedGeneration"), ready.get("observedGeneration")
+
+    def test_what_was_applied_and_seen_below_is_observed(self) -> None:
+        pod = mirrored(make_pod(generation=7), self.copy(seen=4))
+        assert self.generations(pod) == (7, 7)
+
+    def test_what_was_applied_but_not_seen_yet_is_not(self) -> None:
+        pod = mirrored(make_pod(generation=6), self.copy(seen=3, own=3, applied=6))
+        pod = mirrored(pod, self.copy(seen=3))
+        assert self.generations(pod) == (6, 6)
+
+    def test_a_status_of_an_unknown_generation_is_none_at_all(self) -> None:
+        pod = mirrored(make_pod(generation=7), self.copy(seen=3))
+        assert self.generations(pod) == (None, None)
+
+    def test_a_compute_side_that_does_not_count_is_believed(self) -> None:
+        pod = mirrored(make_pod(generation=7), self.copy(seen=None))
+        assert self.generations(pod) == (7, None)
+
+    def test_a_condition_about_an_older_spec_keeps_its_generation(self) -> None:
+        resizing = condition("PodResizeInProgress", observedGeneration=3)
+        old = replace(
+            make_copy(status=running_status(conditions=[resizing]), generation=6), own_generation=3
         )
-        pod = mirrored(make_pod(), make_copy(status=below, generation=0))
-        assert "observedGeneration" not in shown(pod)
-        assert "observedGeneration" not in condition_of(pod, "Ready")
+        pod = mirrored(make_pod(generation=7), old)
+        pod = mirrored(pod, replace(old, generation=7, own_generation=4))
+        assert condition_of(pod, "PodResizeInProgress")["observedGeneration"] == 6
+
+    def test_one_that_was_spoilt_is_not_written(self) -> None:
+        pod = mirrored(make_pod(), self.copy(seen=9, applied=0))
+        assert self.generations(pod) == (None, None)
+
+    def test_one_that_the_compute_side_forgets_costs_no_write_after_write(self) -> None:
+        pod = mirrored(make_pod(generation=7), self.copy(seen=4))
+        forgetful = running_status(conditions=[condition("Ready")], observedGeneration=4)
+        copy = replace(make_copy(status=forgetful, generation=7), own_generation=4)
+        assert "conditions" not in change(pod, copy)
+
+
+RESIZE = HeldBack(UpdatePart.RESIZE, "QuotaExceeded", "exceeded quota: vnode", permanent=False)
+DEBUGGER = HeldBack(
+    UpdatePart.EPHEMERAL_CONTAINER, "UpdateRejected", "privileged", permanent=True, container="dbg"
+)
+
+
+class TestHeldBack:
+    @pytest.mark.parametrize(("permanent", "reason"), [(False, "Deferred"), (True, "Infeasible")])
+    def test_a_resize_that_did_not_travel_is_pending_as_kubelets_say_it(
+        self, permanent: bool, reason: str
+    ) -> None:
+        held = replace(RESIZE, permanent=permanent)
+        pod = mirrored(make_pod(generation=3), make_copy(), FLAT, held)
+        pending = condition_of(pod, "PodResizePending")
+        assert (pending["status"], pending["reason"]) == ("True", reason)
+        assert pending["message"] == "exceeded quota: vnode"
+        assert pending["observedGeneration"] == 3
+
+    def test_it_takes_the_place_of_what_is_said_of_an_older_one(self) -> None:
+        older = condition("PodResizePending", reason="Infeasible", message="older")
+        copy = make_copy(status=running_status(conditions=[older]))
+        pending = condition_of(mirrored(make_pod(), copy, FLAT, RESIZE), "PodResizePending")
+        assert pending["message"] == "exceeded quota: vnode"
+
+    def test_it_goes_when_the_resize_went_through(self) -> None:
+        pod = mirrored(make_pod(), make_copy(), FLAT, RESIZE)
+        assert condition_of(mirrored(pod, make_copy()), "PodResizePending") is None
+
+    def test_it_goes_with_the_end_of_the_pod(self) -> None:
+        pod = mirrored(make_pod(), make_copy(), FLAT, RESIZE)
+        pod = mirrored(pod, make_copy(status=ended_status()), FLAT, RESIZE)
+        assert condition_of(pod, "PodResizePending") is None
+
+    def test_an_ephemeral_container_that_did_not_travel_waits_and_says_why(self) -> None:
+        """`kubectl debug` prints the message of a container that waits."""
+        pod = make_pod(ephemeral_containers=["dbg"])
+        pod = mirrored(pod, make_copy(pod), FLAT, DEBUGGER)
+        (container,) = shown(pod)["ephemeralContainerStatuses"]
+        assert container["name"] == "dbg"
+        assert container["state"] == {
+            "waiting": {"reason": "UpdateRejected", "message": "privileged"}
+        }
+
+    def test_it_runs_when_it_travelled_in_the_end(self) -> None:
+        pod = make_pod(ephemeral_containers=["dbg"])
+        pod = mirrored(pod, make_copy(pod), FLAT, DEBUGGER)
+        running = running_status(ephemeralContainerStatuses=[container_status("dbg")])
+        pod = mirrored(pod, make_copy(pod, status=running))
+        (container,) = shown(pod)["ephemeralContainerStatuses"]
+        assert "running" in container["state"]
+
+
+class TestDevices:
+    """allocatedResourcesStatus (KEP-4680)."""
+
+    @staticmethod
+    def devices(*names: str) -> list[JSON]:
+        return [{"name": name, "resources": [{"resourceID": "1"}]} for name in names]
+
+    def test_the_health_of_devices_that_a_container_asks_for_is_shown(self) -> None:
+        asks = {"name": "main", "resources": {"requests": {"nvidia.com/gpu": "1"}}}
+        pod = make_pod(containers=[asks])
+        states = [container_status(allocatedResourcesStatus=self.devices("nvidia.com/gpu"))]
+        pod = mirrored(pod, make_copy(pod, status=running_status(containerStatuses=[*states])))
+        (container,) = shown(pod)["containerStatuses"]
+        assert container["allocatedResourcesStatus"] == self.devices("nvidia.com/gpu")
+
+    def test_devices_that_a_webhook_below_added_are_not(self) -> None:
+        """The tenant's API server would refuse the whole status."""
+        states = [container_status(allocatedResourcesStatus=self.devices("vendor.example/vgpu"))]
+        copy = make_copy(status=running_status(containerStatuses=[*states]))
+        (container,) = shown(mirrored(make_pod(), copy))["containerStatuses"]
+        assert "allocatedResourcesStatus" not in container
 
 
 class TestAddresses:
@@ -224,7 +344,7 @@ class TestWhatNoLongerHolds:
     def test_reason_and_message_go_with_what_they_explained(self) -> None:
         pod = patched(
             make_pod(),
-            status.patch(make_pod(), status.held(make_pod(), WaitingReason("Quota", "full"), NOW)),
+            patch_for(make_pod(), status.held(make_pod(), WaitingReason("Quota", "full"), NOW)),
         )
         assert shown(pod)["reason"] == "Quota"
         pod = mirrored(pod, make_copy())
@@ -246,7 +366,7 @@ class TestWhatNoLongerHolds:
     def test_a_rejection_that_was_lifted_leaves_no_trace(self) -> None:
         pod = make_pod(restart="Always")
         rejected = status.rejected(pod, view(pod), ["main"], "no", NOW)
-        pod = patched(pod, status.patch(pod, rejected))
+        pod = patched(pod, patch_for(pod, rejected))
         pod = mirrored(pod, make_copy(pod, status={"phase": "Pending"}, scheduled=False))
         assert not shown(pod).get("containerStatuses")
         assert condition_of(pod, COMPUTE_SCHEDULED)["reason"] != "PodRejected"
@@ -310,6 +430,14 @@ class TestReadinessGates:
         pod = mirrored(patched(pod, {"status": {"conditions": closed}}), make_copy(self.POD))
         assert condition_of(pod, "Ready")["status"] == "False"
 
+    def test_it_turns_when_the_gate_does_and_not_when_the_copy_did(self) -> None:
+        pod = mirrored(self.POD, make_copy(self.POD))
+        gates: list[JSON] = [condition("lb/ready"), condition("x/ready")]
+        opened = patched(pod, {"status": {"conditions": gates}})
+        later = Placement(NODE_ADDRESS, None, LATER)
+        pod = mirrored(opened, make_copy(self.POD), later)
+        assert condition_of(pod, "Ready")["lastTransitionTime"] == LATER
+
     def test_containers_ready_does_not(self) -> None:
         pod = mirrored(self.POD, make_copy(self.POD))
         assert condition_of(pod, "ContainersReady")["status"] == "True"
@@ -325,7 +453,7 @@ class TestReadinessGates:
 class TestLost:
     @staticmethod
     def lost(pod: Pod, copy: ObservedPod | None) -> Pod:
-        return patched(pod, status.patch(pod, status.lost(pod, view(pod), copy, FLAT)))
+        return patched(pod, patch_for(pod, status.lost(pod, view(pod), copy, FLAT)))
 
     def test_running_containers_end_with_137(self) -> None:
         pod = self.lost(mirrored(make_pod(), make_copy()), make_copy(gone=True))
@@ -377,7 +505,58 @@ class TestLost:
         waiting = container_status(state={"waiting": {"reason": "ContainerCreating"}})
         below: Object = {"phase": "Pending", "containerStatuses": [waiting]}
         pod = self.lost(make_pod(), make_copy(status=below, gone=True))
-        assert shown(pod)["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 137
+        ended = shown(pod)["containerStatuses"][0]["state"]["terminated"]
+        assert ended["exitCode"] == 137
+        assert "finishedAt" not in ended
+
+    @staticmethod
+    def states(pod: Pod, kind: str) -> list[str]:
+        return [next(iter(c["state"])) for c in shown(pod)[kind]]
+
+    def test_containers_behind_a_failed_init_container_are_not_said_to_have_run(self) -> None:
+        waiting: Object = {"waiting": {"reason": "PodInitializing"}}
+        below: Object = {
+            "phase": "Pending",
+            "initContainerStatuses": [
+                container_status("first", exit_code=1),
+                container_status("second", state=waiting),
+            ],
+            "containerStatuses": [container_status(state=waiting)],
+        }
+        pod = make_pod(init_containers=["first", "second"])
+        pod = self.lost(pod, make_copy(pod, status=below, gone=True))
+        assert self.states(pod, "initContainerStatuses") == ["terminated", "waiting"]
+        assert self.states(pod, "containerStatuses") == ["waiting"]
+
+    def test_an_init_container_that_ran_ends_and_the_next_waits_on(self) -> None:
+        waiting: Object = {"waiting": {"reason": "PodInitializing"}}
+        below: Object = {
+            "phase": "Pending",
+            "initContainerStatuses": [container_status("first")],
+            "containerStatuses": [container_status(state=waiting)],
+        }
+        pod = make_pod(init_containers=["first"])
+        pod = self.lost(pod, make_copy(pod, status=below, gone=True))
+        assert self.states(pod, "initContainerStatuses") == ["terminated"]
+        assert self.states(pod, "containerStatuses") == ["waiting"]
+
+    @pytest.mark.parametrize(
+        ("policy", "init"),
+        [
+            ("", container_status("first", exit_code=0)),
+            ("Always", container_status("first", started=True)),
+        ],
+    )
+    def test_containers_whose_turn_had_come_end(self, policy: str, init: Object) -> None:
+        waiting: Object = {"waiting": {"reason": "ImagePullBackOff"}}
+        below: Object = {
+            "phase": "Pending",
+            "initContainerStatuses": [init],
+            "containerStatuses": [container_status(state=waiting)],
+        }
+        pod = make_pod(initContainers=[{"name": "first", "restartPolicy": policy}])
+        pod = self.lost(pod, make_copy(pod, status=below, gone=True))
+        assert self.states(pod, "containerStatuses") == ["terminated"]
 
 
 class TestRejected:
@@ -385,7 +564,7 @@ class TestRejected:
     def rejected(restart: str) -> Any:
         pod = make_pod(restart=restart)
         made = status.rejected(pod, view(pod), ["main"], "spec.hostPID: no", NOW)
-        return shown(patched(pod, status.patch(pod, made)))
+        return shown(patched(pod, patch_for(pod, made)))
 
     @pytest.mark.parametrize("restart", ["Never", "OnFailure"])
     def test_a_pod_that_is_not_restarted_fails(self, restart: str) -> None:
@@ -507,7 +686,7 @@ def test_a_mirrored_status_needs_no_second_patch(
 ) -> None:
     once = mirrored(pod, copy, placement)
     again = Placement(placement.host_ip, placement.allocate_ip, LATER)
-    assert status.patch(once, wanted(once, copy, again)) is None
+    assert patch_for(once, wanted(once, copy, again)) is None
 
 
 @quick
@@ -548,9 +727,9 @@ def test_no_unknown_container_is_ever_shown(
 @quick
 @given(pods, st.one_of(st.none(), copies()))
 def test_a_loss_needs_no_second_patch(pod: Pod, copy: ObservedPod | None) -> None:
-    once = patched(pod, status.patch(pod, status.lost(pod, view(pod), copy, FLAT)))
+    once = patched(pod, patch_for(pod, status.lost(pod, view(pod), copy, FLAT)))
     assert shown(once)["phase"] == "Failed"
-    assert status.patch(once, status.lost(once, view(once), copy, FLAT)) is None
+    assert patch_for(once, status.lost(once, view(once), copy, FLAT)) is None
 
 
 @quick
@@ -561,5 +740,5 @@ def test_a_pod_that_waits_needs_no_second_patch(pod: Pod, kind: str) -> None:
             return status.held(of, WaitingReason("Quota", "full"), now)
         return status.rejected(of, view(of), ["main"], "no", now)
 
-    once = patched(pod, status.patch(pod, make(pod, NOW)))
-    assert status.patch(once, make(once, LATER)) is None
+    once = patched(pod, patch_for(pod, make(pod, NOW)))
+    assert patch_for(once, make(once, LATER)) is None

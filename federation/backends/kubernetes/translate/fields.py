@@ -270,6 +270,7 @@ CONTAINER = Table(
         "workingDir": KEEP,
     },
 )
+EPHEMERAL_CONTAINER = Table("EphemeralContainer", {**CONTAINER.rows, "targetContainerName": KEEP})
 
 # --- volumes ---
 
@@ -499,7 +500,9 @@ POD_SPEC = Table(
         "dnsConfig": keep(DNS_CONFIG),
         "dnsPolicy": KEEP,
         "enableServiceLinks": drop("always false below: the tenant's services are literals"),
-        "ephemeralContainers": drop("never part of a create; refused by pod.update_patch"),
+        "ephemeralContainers": drop(
+            "never part of a create; added by `update`", of=EPHEMERAL_CONTAINER, many=True
+        ),
         "hostAliases": keep(_all_kept("HostAlias", "hostnames", "ip"), many=True),
         "hostIPC": _policy("the host's IPC namespace", HostAccess.HOST_IPC),
         "hostNetwork": _policy("the host's network", HostAccess.HOST_NETWORK),

@@ -1,8 +1,7 @@
 """Labels and annotations of a copy: the tenant's that travel, the cluster's overlay, our marks.
 
 In: a pod's metadata and the policy. Out: the two maps, and which of their keys a later update may
-remove again. Our own marks are written last, so nothing can imitate them. Unconfined AppArmor
-annotations raise `Refused`.
+remove again. Our own marks are written last, so nothing can imitate them.
 """
 
 from collections.abc import Mapping
@@ -19,15 +18,15 @@ from vnode.kube.types import JSON, ObjectMeta
 
 
 def labels_and_annotations(at: Translation) -> tuple[dict[str, str], dict[str, str]]:
-    """The labels and annotations that the copy shall have.
-
-    Raises:
-        Refused: an annotation lifts a container's isolation.
-    """
-    security.check_apparmor_annotations(at)
+    """The labels and annotations that the copy shall have; refused ones are left out."""
+    refused = security.refused_annotations(at)
     policy, metadata = at.policy, at.request.pod.metadata
     labels = {key: value for key, value in metadata.labels.items() if policy.travels(key)}
-    annotations = {key: value for key, value in metadata.annotations.items() if policy.travels(key)}
+    annotations = {
+        key: value
+        for key, value in metadata.annotations.items()
+        if policy.travels(key) and key not in refused
+    }
     labels.update(policy.overlay_labels)
     annotations.update(policy.overlay_annotations)
     applied = ";".join(",".join(sorted(keys)) for keys in (labels, annotations))
@@ -50,16 +49,32 @@ def own_marks(at: Translation) -> tuple[dict[str, str], dict[str, str]]:
     return labels, annotations
 
 
-def difference(
-    wanted: Mapping[str, str], present: Mapping[str, str], *, applied: frozenset[str]
+def changed(
+    labels: Mapping[str, str],
+    annotations: Mapping[str, str],
+    present: ObjectMeta,
+    *,
+    applied: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset()),
 ) -> JSONObject:
-    """Merge patch from `present` to `wanted`: what others added stays.
+    """Merge patch of metadata to these labels and annotations: what others added stays.
 
     Args:
-        wanted: what shall be there.
+        labels: shall be there.
+        annotations: shall be there.
         present: what is there.
-        applied: keys that we wrote earlier; those no longer wanted are removed.
+        applied: keys of labels and annotations that we wrote earlier; those no longer wanted are
+            removed.
     """
+    changes: JSONObject = {
+        "labels": _difference(labels, present.labels, applied[0]),
+        "annotations": _difference(annotations, present.annotations, applied[1]),
+    }
+    return {name: change for name, change in changes.items() if change}
+
+
+def _difference(
+    wanted: Mapping[str, str], present: Mapping[str, str], applied: frozenset[str]
+) -> JSONObject:
     patch: dict[str, JSON] = {
         key: value for key, value in wanted.items() if present.get(key) != value
     }

@@ -1,61 +1,75 @@
-"""What a pod's containers asked for when it was last applied, so that a resize is noticed.
+"""Resizing: what a pod and its containers ask for, and the patch that makes its copy ask for it.
 
-In: a tenant pod's spec, and the annotation that its copy carries. Out: that annotation, or
-`Refused` where the wish has changed since: resizing a copy is not supported yet, and must not look
-as if it had happened. The copy's own spec would not tell: below, defaults are added, and webhooks
-and autoscalers change what stands there.
+In: a tenant pod's spec, and the fingerprints of what was last applied. Out: the spec of a patch of
+pods/resize (KEP-1287; of pod-level resources KEP-5419), of exactly those that asked for something
+else since. Only CPU and memory can be resized, so only they are sent: other resources of the copy
+may have been put there by somebody below.
 """
 
-from collections.abc import Iterator
-from hashlib import blake2b
+from collections.abc import Iterator, Mapping
 
-import msgspec
-
-from federation.backends.kubernetes.translate.rules import (
-    JSONObject,
-    Refused,
-    as_object,
-    as_objects,
-)
+from federation.backends.kubernetes.translate.fingerprints import POD, fingerprint
+from federation.backends.kubernetes.translate.rules import JSONObject, as_object, as_objects
 from vnode.kube.types import JSON
 
+RESIZABLE = ("cpu", "memory")
+_AMOUNTS = ("limits", "requests")
 
-def fingerprints(spec: JSONObject) -> str:
-    """The annotation: one fingerprint for the pod and for each container, in a fixed order.
+
+def wishes(spec: JSONObject) -> dict[str, str]:
+    """Fingerprints of what the pod and each of its containers ask for.
 
     Raises:
         Refused: a value has not the shape that the API gives it.
     """
-    return ",".join(fingerprint for _, fingerprint in _wishes(spec))
+    found = {POD: _fingerprint(spec.get("resources"))}
+    for _, container in _containers(spec):
+        found[str(container.get("name"))] = _fingerprint(container.get("resources"))
+    return found
 
 
-def check_unchanged(spec: JSONObject, applied: str | None) -> None:
-    """See that nothing was resized since `fingerprints` returned `applied`.
+def resize(spec: JSONObject, applied: Mapping[str, str]) -> JSONObject:
+    """The spec of a strategic merge patch of pods/resize; empty: nothing was resized.
 
     Args:
         spec: the tenant pod's spec as it is now.
-        applied: the copy's annotation; None (somebody removed it): nothing can be said.
+        applied: `wishes` of when it was last applied; of a name that is missing nothing can be
+            said, so it counts as unchanged.
 
     Raises:
-        Refused: the pod or a container asks for something else now; the path is its resources'.
+        Refused: a value has not the shape that the API gives it.
     """
-    before = [] if applied is None else applied.split(",")
-    # Lists of containers of a pod never change, so the two are equally long.
-    for (path, now), then in zip(_wishes(spec), before, strict=False):
-        if now != then:
-            refused = Refused("resizing a pod is not supported yet by this virtual node")
-            refused.inside(path)
-            raise refused
+    now = wishes(spec)
+    changed = {name for name in now if applied.get(name, now[name]) != now[name]}
+    patch: JSONObject = {}
+    if POD in changed:
+        patch["resources"] = _resizable(spec.get("resources"))
+    for kind, container in _containers(spec):
+        if container.get("name") in changed:
+            part: JSONObject = {
+                "name": container["name"],
+                "resources": _resizable(container.get("resources")),
+            }
+            patch[kind] = [*as_objects(patch.get(kind)), part]
+    return patch
 
 
-def _wishes(spec: JSONObject) -> Iterator[tuple[str, str]]:
-    yield ".resources", _fingerprint(spec.get("resources"))
+def _containers(spec: JSONObject) -> Iterator[tuple[str, JSONObject]]:
     for kind in ("containers", "initContainers"):
-        for index, container in enumerate(as_objects(spec.get(kind))):
-            yield f".{kind}[{index}].resources", _fingerprint(container.get("resources"))
+        for container in as_objects(spec.get(kind)):
+            yield kind, container
 
 
 def _fingerprint(resources: JSON) -> str:
     wish = as_object(resources or {})
-    amounts = [wish.get(name) or {} for name in ("limits", "requests")]
-    return blake2b(msgspec.json.encode(amounts, order="deterministic"), digest_size=4).hexdigest()
+    return fingerprint([wish.get(name) or {} for name in _AMOUNTS])
+
+
+def _resizable(resources: JSON) -> JSONObject:
+    wish = as_object(resources or {})
+    amounts = {name: as_object(wish.get(name) or {}) for name in _AMOUNTS}
+    return {
+        name: {resource: amount[resource] for resource in RESIZABLE if resource in amount}
+        for name, amount in amounts.items()
+        if any(resource in amount for resource in RESIZABLE)
+    }

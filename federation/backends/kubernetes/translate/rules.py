@@ -108,9 +108,12 @@ def rewrite(handler: Handler, of: Table | None = None, *, many: bool = False) ->
     return Row(Action.REWRITE, of=of, many=many, handler=handler)
 
 
-def drop(text: str) -> Row:
-    """The value stays in the tenant cluster, or is computed anew, because of `text`."""
-    return Row(Action.DROP, text=text)
+def drop(text: str, *, of: Table | None = None, many: bool = False) -> Row:
+    """The value stays in the tenant cluster, or is computed anew, because of `text`.
+
+    `of` is the table of values that travel by another way.
+    """
+    return Row(Action.DROP, of=of, many=many, text=text)
 
 
 def reject(

@@ -42,10 +42,18 @@ def check_apparmor_annotations(at: Translation) -> None:
     Raises:
         Refused: a container asks to run unconfined; the path is the annotation's.
     """
+    for refused in refused_annotations(at).values():
+        raise refused
+
+
+def refused_annotations(at: Translation) -> dict[str, Refused]:
+    """The annotations that lift a container's isolation and may not, by key."""
+    found: dict[str, Refused] = {}
     for key, value in at.request.pod.metadata.annotations.items():
         if key.startswith(APPARMOR_ANNOTATION_PREFIX) and value == "unconfined":
             try:
                 apparmor_type("Unconfined", at)
             except Refused as refused:
                 refused.inside(f"[{key}]")
-                raise
+                found[key] = refused
+    return found

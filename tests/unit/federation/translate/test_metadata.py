@@ -90,6 +90,7 @@ def test_a_copy_says_whose_it_is_and_what_was_applied() -> None:
         "vnode.dev/generation": "3",
         "vnode.dev/applied-keys": ";",
         "vnode.dev/resources-hash": ANY,
+        "vnode.dev/images-hash": ANY,
     }
 
 

@@ -1,0 +1,339 @@
+"""An update is sent part by part, and a refused part holds no other up."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from federation.backends.kubernetes.translate.names import ANNOTATION_DIGEST
+from tests.builders import (
+    make_error,
+    make_key,
+    make_pod,
+    make_request,
+)
+from tests.unit.federation.compute import BELOW, Compute
+from vnode.backend import (
+    HeldBack,
+    LogOptions,
+    ObservedPod,
+    Rejected,
+    StreamError,
+    StreamRequest,
+    StreamVerb,
+    Updated,
+    UpdatePart,
+    Waiting,
+)
+from vnode.kube.errors import KubeError, Unreachable
+from vnode.kube.resources import PODS
+from vnode.kube.types import ObjectKey, Pod
+
+pytestmark = pytest.mark.looptime
+
+KEY = make_key()
+THERE = ObjectKey(BELOW, "job-0")
+QUOTA = make_error(403, 'pods "job-0" is forbidden: exceeded quota: vnode, requested: cpu=3')
+INVALID = make_error(422, "Pod is invalid: no", fields=["spec"])
+
+
+@pytest.fixture
+async def compute() -> Compute:
+    compute = Compute()
+    await compute.open()
+    await compute.backend.apply(make_request(pod()))
+    compute.deliver()
+    compute.client.calls.clear()
+    return compute
+
+
+def pod(
+    *,
+    image: str = "i:1",
+    cpu: str = "1",
+    debuggers: tuple[str, ...] = (),
+    generation: int = 1,
+    **metadata: Any,
+) -> Pod:
+    """A tenant pod with two containers."""
+    resources = {"requests": {"cpu": cpu}}
+    return make_pod(
+        containers=[
+            {"name": "main", "image": image, "resources": resources},
+            {"name": "aux", "image": image},
+        ],
+        ephemeral_containers=debuggers,
+        generation=generation,
+        **metadata,
+    )
+
+
+def copy_of(compute: Compute) -> ObservedPod:
+    copy = compute.backend.observed(KEY)
+    assert copy is not None
+    return copy
+
+
+async def update(compute: Compute, wanted: Pod) -> Updated:
+    return await compute.backend.update(make_request(wanted), copy_of(compute))
+
+
+def annotations(compute: Compute) -> Any:
+    return compute.pod()["metadata"]["annotations"]
+
+
+def images(compute: Compute) -> list[str]:
+    return [container["image"] for container in compute.pod()["spec"]["containers"]]
+
+
+class TestWhatGoesWell:
+    async def test_labels_images_and_deadline_are_one_patch_of_exactly_this_copy(
+        self, compute: Compute
+    ) -> None:
+        wanted = pod(image="i:2", labels={"a": "1"}, generation=2, activeDeadlineSeconds=60)
+        result = await update(compute, wanted)
+        (patch,) = compute.client.calls
+        assert patch.name == "patch pods"
+        assert patch.body["metadata"]["uid"] == result.copy.handle
+        assert compute.pod()["metadata"]["labels"]["a"] == "1"
+        assert images(compute) == ["i:2", "i:2"]
+        assert compute.pod()["spec"]["activeDeadlineSeconds"] == 60
+        assert result.copy.digest == make_request(wanted).digest
+        assert result.copy.generation == 2
+        assert not result.held_back
+
+    async def test_a_resize_goes_by_its_subresource_with_the_copy_s_uid(
+        self, compute: Compute
+    ) -> None:
+        wanted = pod(cpu="2", generation=2)
+        result = await update(compute, wanted)
+        (resize,) = compute.client.named("patch pods/resize")
+        assert resize.body["metadata"] == {"uid": result.copy.handle}
+        assert compute.pod()["spec"]["containers"][0]["resources"]["requests"] == {"cpu": "2"}
+        assert (result.copy.digest, result.copy.generation) == (make_request(wanted).digest, 2)
+
+    async def test_ephemeral_containers_go_by_theirs_at_once(self, compute: Compute) -> None:
+        await update(compute, pod(debuggers=("debug-a", "debug-b"), generation=2))
+        (added,) = compute.client.named("patch pods/ephemeralcontainers")
+        assert added.body["metadata"] == {"uid": copy_of(compute).handle}
+        names = [c["name"] for c in compute.pod()["spec"]["ephemeralContainers"]]
+        assert names == ["debug-a", "debug-b"]
+
+    async def test_a_second_time_nothing_is_sent(self, compute: Compute) -> None:
+        wanted = pod(image="i:2", cpu="2", debuggers=("debug",), generation=2)
+        await update(compute, wanted)
+        compute.client.calls.clear()
+        await update(compute, wanted)
+        assert not compute.client.calls
+
+    async def test_a_change_that_is_taken_back_counts_as_a_generation(
+        self, compute: Compute
+    ) -> None:
+        result = await update(compute, pod(generation=3))
+        assert result.copy.generation == 3
+        assert len(compute.client.calls) == 1
+
+    async def test_a_copy_never_claims_a_change_that_is_on_its_way(self, compute: Compute) -> None:
+        """Whatever is interrupted, the next one sees that something is missing."""
+        claims: list[str] = []
+        compute.client.on_change.append(
+            lambda _, body, __: claims.append(body["metadata"]["annotations"][ANNOTATION_DIGEST])
+        )
+        wanted = pod(cpu="2", debuggers=("debug",), generation=2)
+        await update(compute, wanted)
+        assert claims == ["", "", "", make_request(wanted).digest]
+
+
+def refusing(compute: Compute, refused: str, error: KubeError = INVALID) -> None:
+    """Let the API server refuse every pod patch that contains a text."""
+    patch = compute.client.patch
+
+    async def judged(*args: Any, **options: Any) -> Any:
+        if refused in str(args[1]):
+            raise error
+        return await patch(*args, **options)
+
+    compute.client.patch = judged  # type: ignore[method-assign]
+
+
+class TestWhatIsRefused:
+    @pytest.mark.parametrize(
+        ("error", "reason", "permanent"),
+        [(INVALID, "UpdateRejected", True), (QUOTA, "QuotaExceeded", False)],
+    )
+    async def test_a_refused_resize_holds_no_label_up(
+        self, compute: Compute, error: KubeError, reason: str, permanent: bool
+    ) -> None:
+        compute.client.fail(error, "patch pods/resize")
+        result = await update(compute, pod(cpu="4", labels={"a": "1"}, generation=2))
+        (held,) = result.held_back
+        assert (held.part, held.reason) == (UpdatePart.RESIZE, reason)
+        assert held.permanent is permanent
+        assert compute.pod()["metadata"]["labels"]["a"] == "1"
+        assert result.copy.digest == ""
+        assert result.copy.generation == 2
+
+    async def test_a_node_that_is_too_small_makes_a_resize_infeasible(
+        self, compute: Compute
+    ) -> None:
+        text = 'pods "job-0" is forbidden: node didn\'t have enough allocatable resources: cpu'
+        compute.client.fail(make_error(403, text, causes=["NodeCapacity"]), "patch pods/resize")
+        (held,) = (await update(compute, pod(cpu="400", generation=2))).held_back
+        assert held.permanent
+
+    async def test_a_cluster_that_knows_no_resize_is_said_to_be_too_old(
+        self, compute: Compute
+    ) -> None:
+        compute.client.fail(make_error(404, "the server could not find it"), "patch pods/resize")
+        (held,) = (await update(compute, pod(cpu="4", generation=2))).held_back
+        assert held.permanent
+        assert "too old" in held.message
+
+    async def test_one_refused_image_holds_the_others_up_no_more_than_labels(
+        self, compute: Compute
+    ) -> None:
+        refusing(compute, "bad", QUOTA)
+        wanted = make_pod(
+            containers=[{"name": "main", "image": "bad"}, {"name": "aux", "image": "i:2"}],
+            labels={"a": "1"},
+            generation=2,
+        )
+        result = await update(compute, wanted)
+        assert images(compute) == ["i:1", "i:2"]
+        assert compute.pod()["metadata"]["labels"]["a"] == "1"
+        assert [held.container for held in result.held_back] == ["main"]
+
+    async def test_one_refused_ephemeral_container_holds_no_other_up(
+        self, compute: Compute
+    ) -> None:
+        refusing(compute, "registry.example/bad")
+        result = await update(compute, pod(debuggers=("bad", "good"), generation=2))
+        assert [c["name"] for c in compute.pod()["spec"]["ephemeralContainers"]] == ["good"]
+        (held,) = result.held_back
+        assert (held.part, held.container) == (UpdatePart.EPHEMERAL_CONTAINER, "bad")
+
+    async def test_what_is_held_back_is_tried_with_one_call(self, compute: Compute) -> None:
+        compute.client.fail(QUOTA, "patch pods/resize", times=2)
+        wanted = pod(cpu="4", image="i:2", labels={"a": "1"}, generation=2)
+        await update(compute, wanted)
+        compute.client.calls.clear()
+        await update(compute, wanted)
+        assert compute.client.names() == ["patch pods/resize"]
+
+    async def test_what_went_well_in_the_end_is_claimed(self, compute: Compute) -> None:
+        compute.client.fail(QUOTA, "patch pods/resize")
+        wanted = pod(cpu="4", generation=2)
+        await update(compute, wanted)
+        result = await update(compute, wanted)
+        assert not result.held_back
+        assert result.copy.digest == make_request(wanted).digest
+
+    async def test_a_held_back_change_that_is_taken_back_is_not_sent_later(
+        self, compute: Compute
+    ) -> None:
+        compute.client.fail(QUOTA, "patch pods/resize")
+        await update(compute, pod(cpu="4", labels={"a": "1"}, generation=2))
+        compute.client.calls.clear()
+        result = await update(compute, pod(generation=3))
+        assert compute.client.names() == ["patch pods"]
+        assert "a" not in compute.pod()["metadata"]["labels"]
+        assert result.copy.digest == make_request(pod()).digest
+
+    async def test_our_own_refusal_holds_nothing_else_up(self, compute: Compute) -> None:
+        privileged = {"name": "debug", "image": "i", "securityContext": {"privileged": True}}
+        wanted = make_pod(
+            containers=[{"name": "main", "image": "i:2"}, {"name": "aux", "image": "i:1"}],
+            ephemeralContainers=[privileged],
+            generation=2,
+        )
+        result = await update(compute, wanted)
+        assert images(compute) == ["i:2", "i:1"]
+        assert result.held_back == (
+            HeldBack(
+                UpdatePart.EPHEMERAL_CONTAINER,
+                "UpdateRejected",
+                "spec.ephemeralContainers[0].securityContext.privileged: "
+                "a privileged container is not allowed by this virtual node's policy",
+                permanent=True,
+                container="debug",
+            ),
+        )
+        assert not compute.client.named("patch pods/ephemeralcontainers")
+
+    async def test_texts_hold_no_names_of_the_compute_side(self, compute: Compute) -> None:
+        text = f'pods "job-0" in namespace "{BELOW}": User "sa:x" cannot patch'
+        compute.client.fail(make_error(403, text), "patch pods/resize")
+        (held,) = (await update(compute, pod(cpu="4", generation=2))).held_back
+        assert BELOW not in held.message
+        assert "sa:x" not in held.message
+
+
+class TestWhatCannotBeSaid:
+    @pytest.mark.parametrize(
+        "error", [Unreachable("cut"), make_error(429, "busy"), make_error(409, "changed")]
+    )
+    async def test_a_server_that_is_away_or_busy_ends_the_whole(
+        self, compute: Compute, error: KubeError
+    ) -> None:
+        compute.client.fail(error, "patch pods/resize")
+        with pytest.raises(Waiting):
+            await update(compute, pod(cpu="4", debuggers=("debug",), generation=2))
+        assert not compute.client.named("patch pods/ephemeralcontainers")
+        assert annotations(compute)["vnode.dev/generation"] == "1"
+
+    async def test_another_object_of_that_name_is_never_touched(self, compute: Compute) -> None:
+        old = copy_of(compute)
+        compute.client.drop(PODS, THERE)
+        theirs = compute.client.put(
+            PODS, {"metadata": {"name": "job-0", "namespace": BELOW}, "spec": {}}
+        )
+        with pytest.raises(Waiting):
+            await compute.backend.update(make_request(pod(cpu="4", generation=2)), old)
+        assert compute.pod() == theirs
+
+    async def test_a_copy_that_is_gone_is_not_told_as_a_missing_namespace(
+        self, compute: Compute
+    ) -> None:
+        compute.client.drop(PODS, THERE)
+        with pytest.raises(Waiting) as caught:
+            await update(compute, pod(image="i:2", generation=2))
+        assert caught.value.reason == "ComputeConflict"
+
+    async def test_a_successor_of_the_copy_is_not_updated_in_its_place(
+        self, compute: Compute
+    ) -> None:
+        with pytest.raises(Waiting):
+            await compute.backend.update(
+                make_request(pod(image="i:2")), replace(copy_of(compute), handle="another")
+            )
+        assert not compute.client.calls
+
+    async def test_marks_that_are_refused_are_an_error(self, compute: Compute) -> None:
+        compute.client.fail(INVALID, "patch pods", times=9)
+        with pytest.raises(Rejected):
+            await update(compute, pod(generation=2))
+
+
+class TestContainersOfOthers:
+    """Tenants do not get into what administrators run in a copy, whatever they call their own."""
+
+    @pytest.fixture
+    async def taken(self, compute: Compute) -> Compute:
+        theirs = {"name": "debug", "image": "admins/tools:1"}
+        compute.client.edit(PODS, THERE, lambda b: b["spec"].update(ephemeralContainers=[theirs]))
+        compute.deliver()
+        return compute
+
+    async def test_a_container_of_that_name_is_left_alone(self, taken: Compute) -> None:
+        result = await update(taken, pod(debuggers=("debug",), generation=2))
+        assert [held.container for held in result.held_back] == ["debug"]
+        assert not taken.client.named("patch pods/ephemeralcontainers")
+
+    async def test_its_streams_and_logs_are_not_the_tenant_s(self, taken: Compute) -> None:
+        copy = copy_of(taken)
+        with pytest.raises(StreamError) as refused:
+            taken.backend.logs(copy, LogOptions("debug"))
+        assert refused.value.code == 404
+        request = StreamRequest(verb=StreamVerb.EXEC, method="GET", container="debug")
+        with pytest.raises(StreamError):
+            await taken.backend.upgrade(copy, request)

@@ -1,0 +1,179 @@
+"""ContainerStatuses of a pod: which of a copy's are shown, and how they end. Pure.
+
+In: ContainerStatus objects as kubelets below write them. Out: those that the tenant pod knows, as
+its API server takes them; the phase that follows from them; the final states of a pod that went
+without having ended, as a kubelet leaves them (pkg/kubelet/status, TerminatePod).
+"""
+
+import msgspec
+
+from vnode.kube.types import JSONObject, Pod, object_in, objects_in
+from vnode.pods.view import PodView
+
+_KILLED = 137
+
+
+class _InitContainer(msgspec.Struct, frozen=True, rename="camel"):
+    name: str = ""
+    restart_policy: str = ""
+
+
+class _InitContainers(msgspec.Struct, frozen=True, rename="camel"):
+    init_containers: list[_InitContainer] = []
+
+
+class _Resources(msgspec.Struct, frozen=True):
+    requests: dict[str, msgspec.Raw] | None = None
+
+
+class _Asking(msgspec.Struct, frozen=True):
+    name: str = ""
+    resources: _Resources | None = None
+
+
+class _Containers(msgspec.Struct, frozen=True, rename="camel"):
+    containers: list[_Asking] = []
+    init_containers: list[_Asking] = []
+
+
+def known(statuses: list[JSONObject], pod: Pod, seen: PodView) -> list[JSONObject]:
+    """The statuses of containers of the tenant's, without resources that these do not ask for.
+
+    Devices that a webhook below has added to a container are none of the tenant's, and its API
+    server would refuse the whole status for them.
+    """
+    shown = [status for status in statuses if status.get("name") in seen.containers]
+    if not any("allocatedResourcesStatus" in status for status in shown):
+        return shown
+    asked = _requests(pod)
+    return [
+        _only_asked_for(status, asked.get(str(status.get("name")), frozenset())) for status in shown
+    ]
+
+
+def _only_asked_for(status: JSONObject, asked: frozenset[str]) -> JSONObject:
+    listed = objects_in(status.get("allocatedResourcesStatus"))
+    kept = [resource for resource in listed if resource.get("name") in asked]
+    rest = {k: v for k, v in status.items() if k != "allocatedResourcesStatus"}
+    return {**rest, "allocatedResourcesStatus": [*kept]} if kept else rest
+
+
+def phase(below: JSONObject, seen: PodView) -> str:
+    """The copy's phase; judged by the known containers alone where something was injected."""
+    now = str(below.get("phase") or "Pending")
+    states = objects_in(below.get("containerStatuses"))
+    ours = [c for c in states if c.get("name") in seen.containers]
+    if len(ours) == len(states) or not ours or now == "Succeeded":
+        return now
+    if now == "Failed" and below.get("reason"):
+        return now  # It failed as a whole: evicted, out of time.
+    codes = [_exit_code(c) for c in ours]
+    if any(code is None for code in codes) or seen.restart_policy == "Always":
+        return now
+    if all(code == 0 for code in codes):
+        return "Succeeded"
+    return "Failed" if seen.restart_policy == "Never" else now
+
+
+def ended(status: JSONObject, pod: Pod, *, asked: str, now: str) -> JSONObject:
+    """The container lists of a pod status after the copy went, by name of the list.
+
+    What never started stays waiting: containers behind an init container that was not through.
+
+    Args:
+        status: the last status that was known.
+        pod: the tenant pod.
+        asked: RFC 3339 time at which the removal was asked for.
+        now: RFC 3339 time.
+    """
+    init = objects_in(status.get("initContainerStatuses"))
+    main = objects_in(status.get("containerStatuses"))
+    began = _began(init)
+    through = _is_initialized(init, main, _init_containers(pod))
+    return {
+        "initContainerStatuses": [
+            _terminated(c, asked, now) if index < began else c for index, c in enumerate(init)
+        ],
+        "containerStatuses": [_terminated(c, asked, now) if through else c for c in main],
+        "ephemeralContainerStatuses": [
+            _terminated(c, asked, now) for c in objects_in(status.get("ephemeralContainerStatuses"))
+        ],
+    }
+
+
+def not_started(name: str, reason: str, message: str) -> JSONObject:
+    """A container that waits, and why."""
+    return {
+        "name": name,
+        "image": "",
+        "imageID": "",
+        "ready": False,
+        "restartCount": 0,
+        "started": False,
+        "state": {"waiting": {"reason": reason, "message": message}},
+    }
+
+
+def _began(init: list[JSONObject]) -> int:
+    """How many init containers were tried to be started: at least the first."""
+    for index in range(len(init) - 1, -1, -1):
+        if _ever_ran(init[index]):
+            return index + 1
+    return 1
+
+
+def _is_initialized(
+    init: list[JSONObject], main: list[JSONObject], wanted: list[_InitContainer]
+) -> bool:
+    """Whether the main containers' turn had come."""
+    if not wanted or any(_ever_ran(c) for c in main):
+        return True
+    last = next((c for c in init if c.get("name") == wanted[-1].name), {})
+    state = object_in(last.get("state"))
+    if wanted[-1].restart_policy == "Always":
+        return "running" in state and last.get("started") is True
+    ends = (state, object_in(last.get("lastState")))
+    return any(object_in(end.get("terminated")).get("exitCode") == 0 for end in ends)
+
+
+def _ever_ran(status: JSONObject) -> bool:
+    waits = "waiting" in object_in(status.get("state"))
+    return not waits or "terminated" in object_in(status.get("lastState"))
+
+
+def _terminated(container: JSONObject, asked: str, now: str) -> JSONObject:
+    """A container that ended with its copy: exit code 137, unless it had ended before."""
+    state = object_in(container.get("state"))
+    before = object_in(state.get("terminated"))
+    if before and str(before.get("finishedAt") or "") < asked:
+        return container
+    ended: JSONObject = {
+        "exitCode": _KILLED,
+        "reason": "ContainerStatusUnknown",
+        "message": "The container was removed together with its pod",
+    }
+    if started := object_in(state.get("running")).get("startedAt") or before.get("startedAt"):
+        ended["startedAt"] = started
+        ended["finishedAt"] = before.get("finishedAt") or now
+    if container.get("containerID"):
+        ended["containerID"] = container["containerID"]
+    return {**container, "ready": False, "started": False, "state": {"terminated": ended}}
+
+
+def _exit_code(container: JSONObject) -> int | None:
+    state = object_in(container.get("state"))
+    code = object_in(state.get("terminated")).get("exitCode") if "terminated" in state else None
+    return code if isinstance(code, int) else None
+
+
+def _requests(pod: Pod) -> dict[str, frozenset[str]]:
+    """Names of the resources that each container requests."""
+    spec = msgspec.json.decode(pod.spec, type=_Containers)
+    return {
+        c.name: frozenset((c.resources and c.resources.requests) or ())
+        for c in (*spec.containers, *spec.init_containers)
+    }
+
+
+def _init_containers(pod: Pod) -> list[_InitContainer]:
+    return msgspec.json.decode(pod.spec, type=_InitContainers).init_containers
