@@ -67,7 +67,9 @@ def programs_for(specs: Sequence[ClusterSpec]) -> set[str]:
     if any(spec.has_services for spec in specs):
         if not containers:
             raise UnsupportedError("services need a real node, in whichever of the clusters")
-        needed |= {programs.COREDNS, programs.KUBE_PROXY}
+        needed.add(programs.COREDNS)
+    if any(spec.has_cluster_ips for spec in specs):
+        needed.add(programs.KUBE_PROXY)
     if any(spec.conformance for spec in specs):
         needed |= {*programs.CONTAINERD}
     return needed
@@ -154,7 +156,7 @@ class Launcher:
 
         def start_node(node: Node) -> None:
             node.start()
-            if spec.has_services:
+            if spec.has_cluster_ips:
                 kube_proxy.start(node.site, plane, program=found[kube_proxy.NAME], table=table)
 
         if nodes:

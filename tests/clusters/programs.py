@@ -43,9 +43,9 @@ CONTAINERD = ("containerd", "containerd-shim-runc-v2", "ctr")
 IN_E2E_IMAGES = ("agnhost", "nnp", "regression-issue-74839")
 E2E_TEST = "e2e.test"
 GINKGO = "ginkgo"
-ORDINARY = (*CONTROL_PLANE, KWOK, KUBELET, KUBECTL)
+ORDINARY = (*CONTROL_PLANE, KWOK, KUBELET, KUBECTL, KUBE_PROXY)
 """What `make test` uses."""
-CONFORMANCE = (*ORDINARY, KUBE_PROXY, COREDNS, *CONTAINERD, *IN_E2E_IMAGES, E2E_TEST, GINKGO)
+CONFORMANCE = (*ORDINARY, COREDNS, *CONTAINERD, *IN_E2E_IMAGES, E2E_TEST, GINKGO)
 """What Kubernetes' own tests on real nodes use; the additional ones are got when asked for only."""
 _OLDEST_KUBECTL = (1, 31)
 _GOTOOLS = Path(__file__).with_name("gotools")

@@ -65,10 +65,10 @@ class ClusterSpec:
     `real_nodes` run containers and need root; `gpus_per_real_node` is made-up nvidia.com/gpu
     capacity. `apiserver_args` are appended to the command line of kube-apiserver.
 
-    `services`: cluster DNS, and ClusterIPs on real nodes; a cluster of the harness needs real
-    nodes for it. `conformance`: real nodes on which Kubernetes' own tests pass. They have
-    services, upstream's containerd instead of the distribution's, and can pull the images of
-    `e2e_images`, always and by any policy. Both need programs that others do without. `pulls`:
+    `cluster_ips`: ClusterIPs on real nodes. `services`: cluster DNS too; a cluster of the harness
+    needs real nodes for it. `conformance`: real nodes on which Kubernetes' own tests pass. They
+    have services, upstream's containerd instead of the distribution's, and can pull the images of
+    `e2e_images`, always and by any policy. These two need programs that others do without. `pulls`:
     real nodes that can pull the images that they have, which policy Always asks for.
     """
 
@@ -77,6 +77,7 @@ class ClusterSpec:
     real_nodes: int = 0
     gpus_per_real_node: int = 8
     apiserver_args: tuple[str, ...] = ()
+    cluster_ips: bool = False
     services: bool = False
     conformance: bool = False
     pulls: bool = False
@@ -89,6 +90,11 @@ class ClusterSpec:
         for option in ("conformance", "pulls"):
             if getattr(self, option) and not self.real_nodes:
                 raise SpecError(f"cluster {self.name}: {option} is for real nodes; give real=COUNT")
+
+    @property
+    def has_cluster_ips(self) -> bool:
+        """Whether ClusterIPs work on real nodes."""
+        return self.cluster_ips or self.has_services
 
     @property
     def has_services(self) -> bool:

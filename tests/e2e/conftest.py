@@ -1,8 +1,10 @@
 """Clusters, an agent with the rights of deploy/, and a user, for all end-to-end tests.
 
-One tenant with a node of its own (simulated), two compute clusters of simulated nodes (`kwok-a`,
-`kwok-b`), and one with a real node where this machine can run containers (`gpu`). They are started
-once for the whole run. With CLUSTERS=existing the kubeconfigs that are given are used instead.
+One tenant with a node of its own, two compute clusters of simulated nodes (`kwok-a`, `kwok-b`), and
+one with a real node where this machine can run containers (`gpu`). Where it can, the tenant's node
+is a real one too, with kube-proxy; the simulated pods then have the addresses of the pods there,
+and `gpu` is one flat network with the tenant. They are started once for the whole run. With
+CLUSTERS=existing the kubeconfigs that are given are used instead, with isolated networks.
 """
 
 from __future__ import annotations
@@ -57,16 +59,23 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
 @pytest.fixture(scope="session")
 def federation(harness: Harness, tmp_path_factory: pytest.TempPathFactory) -> Federation:
     """A tenant joined to its compute clusters."""
-    own = NodePool(1, gpus=0, labels={})
-    specs = [
-        ClusterSpec("tenant", kwok=own),
-        *(ClusterSpec(name, kwok=NodePool(4)) for name in KWOK),
-    ]
-    if _real_containers():
+    if containers := _real_containers():
+        own = ClusterSpec("tenant", real_nodes=1, gpus_per_real_node=0, cluster_ips=True)
+    else:
+        own = ClusterSpec("tenant", kwok=NodePool(1, gpus=0, labels={}))
+    simulated = NodePool(4, cidr=own.name if containers else None)
+    specs = [own, *(ClusterSpec(name, kwok=simulated) for name in KWOK)]
+    if containers:
         specs.append(ClusterSpec(REAL, real_nodes=1))
     clusters = harness.up(specs)
     tenant = clusters.pop("tenant")
-    made = join(harness, tenant, clusters, directory=tmp_path_factory.mktemp("agent"))
+    made = join(
+        harness,
+        tenant,
+        clusters,
+        directory=tmp_path_factory.mktemp("agent"),
+        overrides={REAL: {"network": "flat"}} if tenant.nodes else {},
+    )
     _wait_for_policy(User(tenant))
     return made
 
@@ -106,7 +115,7 @@ def user(federation: Federation, agent: AgentProcess) -> Iterator[User]:
     user = User(federation.tenant)
     yield user
     agent.ensure_running()
-    for kind in ("deployments", "daemonsets", "jobs", "statefulsets"):
+    for kind in ("deployments", "daemonsets", "jobs", "statefulsets", "services"):
         user.kubectl("delete", kind, "--all", "--wait=false")
     user.kubectl("delete", "pods", "--all", "--wait=false", "--grace-period=1")
     user.kubectl("delete", "secrets", "--all", "--wait=false")

@@ -34,6 +34,13 @@ def pod(name: str, *, cluster: str, labels: dict[str, str] | None = None, **spec
     }
 
 
+def own_pod(name: str, *, node: str, command: str = "sleep 3600") -> Any:
+    """A pod on the tenant's own node."""
+    made = pod(name, cluster="-", command=command)
+    made["spec"]["nodeSelector"] = {"kubernetes.io/hostname": node}
+    return made
+
+
 def job(name: str, *, cluster: str, completions: int = 1, **spec: Any) -> Any:
     """A Job whose pods all run at once."""
     return {
@@ -48,8 +55,10 @@ def job(name: str, *, cluster: str, completions: int = 1, **spec: Any) -> Any:
     }
 
 
-def deployment(name: str, *, replicas: int, spec: dict[str, Any]) -> Any:
-    """A Deployment of that pod spec."""
+def deployment(
+    name: str, *, replicas: int, spec: dict[str, Any], labels: dict[str, str] | None = None
+) -> Any:
+    """A Deployment of that pod spec; its pods have the label `app`, and `labels`."""
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -57,7 +66,7 @@ def deployment(name: str, *, replicas: int, spec: dict[str, Any]) -> Any:
         "spec": {
             "replicas": replicas,
             "selector": {"matchLabels": {"app": name}},
-            "template": {"metadata": {"labels": {"app": name}}, "spec": spec},
+            "template": {"metadata": {"labels": {"app": name, **(labels or {})}}, "spec": spec},
         },
     }
 
@@ -97,6 +106,16 @@ def daemon_set(name: str, *, annotations: dict[str, str] | None = None) -> Any:
         "kind": "DaemonSet",
         "metadata": {"name": name, "namespace": NAMESPACE},
         "spec": {"selector": {"matchLabels": labels}, "template": template},
+    }
+
+
+def service(name: str, *, selector: dict[str, str], port: int) -> Any:
+    """A Service with a ClusterIP that asks pods at the same port."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {"selector": selector, "ports": [{"port": port}]},
     }
 
 

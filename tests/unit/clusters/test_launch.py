@@ -9,7 +9,8 @@ from tests.clusters.spec import ClusterSpec, NodePool
 
 
 def test_ordinary_clusters_need_only_ordinary_programs() -> None:
-    specs = [ClusterSpec("tenant"), ClusterSpec("gpu", real_nodes=1, kwok=NodePool(1))]
+    specs = [ClusterSpec("tenant", real_nodes=1, cluster_ips=True)]
+    specs.append(ClusterSpec("kwok", kwok=NodePool(1)))
     assert programs_for(specs) == set(programs.ORDINARY)
 
 
