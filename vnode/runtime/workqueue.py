@@ -26,7 +26,7 @@ import structlog
 from vnode.kube.errors import ApiError, KubeError
 from vnode.runtime.backoff import Backoff
 
-__all__ = ["QueueStatistics", "Result", "WorkQueue", "run_workers", "soonest"]
+__all__ = ["Expected", "QueueStatistics", "Result", "WorkQueue", "run_workers", "soonest"]
 
 K = TypeVar("K", bound=Hashable)
 
@@ -35,6 +35,10 @@ _log = structlog.get_logger(__name__)
 _LOW_EVERY = 10
 FIRST_RETRY = 0.005
 LAST_RETRY = 60.0
+
+
+class Expected(Exception):
+    """An error that is no bug: a reconcile that raises it is logged without a traceback."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +255,7 @@ async def _work(
                 error=str(error),
                 kind=type(error).__name__,
                 retry_in=delay,
-                exc_info=not isinstance(error, KubeError),
+                exc_info=not isinstance(error, KubeError | Expected),
             )
         else:
             queue.forget(key)

@@ -4,12 +4,13 @@ import asyncio
 import random
 
 import pytest
+import structlog
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from vnode.kube.errors import TooManyRequests
-from vnode.runtime.workqueue import Result, WorkQueue, run_workers
+from vnode.runtime.workqueue import Expected, Result, WorkQueue, run_workers
 
 
 def make_queue() -> WorkQueue[str]:
@@ -191,6 +192,25 @@ async def test_workers_wait_as_long_as_the_api_server_asks() -> None:
     workers.cancel()
     await asyncio.wait([workers])
     assert calls == [0, pytest.approx(9)]
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize(("error", "traceback"), [(Expected("full"), False), (KeyError("x"), True)])
+async def test_an_expected_error_is_told_without_a_traceback(
+    error: Exception, traceback: bool
+) -> None:
+    queue = make_queue()
+
+    async def reconcile(_: str) -> Result:
+        raise error
+
+    with structlog.testing.capture_logs() as logs:
+        workers = asyncio.create_task(run_workers(queue, reconcile, workers=1, name="test"))
+        queue.add("a")
+        await asyncio.sleep(0.001)
+        workers.cancel()
+        await asyncio.wait([workers])
+    assert [entry["exc_info"] for entry in logs] == [traceback]
 
 
 KEYS = st.sampled_from("abcd")
