@@ -254,6 +254,7 @@ class FakeBackend:
     async def apply(self, request: PodRequest) -> ObservedPod:
         metadata = request.pod.metadata
         self.below.calls.append(("apply", metadata.key, metadata.uid))
+        known = self._known.get(metadata.key)
         after = await self._pause("apply")
         if (refused := self.rejects(request)) is not None:
             raise refused
@@ -261,6 +262,8 @@ class FakeBackend:
         if metadata.key in self.below.foreign:
             raise NameConflict(f'a pod named "{metadata.name}" is somebody else\'s')
         copy = self.below.copies.get(metadata.key)
+        if copy is None and known is not None and known.uid == metadata.uid:
+            raise Waiting("the copy has just gone", reason="ComputeConflict")
         if copy is None:
             copy = self.below.create(request)
         elif copy.uid != metadata.uid:
