@@ -141,6 +141,7 @@ class ComputeCluster:
             tenant.client,
             backend,
             metadata=tenant.metadata,
+            services=tenant.service_variables,
             queue=refs,
             pods_synced=synced,
         )
@@ -160,7 +161,6 @@ class ComputeCluster:
                 copies=lambda: len(backend.pods),
                 clock=shared.clock,
             ),
-            service_env=tenant.service_env,
             queue=keys,
             pods_synced=synced,
             clock=shared.clock,

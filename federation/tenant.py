@@ -21,7 +21,8 @@ from vnode.kube.client import KubeClient
 from vnode.kube.errors import NotFound
 from vnode.kube.resources import CONFIG_MAPS, NAMESPACES, SECRETS, SERVICES, Resource
 from vnode.kube.types import UID, ConfigMap, HasMetadata, PartialObject
-from vnode.pods.service_env import Service, api_server_environment, service_environment
+from vnode.pods.service_env import Service, api_server_environment
+from vnode.pods.service_variables import ServiceVariables, service_store
 from vnode.runtime.clock import Clock
 from vnode.runtime.reflector import Reflector
 from vnode.runtime.store import Change, Store
@@ -85,11 +86,9 @@ class Tenant:
         self._rng = rng
         self.config_maps: Store[PartialObject] = Store("tenant configmaps")
         self.secrets: Store[PartialObject] = Store("tenant secrets")
-        self.services: Store[Service] = Store(
-            "tenant services", {"namespace": lambda s: (s.metadata.namespace,)}
-        )
+        self.services = service_store("tenant services")
         self.namespaces: Store[PartialObject] = Store("tenant namespaces")
-        self._api_server_env = _api_server_env(client, config)
+        self.service_variables = ServiceVariables(self.services, _api_server_env(client, config))
 
     @property
     def metadata(self) -> dict[ReferenceKind, Store[PartialObject]]:
@@ -109,11 +108,6 @@ class Tenant:
         """Whether the shared stores are complete."""
         stores = (self.config_maps, self.secrets, self.services)
         return all(s.synced(scope or "") for s in stores for scope in self.scopes)
-
-    def service_env(self, namespace: str) -> dict[str, str]:
-        """Service variables of pods in a tenant namespace."""
-        services = self.services.by_index("namespace", namespace)
-        return {**service_environment(services), **self._api_server_env}
 
     def each_namespace(
         self, found: Callable[[str], None], gone: Callable[[str], None]

@@ -229,7 +229,6 @@ def make_request(pod: Pod | None = None, *, digest: str | None = None) -> PodReq
         pod=pod,
         node=NODE,
         digest=pod_digest(pod) if digest is None else digest,
-        service_env={},
         host_ip=NODE_ADDRESS,
     )
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from vnode.kube.types import UID, ConfigMap, NodeName, ObjectKey, Pod, Secret
+from vnode.runtime.workqueue import Expected
 from vnode.usage import UsageReport
 
 
@@ -66,6 +67,14 @@ class Reference(NamedTuple):
     name: str
 
 
+SERVICE_VARIABLES = Reference(ReferenceKind.CONFIG_MAP, "service variables")
+"""What a kubelet tells containers of the Services around them and of the API server. Every pod
+refers to this ConfigMap, which no tenant has: a blank is no part of a name. Its body is made by
+`vnode.pods.service_variables`; containers have all its keys as variables, behind all their own."""
+API_SERVER_VARIABLES = Reference(ReferenceKind.CONFIG_MAP, "API server variables")
+"""The same for pods with enableServiceLinks false: KUBERNETES_* alone."""
+
+
 class ObjectRef(NamedTuple):
     """A referenced ConfigMap or Secret together with its tenant namespace."""
 
@@ -108,8 +117,6 @@ class PodRequest:
     node: NodeName
     digest: str
     """Fingerprint of what `pod` asks for; comes back as `ObservedPod.digest`."""
-    service_env: Mapping[str, str]
-    """Service environment variables of the tenant namespace (KUBERNETES_* included)."""
     host_ip: str
     """The virtual node's address, which the pod sees as status.hostIP."""
 
@@ -208,7 +215,7 @@ class PodEvent:
     message: str
 
 
-class BackendError(Exception):
+class BackendError(Expected):
     """A backend could not do what was asked; the text may be shown to the tenant's users."""
 
 

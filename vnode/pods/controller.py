@@ -73,13 +73,12 @@ class PodController:
         events: EventRecorder,
         addresses: AddressPool,
         orphans: OrphanGuard,
-        service_env: Callable[[str], Mapping[str, str]],
         queue: WorkQueue[ObjectKey],
         pods_synced: Callable[[], bool],
         clock: Clock,
         rng: random.Random,
     ) -> None:
-        """Wire it up; `service_env` gives a tenant namespace's service variables."""
+        """Wire it up."""
         self._pods = pods
         self._backend = backend
         self._nodes = nodes
@@ -111,7 +110,6 @@ class PodController:
             mirror=self._mirror,
             events=events,
             memories=self._memories,
-            service_env=service_env,
         )
         self._removal = Removal(
             client=client,

@@ -8,7 +8,6 @@ and nothing else waits for it. What may pass is `Waiting`, for the controller to
 again.
 """
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -53,7 +52,6 @@ class Forwarding:
     mirror: Mirror
     events: EventRecorder
     memories: Memories
-    service_env: Callable[[str], Mapping[str, str]]
 
     async def create(self, pod: Pod, seen: PodView) -> Result:
         """Make the copy.
@@ -163,7 +161,6 @@ class Forwarding:
             pod=pod,
             node=seen.node,
             digest=seen.digest,
-            service_env=self.service_env(seen.key.namespace),
             host_ip=self.mirror.nodes[seen.node].address,
         )
 

@@ -1,14 +1,18 @@
 """ConfigMaps and Secrets that pods refer to: copied below while somebody uses them.
 
-In: tenant pods (who refers to what) and the *metadata* of tenant ConfigMaps and Secrets. Out:
-`PodBackend.put_object` and `drop_object`. A body is fetched once per version of an object that a
-pod on our nodes refers to, and kept nowhere; of the bodies only the key names are remembered.
+In: tenant pods (who refers to what), the *metadata* of tenant ConfigMaps and Secrets, and service
+variables, which are ConfigMaps that the tenant does not have. Out: `PodBackend.put_object` and
+`drop_object`. A body is fetched once per version of an object that a pod on our nodes refers to,
+and kept nowhere; of the bodies only the key names are remembered.
 
 Invariants:
 
+* an object goes down first when a pod that is about to be made needs it (`ensure`), so what only
+  refused pods refer to does not travel; from then on it is kept up to date;
 * an object is dropped below only when no tenant pod on our nodes refers to it, judged under the
   same lock under which it is put;
-* an object that vanished in the tenant stays below for the pods that run with it.
+* one that vanished in the tenant stays below for the pods that need it: their containers can start
+  again. Where it is optional to all of them it goes, as its files do on any node.
 """
 
 import asyncio
@@ -19,17 +23,19 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from vnode.backend import ObjectRef, PodBackend, ReferenceKind
+from vnode.backend import ObjectRef, PodBackend, ReferenceKind, Sight
 from vnode.kube.client import KubeClient
 from vnode.kube.errors import NotFound
 from vnode.kube.resources import CONFIG_MAPS, SECRETS
 from vnode.kube.types import ConfigMap, ObjectKey, PartialObject, Pod, Secret
 from vnode.pods.references import ReferenceUse, references
+from vnode.pods.service_variables import ServiceVariables
 from vnode.runtime.store import Change, Store
 from vnode.runtime.workqueue import Result, WorkQueue
 
 _LOG = structlog.get_logger(__name__)
 _RECHECK_SECONDS = 1.0
+_BARRED_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +84,7 @@ class ReferencedObjects:
         backend: PodBackend,
         *,
         metadata: Mapping[ReferenceKind, Store[PartialObject]],
+        services: ServiceVariables,
         queue: WorkQueue[ObjectRef],
         pods_synced: Callable[[], bool],
     ) -> None:
@@ -87,21 +94,25 @@ class ReferencedObjects:
             client: of the tenant cluster.
             backend: where the copies go.
             metadata: stores of the tenant's ConfigMaps and Secrets, metadata only.
+            services: bodies of the references to service variables.
             queue: worked off by `reconcile`.
             pods_synced: whether all tenant pods of our nodes are known.
         """
         self._client = client
         self._backend = backend
         self._metadata = metadata
+        self._services = services
         self._queue = queue
         self._pods_synced = pods_synced
         self._listeners: list[Callable[[ObjectKey], None]] = []
-        self._users: defaultdict[ObjectRef, set[ObjectKey]] = defaultdict(set)
+        self._users: defaultdict[ObjectRef, dict[ObjectKey, bool]] = defaultdict(dict)
+        """The pods that refer to an object, and whether it is optional to them."""
         self._used_by: dict[ObjectKey, frozenset[ObjectRef]] = {}
         self._waiting: defaultdict[ObjectRef, set[ObjectKey]] = defaultdict(set)
         self._keys: dict[ObjectRef, _Keys] = {}
         self._turns: defaultdict[ObjectRef, _Turn] = defaultdict(_Turn)
         self._ends = [store.subscribe(self._listener(kind)) for kind, store in metadata.items()]
+        self._ends.append(services.subscribe(self._refresh))
         backend.subscribe_objects(queue.add)
 
     def close(self) -> None:
@@ -115,24 +126,21 @@ class ReferencedObjects:
 
     def pod_changed(self, change: Change[Pod]) -> None:
         """Count references: called with every change of the store of tenant pods."""
-        after = (
-            frozenset(
-                ObjectRef(change.key.namespace, *use.ref) for use in references(change.new.spec)
-            )
-            if change.new
-            else frozenset()
-        )
+        after: dict[ObjectRef, bool] = {}
+        for use in references(change.new.spec) if change.new else ():
+            ref = ObjectRef(change.key.namespace, *use.ref)
+            after[ref] = use.optional and after.get(ref, True)
         before = self._used_by.pop(change.key, frozenset())
         if after:
-            self._used_by[change.key] = after
-        for ref in after - before:
-            self._users[ref].add(change.key)
-            if change.initial:
+            self._used_by[change.key] = frozenset(after)
+        for ref, optional in after.items():
+            self._users[ref][change.key] = optional
+            if change.initial and ref not in before:
                 # What became of the copy while nobody looked, no event will tell.
                 self._queue.add(ref, low=True)
-        for ref in before - after:
+        for ref in before - after.keys():
             self._waiting[ref].discard(change.key)
-            self._users[ref].discard(change.key)
+            self._users[ref].pop(change.key, None)
             if not self._users[ref]:
                 del self._users[ref]
                 self._queue.add(ref)
@@ -145,9 +153,10 @@ class ReferencedObjects:
             Waiting: the compute side did not take an object.
         """
         missing: list[Missing] = []
-        for use in uses:
+        for use in sorted(uses, key=lambda use: use.where):
             ref = ObjectRef(key.namespace, *use.ref)
-            names = await self._bring(ref, need_keys=bool(use.keys))
+            async with self._alone(ref):
+                names = await self._bring(ref, need_keys=bool(use.keys))
             if names is None:
                 missing.append(Missing(use))
             else:
@@ -158,44 +167,51 @@ class ReferencedObjects:
 
     async def reconcile(self, ref: ObjectRef) -> Result:
         """Refresh or drop the copy of one object."""
-        if not self._pods_synced():
+        sight = self._backend.sight(ref.namespace)
+        if not self._pods_synced() or sight is Sight.UNKNOWN:
             return Result(requeue_after=_RECHECK_SECONDS)
-        if self._users.get(ref):
-            await self._bring(ref, need_keys=False)
-            return Result()
+        if sight is Sight.BARRED:
+            return Result(requeue_after=_BARRED_SECONDS) if ref in self._users else Result()
         async with self._alone(ref):
-            if self._users.get(ref):
-                return Result()
-            if self._backend.held_version(ref) is not None:
+            users = self._users.get(ref, {})
+            held = self._backend.held_version(ref) is not None
+            needed = held or any(self._backend.observed(key) is not None for key in users)
+            gone = not users or (needed and await self._bring(ref, need_keys=False) is None)
+            # Asked again: pods came and went meanwhile.
+            if gone and held and all(self._users.get(ref, {}).values()):
                 await self._backend.drop_object(ref)
-                _LOG.info("dropped unused copy", object=str(ref))
-            self._keys.pop(ref, None)
-            self._waiting.pop(ref, None)
+                _LOG.info("dropped copy", object=str(ref))
+            if gone:
+                self._keys.pop(ref, None)
+            if ref not in self._users:
+                self._waiting.pop(ref, None)
         return Result()
 
     async def _bring(self, ref: ObjectRef, *, need_keys: bool) -> frozenset[str] | None:
-        """Copy the newest version below; return its key names, or None if it does not exist."""
-        async with self._alone(ref):
-            version = self._known_version(ref)
-            known = self._keys.get(ref)
-            fresh = known is not None and known.version == version
-            if version is not None and self._backend.held_version(ref) == version:
-                if fresh and known is not None:
-                    return known.names
-                if not need_keys:
-                    return frozenset()
-            # A miss in the store may only mean that the watch is behind: ask once.
-            body = await self._fetch(ref)
-            if body is None:
-                return None
-            version = f"{body.metadata.uid}/{body.metadata.resource_version}"
-            if self._backend.held_version(ref) != version:
-                await self._backend.put_object(ref, body)
-            names = frozenset(body.data)
-            if isinstance(body, ConfigMap):
-                names |= frozenset(body.binary_data)
-            self._keys[ref] = _Keys(version, names)
-            return names
+        """Copy the newest version below; return its key names, or None if it does not exist.
+
+        The caller holds the object's lock.
+        """
+        version = self._known_version(ref)
+        known = self._keys.get(ref)
+        fresh = known is not None and known.version == version
+        if version is not None and self._backend.held_version(ref) == version:
+            if fresh and known is not None:
+                return known.names
+            if not need_keys:
+                return frozenset()
+        # A miss in the store may only mean that the watch is behind: ask once.
+        body = await self._fetch(ref)
+        if body is None:
+            return None
+        version = f"{body.metadata.uid}/{body.metadata.resource_version}"
+        if self._backend.held_version(ref) != version:
+            await self._backend.put_object(ref, body)
+        names = frozenset(body.data)
+        if isinstance(body, ConfigMap):
+            names |= frozenset(body.binary_data)
+        self._keys[ref] = _Keys(version, names)
+        return names
 
     @asynccontextmanager
     async def _alone(self, ref: ObjectRef) -> AsyncIterator[None]:
@@ -211,10 +227,14 @@ class ReferencedObjects:
                 del self._turns[ref]
 
     def _known_version(self, ref: ObjectRef) -> str | None:
+        if (made := self._services.version(ref)) is not None:
+            return f"/{made}"
         found = self._metadata[ref.kind].get(ObjectKey(ref.namespace, ref.name))
         return f"{found.metadata.uid}/{found.metadata.resource_version}" if found else None
 
     async def _fetch(self, ref: ObjectRef) -> ConfigMap | Secret | None:
+        if (made := self._services.body(ref)) is not None:
+            return made
         try:
             if ref.kind is ReferenceKind.SECRET:
                 return await self._client.get(
@@ -229,11 +249,14 @@ class ReferencedObjects:
     def _listener(self, kind: ReferenceKind) -> Callable[[Change[PartialObject]], None]:
         def changed(change: Change[PartialObject]) -> None:
             ref = ObjectRef(change.key.namespace, kind, change.key.name)
-            if ref not in self._users or change.new is None:
-                return
-            self._queue.add(ref)
-            for key in self._waiting.pop(ref, ()):
-                for listener in self._listeners:
-                    listener(key)
+            self._refresh(ref)
+            if ref in self._users and change.new is not None:
+                for key in self._waiting.pop(ref, ()):
+                    for listener in self._listeners:
+                        listener(key)
 
         return changed
+
+    def _refresh(self, ref: ObjectRef) -> None:
+        if ref in self._users:
+            self._queue.add(ref)

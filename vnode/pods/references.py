@@ -1,4 +1,4 @@
-"""What a pod refers to: ConfigMaps, Secrets and ServiceAccount tokens.
+"""What a pod refers to: ConfigMaps, Secrets, service variables and ServiceAccount tokens.
 
 In: the `spec` of a tenant pod, as the tenant API server's JSON or already decoded. Out: sets of
 small values that say which objects the pod needs, which of their keys, and whether it can start
@@ -15,9 +15,21 @@ from dataclasses import dataclass
 import msgspec
 from msgspec import Struct
 
-from vnode.backend import Reference, ReferenceKind, TokenKey
+from vnode.backend import (
+    API_SERVER_VARIABLES,
+    SERVICE_VARIABLES,
+    Reference,
+    ReferenceKind,
+    TokenKey,
+)
 
-__all__ = ["ReferenceUse", "references", "token_key", "token_requests"]
+__all__ = [
+    "ReferenceUse",
+    "references",
+    "service_variables",
+    "token_key",
+    "token_requests",
+]
 
 API_ACCESS_VOLUME_PREFIX = "kube-api-access-"
 """Volumes that the ServiceAccount admission plugin adds."""
@@ -101,6 +113,7 @@ class _Spec(Struct, rename="camel"):
     containers: list[_Container] | None = None
     init_containers: list[_Container] | None = None
     ephemeral_containers: list[_Container] | None = None
+    enable_service_links: bool | None = None
     image_pull_secrets: list[_Source] | None = None
     volumes: list[_Volume] | None = None
 
@@ -111,7 +124,8 @@ _SPEC = msgspec.json.Decoder(_Spec)
 def references(spec: bytes | Mapping[str, object]) -> frozenset[ReferenceUse]:
     """Every ConfigMap and Secret that a pod refers to.
 
-    Image pull secrets count as optional: a kubelet starts a pod without them.
+    Image pull secrets count as optional: a kubelet starts a pod without them. Among them is one of
+    the two references to service variables, which every pod has.
 
     Args:
         spec: PodSpec, as JSON bytes or decoded.
@@ -120,6 +134,11 @@ def references(spec: bytes | Mapping[str, object]) -> frozenset[ReferenceUse]:
         ValueError: the spec is not shaped like a PodSpec.
     """
     return frozenset(_uses(_read(spec)))
+
+
+def service_variables(*, service_links: bool | None) -> Reference:
+    """Which service variables a pod has, by its enableServiceLinks (the default is true)."""
+    return API_SERVER_VARIABLES if service_links is False else SERVICE_VARIABLES
 
 
 def token_requests(spec: bytes | Mapping[str, object]) -> frozenset[TokenKey]:
@@ -169,6 +188,12 @@ def _read(spec: bytes | Mapping[str, object]) -> _Spec:
 
 
 def _uses(spec: _Spec) -> Iterator[ReferenceUse]:
+    yield ReferenceUse(
+        ref=service_variables(service_links=spec.enable_service_links),
+        optional=False,
+        keys=frozenset(),
+        where="spec.enableServiceLinks",
+    )
     for field, containers in (
         ("containers", spec.containers),
         ("initContainers", spec.init_containers),

@@ -2,7 +2,8 @@
 
 The copy is created with enableServiceLinks=false, since the compute cluster's Services are not the
 tenant's. All KUBERNETES_* variables aim at the tenant's API server, so that in-pod clients talk to
-it. Names and values: k8s.io/kubernetes pkg/kubelet/envvars.
+it. Names and values: k8s.io/kubernetes pkg/kubelet/envvars. How they reach containers:
+`service_variables`.
 """
 
 from collections.abc import Iterable, Mapping

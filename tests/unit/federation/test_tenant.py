@@ -10,7 +10,7 @@ from federation.tenant import Tenant, TenantFacts, read_facts
 from tests.builders import make_metadata
 from tests.fakes.client import RecordingClient
 from tests.fakes.clock import LoopClock
-from vnode.backend import ReferenceKind
+from vnode.backend import SERVICE_VARIABLES, ObjectRef, ReferenceKind
 from vnode.kube.errors import KubeError, NotFound
 from vnode.kube.resources import CONFIG_MAPS, NAMESPACES
 from vnode.kube.types import UID, ConfigMap
@@ -83,19 +83,25 @@ class TestFacts:
             await read_facts(client.client)
 
 
-class TestServiceEnvironment:
+def service_env(tenant: Tenant, namespace: str = "team-a") -> dict[str, str]:
+    body = tenant.service_variables.body(ObjectRef(namespace, *SERVICE_VARIABLES))
+    assert body is not None
+    return body.data
+
+
+class TestServiceVariables:
     def test_a_pod_sees_the_services_of_its_own_namespace(self) -> None:
         tenant = make_tenant()
         tenant.services.upsert(make_service("db"))
         tenant.services.upsert(make_service("other", "team-b"))
-        env = tenant.service_env("team-a")
+        env = service_env(tenant)
         assert env["DB_SERVICE_HOST"] == "10.0.0.5"
         assert not any(name.startswith("OTHER_") for name in env)
 
     def test_the_api_server_is_the_tenant_s_even_beside_a_service_of_that_name(self) -> None:
         tenant = make_tenant()
         tenant.services.upsert(make_service("kubernetes"))
-        env = tenant.service_env("team-a")
+        env = service_env(tenant)
         assert env["KUBERNETES_SERVICE_HOST"] == "tenant.example"
         assert env["KUBERNETES_SERVICE_PORT"] == "6443"
 
@@ -108,12 +114,12 @@ class TestServiceEnvironment:
         ],
     )
     def test_pods_find_it_where_we_do(self, server: str, host: str, port: str) -> None:
-        env = make_tenant(server=server).service_env("team-a")
+        env = service_env(make_tenant(server=server))
         assert (env["KUBERNETES_SERVICE_HOST"], env["KUBERNETES_SERVICE_PORT"]) == (host, port)
 
     def test_or_where_the_configuration_says(self) -> None:
         tenant = make_tenant(apiServer={"host": "vip.example", "port": 8443})
-        env = tenant.service_env("team-a")
+        env = service_env(tenant)
         assert env["KUBERNETES_SERVICE_HOST"] == "vip.example"
         assert env["KUBERNETES_PORT"] == "tcp://vip.example:8443"
 

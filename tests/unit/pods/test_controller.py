@@ -54,6 +54,10 @@ async def running(world: World, **pod: object) -> ObjectKey:
 class TestForwarding:
     async def test_a_life_costs_five_writes_and_no_read(self, world: World) -> None:
         world.start()
+        world.create(make_pod("neighbour", uid=UID_2))  # shares the service variables
+        await world.settle(60)
+        world.tenant.calls.clear()
+        world.below.calls.clear()
         key = world.create(make_pod())
         await world.settle(0.5)
         world.below.start(key)
@@ -391,7 +395,7 @@ class TestWaiting:
         put_object(world, make_config_map())
         world.create(make_pod(containers=env_from("configMapRef", "settings")))
         await world.settle(5)
-        assert [call[0] for call in world.below.calls] == ["put_object", "apply"]
+        assert [call[0] for call in world.below.calls] == ["put_object", "put_object", "apply"]
 
 
 class TestBeforeAnythingIsSeen:

@@ -6,20 +6,31 @@ from collections.abc import Iterable
 
 import pytest
 
-from tests.builders import UID_1, UID_2, make_config_map, make_metadata, make_pod, make_secret
+from tests.builders import (
+    UID_1,
+    UID_2,
+    make_config_map,
+    make_metadata,
+    make_pod,
+    make_request,
+    make_secret,
+)
 from tests.fakes.backend import UNREACHABLE, Below, FakeBackend
 from tests.fakes.client import RecordingClient
 from tests.unit.pods.world import World
-from vnode.backend import ObjectRef, Reference, ReferenceKind, Waiting
+from vnode.backend import SERVICE_VARIABLES, ObjectRef, Reference, ReferenceKind, Waiting
 from vnode.kube.resources import CONFIG_MAPS, SECRETS, Resource
 from vnode.kube.types import ConfigMap, ObjectKey, PartialObject, Pod, Secret
 from vnode.pods.objects import Missing, ReferencedObjects
 from vnode.pods.references import ReferenceUse, references
+from vnode.pods.service_env import Service, ServicePort, ServiceSpec
+from vnode.pods.service_variables import ServiceVariables, service_store
 from vnode.runtime.store import Store
 from vnode.runtime.workqueue import WorkQueue
 
 KEY = ObjectKey("team-a", "job-0")
 SETTINGS = ObjectRef("team-a", ReferenceKind.CONFIG_MAP, "settings")
+VARIABLES = ObjectRef("team-a", *SERVICE_VARIABLES)
 LOGIN = ObjectRef("team-a", ReferenceKind.SECRET, "login")
 
 
@@ -32,12 +43,15 @@ class Copies:
         self.backend = FakeBackend(self.below)
         self.pods: Store[Pod] = Store("pods")
         self.stores = {kind: Store[PartialObject](str(kind)) for kind in ReferenceKind}
+        self.service_store = service_store("services")
+        self.services = ServiceVariables(self.service_store, {})
         self.queue: WorkQueue[ObjectRef] = WorkQueue("objects", rng=random.Random(1))
         self.synced = True
         self.objects = ReferencedObjects(
             self.client.client,
             self.backend.backend,
             metadata=self.stores,
+            services=self.services,
             queue=self.queue,
             pods_synced=lambda: self.synced,
         )
@@ -56,16 +70,38 @@ class Copies:
             )
         )
 
-    def use(self, *refs: str, name: str = "job-0", uid: str = UID_1) -> Pod:
+    def vanish(self, name: str) -> None:
+        """A ConfigMap is deleted in the tenant, and the watch has said so."""
+        self.client.drop(CONFIG_MAPS, ObjectKey("team-a", name))
+        self.stores[ReferenceKind.CONFIG_MAP].remove(ObjectKey("team-a", name))
+
+    def run(self, name: str) -> None:
+        """A pod has a copy below."""
+        pod = self.pods.get(ObjectKey("team-a", name))
+        assert pod is not None
+        self.below.create(make_request(pod))
+        self.backend.start()
+
+    def use(self, *refs: str, name: str = "job-0", uid: str = UID_1, optional: bool = False) -> Pod:
         """A pod that takes its environment from ConfigMaps of these names."""
-        sources = [{"configMapRef": {"name": ref}} for ref in refs]
+        sources = [{"configMapRef": {"name": ref, "optional": optional}} for ref in refs]
         container = {"name": "main", "image": "i", "envFrom": sources}
         pod = make_pod(name, uid=uid, containers=[container])
         self.pods.upsert(pod)
         return pod
 
+    def serve(self, name: str, *, namespace: str = "team-a", ip: str = "10.0.0.5") -> None:
+        """A Service is in the tenant, and the watch has said so."""
+        spec = ServiceSpec(ip, [ServicePort(port=80)])
+        metadata = make_metadata(name, namespace=namespace).metadata
+        self.service_store.upsert(Service(metadata=metadata, spec=spec))
+
     async def ensure(self, pod: Pod) -> list[Missing]:
         return await self.objects.ensure(pod.metadata.key, references(pod.spec))
+
+    def puts(self, ref: ObjectRef = SETTINGS) -> int:
+        """How often an object was written below."""
+        return self.below.calls.count(("put_object", ref))
 
     async def work(self) -> None:
         """Reconcile what is queued."""
@@ -95,7 +131,7 @@ class TestBringing:
         pods = [copies.use("settings", name=f"job-{n}") for n in range(100)]
         await asyncio.gather(*(copies.ensure(pod) for pod in pods))
         assert copies.client.names() == ["get configmaps"]
-        assert copies.below.calls == [("put_object", SETTINGS)]
+        assert copies.puts() == copies.puts(VARIABLES) == 1
 
     async def test_a_new_version_is_fetched_and_put_once(self, copies: Copies) -> None:
         copies.put(make_config_map(mode="slow"))
@@ -123,6 +159,7 @@ class TestBringing:
             copies.client.client,
             FakeBackend(copies.below).backend,
             metadata=copies.stores,
+            services=copies.services,
             queue=again.queue,
             pods_synced=lambda: True,
         )
@@ -138,12 +175,13 @@ class TestBringing:
             copies.client.client,
             FakeBackend(copies.below).backend,
             metadata=copies.stores,
+            services=copies.services,
             queue=copies.queue,
             pods_synced=lambda: True,
         )
         needs = use(ReferenceKind.CONFIG_MAP, "settings", optional=False, keys=["mode"])
         assert await later.ensure(KEY, [needs]) == []
-        assert len(copies.below.called("put_object")) == 1
+        assert copies.puts() == 1
 
     async def test_what_the_watch_does_not_know_yet_is_asked_for(self, copies: Copies) -> None:
         copies.client.put(CONFIG_MAPS, make_config_map())
@@ -160,6 +198,80 @@ class TestBringing:
             await copies.ensure(pod)
         assert await copies.ensure(pod) == []
         assert SETTINGS in copies.below.objects
+
+    async def test_what_no_copy_needs_does_not_travel(self, copies: Copies) -> None:
+        copies.use("settings")
+        copies.put(make_config_map())
+        await copies.work()
+        assert not copies.below.objects
+        assert not copies.client.calls
+
+    async def test_what_comes_later_reaches_pods_that_run_without_it(self, copies: Copies) -> None:
+        await copies.ensure(copies.use("settings", optional=True))
+        copies.run("job-0")
+        copies.put(make_config_map())
+        await copies.work()
+        assert SETTINGS in copies.below.objects
+
+    async def test_a_change_while_it_is_being_put_is_not_lost(
+        self, copies: Copies, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        put, working = copies.backend.put_object, []
+
+        async def slow_put(ref: ObjectRef, body: ConfigMap | Secret) -> None:
+            if body.data == {"mode": "old"}:
+                copies.put(make_config_map(mode="new"))
+                working.append(asyncio.ensure_future(copies.work()))
+                for _ in range(10):
+                    await asyncio.sleep(0)
+            await put(ref, body)
+
+        monkeypatch.setattr(copies.backend, "put_object", slow_put)
+        copies.put(make_config_map(mode="old"))
+        await copies.ensure(copies.use("settings"))
+        await asyncio.gather(*working)
+        assert copies.below.objects[SETTINGS].data == {"mode": "new"}
+
+
+class TestServiceVariables:
+    async def test_they_are_below_before_the_pod(self, copies: Copies) -> None:
+        copies.serve("db")
+        await copies.ensure(copies.use())
+        assert copies.below.objects[VARIABLES].data["DB_SERVICE_HOST"] == "10.0.0.5"
+
+    async def test_a_service_that_comes_later_is_added_for_containers_that_start_later(
+        self, copies: Copies
+    ) -> None:
+        await copies.ensure(copies.use())
+        copies.serve("db")
+        await copies.work()
+        assert "DB_SERVICE_HOST" in copies.below.objects[VARIABLES].data
+
+    async def test_a_service_without_variables_writes_nothing(self, copies: Copies) -> None:
+        await copies.ensure(copies.use())
+        copies.serve("headless", ip="None")
+        await copies.work()
+        assert copies.puts(VARIABLES) == 1
+
+    async def test_pods_of_other_namespaces_do_not_see_it(self, copies: Copies) -> None:
+        await copies.ensure(copies.use())
+        copies.serve("db", namespace="team-b")
+        await copies.work()
+        assert not copies.below.objects[VARIABLES].data
+
+    async def test_they_go_with_the_last_pod(self, copies: Copies) -> None:
+        pod = copies.use()
+        await copies.ensure(pod)
+        copies.pods.remove(pod.metadata.key)
+        await copies.work()
+        assert not copies.below.objects
+
+    async def test_nobody_listens_after_the_end(self, copies: Copies) -> None:
+        await copies.ensure(copies.use())
+        await copies.work()
+        copies.objects.close()
+        copies.serve("db")
+        assert copies.queue.statistics().depth == 0
 
 
 class TestMissing:
@@ -249,9 +361,30 @@ class TestDropping:
     ) -> None:
         copies.put(make_config_map())
         await copies.ensure(copies.use("settings"))
-        copies.client.drop(CONFIG_MAPS, ObjectKey("team-a", "settings"))
-        copies.stores[ReferenceKind.CONFIG_MAP].remove(ObjectKey("team-a", "settings"))
-        await copies.objects.reconcile(SETTINGS)
+        copies.vanish("settings")
+        await copies.work()
+        assert SETTINGS in copies.below.objects
+
+    async def test_one_that_is_optional_to_all_of_them_goes_as_on_any_node(
+        self, copies: Copies
+    ) -> None:
+        copies.put(make_config_map())
+        await copies.ensure(copies.use("settings", name="a", optional=True))
+        await copies.ensure(copies.use("settings", name="b", optional=True))
+        copies.vanish("settings")
+        await copies.work()
+        assert SETTINGS not in copies.below.objects
+        copies.put(make_config_map(mode="again"))
+        copies.run("a")
+        await copies.work()
+        assert copies.below.objects[SETTINGS].data == {"mode": "again"}
+
+    async def test_one_that_somebody_needs_stays_for_those_who_do_not(self, copies: Copies) -> None:
+        copies.put(make_config_map())
+        await copies.ensure(copies.use("settings", name="a", optional=True))
+        await copies.ensure(copies.use("settings", name="b"))
+        copies.vanish("settings")
+        await copies.work()
         assert SETTINGS in copies.below.objects
 
     async def test_a_pod_that_comes_while_it_goes_gets_it_again(self, copies: Copies) -> None:
@@ -265,7 +398,7 @@ class TestDropping:
         await asyncio.gather(dropping, *(copies.ensure(pod) for pod in pods))
         await copies.work()
         assert SETTINGS in copies.below.objects
-        assert len(copies.below.called("put_object")) == 2
+        assert copies.puts() == 2
 
     async def test_nothing_is_remembered_of_pods_that_are_gone(self, copies: Copies) -> None:
         start = copies.remembered()

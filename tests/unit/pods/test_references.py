@@ -5,7 +5,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from vnode.backend import Reference, ReferenceKind, TokenKey
+from vnode.backend import (
+    API_SERVER_VARIABLES,
+    SERVICE_VARIABLES,
+    Reference,
+    ReferenceKind,
+    TokenKey,
+)
 from vnode.pods.references import ReferenceUse, references, token_requests
 
 CONFIG_MAP = ReferenceKind.CONFIG_MAP
@@ -24,10 +30,28 @@ def token_volume(name: str = "v", **source: Any) -> dict[str, Any]:
     }
 
 
-def test_a_pod_that_refers_to_nothing_needs_nothing() -> None:
-    assert references({"containers": [{"name": "a", "env": [{"name": "x", "value": "y"}]}]}) == (
-        frozenset()
-    )
+def of_the_tenant(spec: Any) -> set[ReferenceUse]:
+    """Without the service variables, which every pod needs."""
+    return {use for use in references(spec) if use.where != "spec.enableServiceLinks"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "variables"),
+    [
+        ({}, SERVICE_VARIABLES),
+        ({"enableServiceLinks": True}, SERVICE_VARIABLES),
+        ({"enableServiceLinks": False}, API_SERVER_VARIABLES),
+    ],
+)
+def test_every_pod_needs_service_variables(spec: Any, variables: Reference) -> None:
+    assert references(spec) == {
+        ReferenceUse(variables, optional=False, keys=frozenset(), where="spec.enableServiceLinks")
+    }
+
+
+def test_a_pod_that_refers_to_nothing_needs_nothing_else() -> None:
+    spec = {"containers": [{"name": "a", "env": [{"name": "x", "value": "y"}]}]}
+    assert of_the_tenant(spec) == set()
 
 
 def test_variables_need_their_key() -> None:
@@ -36,7 +60,7 @@ def test_variables_need_their_key() -> None:
         {"name": "B", "valueFrom": {"secretKeyRef": {"name": "s", "key": "p", "optional": True}}},
         {"name": "C", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
     ]
-    assert references({"containers": [{"name": "a", "env": env}]}) == {
+    assert of_the_tenant({"containers": [{"name": "a", "env": env}]}) == {
         use(CONFIG_MAP, "c", "spec.containers[0].env[0]", "k"),
         use(SECRET, "s", "spec.containers[0].env[1]", "p", optional=True),
     }
@@ -44,7 +68,7 @@ def test_variables_need_their_key() -> None:
 
 def test_env_from_needs_the_object_alone() -> None:
     env_from = [{"configMapRef": {"name": "c"}}, {"secretRef": {"name": "s", "optional": True}}]
-    assert references({"containers": [{}, {"envFrom": env_from}]}) == {
+    assert of_the_tenant({"containers": [{}, {"envFrom": env_from}]}) == {
         use(CONFIG_MAP, "c", "spec.containers[1].envFrom[0]"),
         use(SECRET, "s", "spec.containers[1].envFrom[1]", optional=True),
     }
@@ -53,7 +77,7 @@ def test_env_from_needs_the_object_alone() -> None:
 @pytest.mark.parametrize("kind", ["initContainers", "ephemeralContainers"])
 def test_every_kind_of_container_is_searched(kind: str) -> None:
     container = {"envFrom": [{"secretRef": {"name": "s"}}]}
-    assert references({kind: [container]}) == {use(SECRET, "s", f"spec.{kind}[0].envFrom[0]")}
+    assert of_the_tenant({kind: [container]}) == {use(SECRET, "s", f"spec.{kind}[0].envFrom[0]")}
 
 
 def test_volumes_need_the_keys_of_their_items() -> None:
@@ -63,7 +87,7 @@ def test_volumes_need_the_keys_of_their_items() -> None:
         {"name": "w", "secret": {"secretName": "s", "optional": True}},
         {"name": "x", "emptyDir": {}},
     ]
-    assert references({"volumes": volumes}) == {
+    assert of_the_tenant({"volumes": volumes}) == {
         use(CONFIG_MAP, "c", "spec.volumes[0].configMap", "a", "b"),
         use(SECRET, "s", "spec.volumes[1].secret", optional=True),
     }
@@ -75,7 +99,7 @@ def test_projected_sources_are_searched() -> None:
         {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
         {"secret": {"name": "s"}},
     ]
-    assert references({"volumes": [{"name": "v", "projected": {"sources": sources}}]}) == {
+    assert of_the_tenant({"volumes": [{"name": "v", "projected": {"sources": sources}}]}) == {
         use(
             CONFIG_MAP,
             "kube-root-ca.crt",
@@ -87,7 +111,7 @@ def test_projected_sources_are_searched() -> None:
 
 
 def test_a_pod_starts_without_its_pull_secrets() -> None:
-    assert references({"imagePullSecrets": [{"name": "r"}, {"name": ""}, {}]}) == {
+    assert of_the_tenant({"imagePullSecrets": [{"name": "r"}, {"name": ""}, {}]}) == {
         use(SECRET, "r", "spec.imagePullSecrets[0]", optional=True)
     }
 

@@ -24,6 +24,7 @@ from vnode.pods.controller import NodeSettings, PodController
 from vnode.pods.events import EventRecorder
 from vnode.pods.objects import ReferencedObjects
 from vnode.pods.orphans import OrphanGuard
+from vnode.pods.service_variables import ServiceVariables, service_store
 from vnode.pods.tokens import TokenIssuer
 from vnode.runtime.store import Store
 from vnode.runtime.workqueue import WorkQueue, run_workers
@@ -126,6 +127,7 @@ class Agent:
             client,
             self.backend.backend,
             metadata=self.metadata,
+            services=ServiceVariables(service_store("services"), {}),
             queue=refs,
             pods_synced=lambda: self.pods.synced(),
         )
@@ -145,7 +147,6 @@ class Agent:
                 copies=lambda: len(world.below.copies),
                 clock=world.clock,
             ),
-            service_env=lambda _: {},
             queue=keys,
             pods_synced=lambda: self.pods.synced(),
             clock=world.clock,

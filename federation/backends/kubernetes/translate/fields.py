@@ -496,10 +496,10 @@ POD_SPEC = Table(
         "activeDeadlineSeconds": KEEP,
         "affinity": rewrite(scheduling.affinity, AFFINITY),
         "automountServiceAccountToken": drop("always false below: tokens are the tenant's"),
-        "containers": rewrite(env.with_service_env, CONTAINER, many=True),
+        "containers": rewrite(env.with_service_variables, CONTAINER, many=True),
         "dnsConfig": keep(DNS_CONFIG),
         "dnsPolicy": KEEP,
-        "enableServiceLinks": drop("always false below: the tenant's services are literals"),
+        "enableServiceLinks": drop("always false below: the tenant's services are an envFrom"),
         "ephemeralContainers": drop(
             "never part of a create; added by `update`", of=EPHEMERAL_CONTAINER, many=True
         ),
@@ -511,7 +511,7 @@ POD_SPEC = Table(
         "hostname": KEEP,
         "hostnameOverride": KEEP,
         "imagePullSecrets": keep(SECRET_REFERENCE, many=True),
-        "initContainers": rewrite(env.with_service_env, CONTAINER, many=True),
+        "initContainers": rewrite(env.with_service_variables, CONTAINER, many=True),
         "nodeName": drop("the virtual node; the compute cluster chooses its own"),
         "nodeSelector": rewrite(scheduling.node_selector),
         "os": keep(_all_kept("PodOS", "name")),

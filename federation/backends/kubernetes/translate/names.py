@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import blake2b
 
-from vnode.backend import ReferenceKind
+from vnode.backend import API_SERVER_VARIABLES, SERVICE_VARIABLES, Reference, ReferenceKind
 from vnode.kube.types import UID, ObjectMeta
 
 LABEL_TENANT = "vnode.dev/tenant"
@@ -37,6 +37,9 @@ ANNOTATION_EPHEMERAL = "vnode.dev/ephemeral-containers"
 """Names of the ephemeral containers that are the tenant's; others are somebody's below."""
 ANNOTATION_APPLIED_KEYS = "vnode.dev/applied-keys"
 """Keys of labels and annotations that we wrote, so that a later change can remove them."""
+ANNOTATION_FIELD = "vnode.dev/field-"
+"""Begins annotations that answer for fields of the tenant pod which its copy has not (`downward`);
+a hash of the field path follows."""
 ANNOTATION_SOURCE_VERSION = "vnode.dev/source-version"
 """`uid/resourceVersion` of the tenant object that a ConfigMap or Secret was copied from."""
 ANNOTATION_MADE = "vnode.dev/made"
@@ -63,6 +66,12 @@ _RESERVED: Mapping[ReferenceKind, frozenset[str]] = {
     ),
     ReferenceKind.SECRET: frozenset(),
 }
+
+_MADE: Mapping[Reference, str] = {
+    SERVICE_VARIABLES: f"{_OWN_PREFIX}services",
+    API_SERVER_VARIABLES: f"{_OWN_PREFIX}api-server",
+}
+"""Names of objects that the tenant does not have."""
 
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _CUT = re.compile(r".*-[0-9a-f]{16}")
@@ -179,6 +188,8 @@ def object_name_below(kind: ReferenceKind, name: str) -> str:
     Reserved names, and names that look like ours, get the prefix `vnode-`. So what this returns is
     distinct for distinct names, never a reserved name, and never a `token_secret_name`.
     """
+    if (made := _MADE.get(Reference(kind, name))) is not None:
+        return made
     if not name.startswith(_OWN_PREFIX) and name not in _RESERVED[kind]:
         return name
     renamed = _OWN_PREFIX + name

@@ -14,6 +14,7 @@ nodeName (DESIGN 4). What changes later is `update`'s matter.
 import msgspec
 
 from federation.backends.kubernetes.translate import (
+    downward,
     fields,
     images,
     metadata,
@@ -67,6 +68,7 @@ def translate(
         scheduling.complete(spec, asked, at)
         annotations[ANNOTATION_RESOURCES] = as_mark(resources.wishes(source))
         annotations[ANNOTATION_IMAGES] = as_mark(images.wishes(source))
+        annotations.update(downward.carried(source, at))
     if source.get("ephemeralContainers"):
         annotations[ANNOTATION_DIGEST] = ""  # The API takes them in no create: an update follows.
     spec["serviceAccountName"] = SERVICE_ACCOUNT

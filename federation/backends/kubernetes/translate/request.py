@@ -61,9 +61,8 @@ def translation(
         policy=policy,
         namespace=namespace,
         service_account=account if isinstance(account, str) else SERVICE_ACCOUNT,
-        service_env=env.service_variables(
-            request.service_env, service_links=spec.get("enableServiceLinks") is not False
-        ),
+        sees_host=policy.expose_host_ip or spec.get("hostNetwork") is True,
+        service_variables=env.service_variables(spec),
     )
 
 

@@ -50,8 +50,10 @@ class Translation:
     """The compute namespace."""
     service_account: str
     """The tenant pod's serviceAccountName."""
-    service_env: Mapping[str, str]
-    """Service variables that every container gets."""
+    sees_host: bool
+    """The pod may learn the address of the compute node that it runs on."""
+    service_variables: str
+    """Name of the ConfigMap with the service variables that every container gets."""
 
 
 Handler: TypeAlias = Callable[[JSON, Translation], JSON]

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from federation.backends.kubernetes.translate import (
+    downward,
     env,
     fields,
     images,
@@ -167,6 +168,7 @@ class _Comparison:
 
     def labels_and_annotations(self) -> Iterator[Write]:
         labels, annotations = metadata.labels_and_annotations(self.at)
+        annotations.update(downward.carried(self.source, self.at))
         for mark in metadata.own_marks(self.at)[1]:
             annotations.pop(mark)  # said when all has been sent
         before = metadata.applied_keys(self.metadata)
@@ -215,7 +217,7 @@ class _Comparison:
 
     def _ephemeral_container(self, name: str, container: JSONObject) -> Write:
         translated = walk(container, fields.EPHEMERAL_CONTAINER, self.at)
-        (wanted,) = as_objects(env.with_service_env([translated], self.at))
+        (wanted,) = as_objects(env.with_service_variables([translated], self.at))
         patch: JSONObject = {"spec": {"ephemeralContainers": [wanted]}}
         for there in as_objects(self.present.get("ephemeralContainers")):
             if there.get("name") == name:

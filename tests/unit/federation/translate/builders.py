@@ -51,15 +51,12 @@ def make_pod(
     )
 
 
-def make_request(
-    pod: Pod, *, service_env: Mapping[str, str] | None = None, digest: str = "d1"
-) -> PodRequest:
+def make_request(pod: Pod, *, digest: str = "d1") -> PodRequest:
     """A request for the virtual node `vnode-a`, whose address is 192.0.2.7."""
     return PodRequest(
         pod=pod,
         node=NodeName("vnode-a"),
         digest=digest,
-        service_env=service_env or {},
         host_ip="192.0.2.7",
     )
 
@@ -68,11 +65,10 @@ def translated(
     pod: Pod,
     policy: TranslationPolicy = POLICY,
     *,
-    service_env: Mapping[str, str] | None = None,
     namespaces: NamespaceMapping = NAMESPACES,
 ) -> Any:
     """The compute pod, as decoded JSON."""
-    request = make_request(pod, service_env=service_env)
+    request = make_request(pod)
     below = translate(request, owner=OWNER, namespaces=namespaces, policy=policy)
     return msgspec.json.decode(msgspec.json.encode(below))
 
@@ -85,3 +81,11 @@ def spec_below(policy: TranslationPolicy = POLICY, **fields: Any) -> Any:
 def container_below(policy: TranslationPolicy = POLICY, **fields: Any) -> Any:
     """The compute container of a pod whose only container has these fields."""
     return spec_below(policy, containers=[make_container(**fields)])["containers"][0]
+
+
+def own_part(container: Any) -> Any:
+    """A container below as it would be without the service variables in front."""
+    first, *rest = container["envFrom"]
+    assert first == {"configMapRef": {"name": "vnode-services"}}
+    kept = {name: value for name, value in container.items() if name != "envFrom"}
+    return {**kept, "envFrom": rest} if rest else kept

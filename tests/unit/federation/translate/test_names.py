@@ -16,7 +16,7 @@ from federation.backends.kubernetes.translate.names import (
     token_secret_name,
     validate_tenant_name,
 )
-from vnode.backend import ReferenceKind
+from vnode.backend import API_SERVER_VARIABLES, SERVICE_VARIABLES, ReferenceKind
 from vnode.kube.types import ObjectMeta
 
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -120,6 +120,18 @@ def test_no_tenant_secret_takes_the_name_of_a_token_secret(name: str, uid: objec
 def test_the_root_ca_of_the_tenant_does_not_replace_the_one_below() -> None:
     below = object_name_below(ReferenceKind.CONFIG_MAP, "kube-root-ca.crt")
     assert below == "vnode-kube-root-ca.crt"
+
+
+@given(st.sampled_from(ReferenceKind), object_names)
+@example(ReferenceKind.CONFIG_MAP, "services")
+@example(ReferenceKind.CONFIG_MAP, "api-server")
+@example(ReferenceKind.CONFIG_MAP, "vnode-services")
+def test_no_tenant_object_takes_the_place_of_service_variables(
+    kind: ReferenceKind, name: str
+) -> None:
+    taken = {object_name_below(*SERVICE_VARIABLES), object_name_below(*API_SERVER_VARIABLES)}
+    assert taken == {"vnode-services", "vnode-api-server"}
+    assert object_name_below(kind, name) not in taken
 
 
 def test_marks_make_an_object_ours() -> None:

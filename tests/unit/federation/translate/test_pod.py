@@ -1,6 +1,5 @@
 """The whole pod: real operators' pods, determinism, and what must never appear below."""
 
-import json
 from typing import Any
 
 import msgspec
@@ -20,6 +19,7 @@ from tests.unit.federation.translate.builders import (
     make_pod,
     make_request,
     make_spec,
+    own_part,
     translated,
 )
 from tests.unit.federation.translate.test_volumes import API_ACCESS
@@ -145,8 +145,8 @@ OPERATOR_PODS = {"mpi": mpi_launcher, "pytorch": pytorch_worker, "volcano": volc
 def test_a_pod_of_a_real_operator_keeps_what_its_containers_need(make: Any) -> None:
     pod = make()
     tenant, below = msgspec.json.decode(pod.spec), translated(pod)["spec"]
-    assert below["containers"] == tenant["containers"]
-    assert below.get("initContainers") == tenant.get("initContainers")
+    for field in ("containers", "initContainers"):
+        assert [own_part(c) for c in below.get(field, ())] == tenant.get(field, [])
     for field in ("hostname", "subdomain", "restartPolicy", "dnsPolicy"):
         assert below.get(field) == tenant.get(field)
     assert below["volumes"][:-1] == tenant["volumes"][:-1]
@@ -221,16 +221,6 @@ def test_identity_never_travels(
     for field, tenant in (("labels", labels), ("annotations", annotations)):
         travelled = {key for key in below["metadata"][field] if key in tenant}
         assert travelled == {key for key in tenant if POLICY.travels(key)}
-
-
-@given(spec=specs, labels=metadata_maps, variables=st.dictionaries(words, words))
-def test_the_same_request_gives_the_same_bytes(
-    spec: dict[str, Any], labels: dict[str, str], variables: dict[str, str]
-) -> None:
-    pod = make_pod(make_spec(**spec), labels=labels)
-    turned = dict(reversed(variables.items()))
-    one = translated(pod, service_env=variables)
-    assert json.dumps(one) == json.dumps(translated(pod, service_env=turned))
 
 
 def test_a_request_is_not_changed_by_its_translation() -> None:

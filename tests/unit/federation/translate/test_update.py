@@ -34,7 +34,6 @@ from vnode.kube.types import UID, Pod
 
 HANDLE = UID("copy-uid")
 APPARMOR = "container.apparmor.security.beta.kubernetes.io/main"
-SERVICES = {"KUBERNETES_SERVICE_HOST": "203.0.113.10"}
 
 CPU = {"requests": {"cpu": "1"}, "limits": {"cpu": "2"}}
 MORE = {"requests": {"cpu": "2"}, "limits": {"cpu": "2"}}
@@ -62,7 +61,7 @@ def with_spec(copy: Pod, **fields: Any) -> Pod:
 def update_of(
     pod: Pod, copy: Pod, *, digest: str = "d2", policy: TranslationPolicy = POLICY
 ) -> Update:
-    request = make_request(pod, digest=digest, service_env=SERVICES)
+    request = make_request(pod, digest=digest)
     return update(request, copy, owner=OWNER, namespaces=NAMESPACES, policy=policy)
 
 
@@ -350,10 +349,8 @@ class TestEphemeralContainers:
         pod = with_debuggers(debugger(env=env, volumeMounts=mounts))
         (write,) = update_of(pod, make_copy(make_pod())).writes
         (sent,) = patch_of(write)["spec"]["ephemeralContainers"]
-        assert sent["env"] == [
-            {"name": "KUBERNETES_SERVICE_HOST", "value": "203.0.113.10"},
-            {"name": "NS", "value": "team-a"},
-        ]
+        assert sent["env"] == [{"name": "NS", "value": "team-a"}]
+        assert sent["envFrom"] == [{"configMapRef": {"name": "vnode-services"}}]
         assert sent["volumeMounts"] == mounts
 
     def test_one_that_is_there_is_never_sent_again(self) -> None:

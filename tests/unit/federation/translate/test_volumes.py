@@ -130,29 +130,6 @@ def test_pull_secrets_are_kept() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("path", "below"),
-    [
-        ("metadata.namespace", "metadata.annotations['vnode.dev/namespace']"),
-        ("metadata.uid", "metadata.annotations['vnode.dev/uid']"),
-        ("metadata.name", "metadata.name"),
-        ("metadata.labels", "metadata.labels"),
-        ("metadata.annotations['a/b']", "metadata.annotations['a/b']"),
-    ],
-)
-def test_downward_files_show_the_tenants_identity(path: str, below: str) -> None:
-    item = {"path": "f", "mode": 292, "fieldRef": {"fieldPath": path}}
-    assert volume_below(downwardAPI={"items": [item]})["downwardAPI"] == {
-        "items": [{"path": "f", "mode": 292, "fieldRef": {"fieldPath": below}}]
-    }
-
-
-def test_a_downward_file_of_an_unknown_field_is_refused() -> None:
-    with pytest.raises(Rejected) as refused:
-        volume_below(downwardAPI={"items": [{"path": "f", "fieldRef": {"fieldPath": "spec.x"}}]})
-    assert refused.value.field == "spec.volumes[0].downwardAPI.items[0].fieldRef"
-
-
 def test_downward_files_of_resources_are_native() -> None:
     items = [{"path": "f", "resourceFieldRef": {"containerName": "main", "resource": "limits.cpu"}}]
     assert volume_below(downwardAPI={"items": items})["downwardAPI"] == {"items": items}
