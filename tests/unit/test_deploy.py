@@ -18,7 +18,12 @@ from federation.config import load_config
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 FILES = sorted(DEPLOY.rglob("*.yaml"))
-OPTIONAL = {"capacity-nodes.yaml", "rbac-all-namespaces.yaml", "usage-kubelet.yaml"}
+OPTIONAL = {
+    "capacity-nodes.yaml",
+    "daemonsets-policy.yaml",
+    "rbac-all-namespaces.yaml",
+    "usage-kubelet.yaml",
+}
 ON_DEMAND = DEPLOY / "compute/on-demand"
 """Applied instead of the rest of compute/."""
 CONFIG = load_config(DEPLOY / "tenant/config.yaml")
