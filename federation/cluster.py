@@ -7,7 +7,7 @@ of it lives in one task group: when leadership is lost the group is cancelled an
 
 import asyncio
 import random
-from collections.abc import Coroutine, Iterable
+from collections.abc import Collection, Coroutine, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -264,6 +264,7 @@ class ComputeCluster:
             labels=node.pool.labels,
             taints=tuple(Taint(key=t.key, value=t.value, effect=t.effect) for t in node.taints),
             agent_version=version("vnode-federation"),
+            declared_features=_sorted(node.pool.declared_features),
         )
 
     def _settings(self, node: ConfiguredNode) -> NodeSettings:
@@ -362,6 +363,10 @@ class ComputeCluster:
             delete=namespaces.reclaim is NamespaceReclaim.DELETE,
             report=lambda counts: metrics.namespaces_kept(self._config.name, counts),
         )
+
+
+def _sorted(names: Collection[str] | None) -> tuple[str, ...] | None:
+    return None if names is None else tuple(sorted(set(names)))
 
 
 def _pool(pool: PoolConfig) -> Pool:

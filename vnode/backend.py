@@ -479,6 +479,8 @@ class Capacity:
     """Labels that all nodes of the pool share (GPU model and the like)."""
     largest_free: Mapping[str, str] = field(default_factory=dict)
     """Largest free slot on a single node per resource, where known."""
+    features: tuple[str, ...] | None = None
+    """Names of the kubelet features that all nodes of the pool declare; None: not known."""
 
 
 class CapacitySource(Protocol):

@@ -20,6 +20,7 @@ from federation.backends.kubernetes.translate.policy import HostAccess, PvcMode
 from federation.backends.kubernetes.usage.reader import UsageMode
 from federation.config.values import (
     DnsLabel,
+    FeatureName,
     FilePath,
     LabelKey,
     LabelValue,
@@ -256,6 +257,10 @@ class PoolConfig(Section):
     taints: tuple[Taint, ...] | None = None
     """Taints of the virtual node. null: vnode.dev/provider=<cluster>:NoSchedule."""
     capacity: CapacityConfig = CapacityConfig()
+    declared_features: tuple[FeatureName, ...] | None = None
+    """Kubelet features that the virtual node declares, such as
+    InPlacePodLevelResourcesVerticalScaling: the tenant's API server refuses what needs others.
+    null: those that all nodes of the pool declare, with capacity source nodes; else none."""
 
     def node_name_in(self, cluster: ClusterName) -> NodeName:
         """Name of this pool's virtual node."""

@@ -31,6 +31,7 @@ _DURATION = r"([0-9]+(\.[0-9]+)?(ms|s|m|h))+"
 _QUANTITY = r"\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]{1,2})?"
 _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
+_FEATURE = r"[A-Z][a-zA-Z0-9]*(/[a-zA-Z][a-zA-Z0-9]*)*"
 _QUALIFIED_NAME = r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?"
 _TENANT_NAME_LENGTH = 20
 _LABEL_LENGTH = 63
@@ -179,6 +180,14 @@ def _check_label_key(value: str) -> str:
     return value
 
 
+def _check_feature(value: str) -> str:
+    if len(value) > _SUBDOMAIN_LENGTH or re.fullmatch(_FEATURE, value) is None:
+        raise ValueError(
+            f"{shown(value)} is not the name of a kubelet feature; write it like MyFeature"
+        )
+    return value
+
+
 def _check_label_value(value: str) -> str:
     if value and (len(value) > _LABEL_LENGTH or re.fullmatch(_QUALIFIED_NAME, value) is None):
         raise ValueError(
@@ -249,6 +258,8 @@ ObjectName: TypeAlias = Annotated[str, AfterValidator(_check_subdomain)]
 """RFC 1123 subdomain of at most 63 characters (node names are label values too)."""
 LabelKey: TypeAlias = Annotated[str, AfterValidator(_check_label_key)]
 """Key of a label, annotation or taint; also the name of a resource."""
+FeatureName: TypeAlias = Annotated[str, AfterValidator(_check_feature)]
+"""Name of a feature in status.declaredFeatures of a Node."""
 LabelValue: TypeAlias = Annotated[str, AfterValidator(_check_label_value)]
 """Value of a label or taint."""
 FilePath: TypeAlias = Annotated[Path, AfterValidator(_resolve_path)]

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 KWOK = ("kwok-a", "kwok-b")
 REAL = "gpu"
+POD_LEVEL_RESIZE = "InPlacePodLevelResourcesVerticalScaling"
+"""A feature that kubelets of 1.36 declare."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -69,12 +71,13 @@ def federation(harness: Harness, tmp_path_factory: pytest.TempPathFactory) -> Fe
         specs.append(ClusterSpec(REAL, real_nodes=1))
     clusters = harness.up(specs)
     tenant = clusters.pop("tenant")
+    pool = {"port": harness.free_port(), "declaredFeatures": [POD_LEVEL_RESIZE]}
     made = join(
         harness,
         tenant,
         clusters,
         directory=tmp_path_factory.mktemp("agent"),
-        overrides={REAL: {"network": "flat"}} if tenant.nodes else {},
+        overrides={REAL: {"pools": [pool], **({"network": "flat"} if tenant.nodes else {})}},
     )
     _wait_for_policy(User(tenant))
     return made

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.e2e.conftest import POD_LEVEL_RESIZE
 from tests.e2e.user import BELOW, User, until
 from tests.e2e.workloads import IMAGE, pod
 
@@ -171,6 +172,25 @@ class TestResize:
         user.kubectl("patch", "pod", "pair", "--subresource=resize", "-p", json.dumps(patch))
         (shown,) = settled(user, "pair")["status"]["initContainerStatuses"]
         assert shown["resources"]["limits"]["cpu"] == "150m"
+
+    def test_pod_level_resources_are_resized_where_the_node_declares_that_it_can(
+        self, user: User, gpu: str, federation: Federation
+    ) -> None:
+        (node,) = json.loads(federation.computes[gpu].kubectl("get", "nodes", "-o", "json"))[
+            "items"
+        ]
+        assert POD_LEVEL_RESIZE in node["status"]["declaredFeatures"]
+        shown = json.loads(user.kubectl("get", "node", f"vnode-{gpu}", "-o", "json"))
+        assert shown["status"]["declaredFeatures"] == [POD_LEVEL_RESIZE]
+        amounts = {"cpu": "200m", "memory": "64Mi"}
+        user.apply(pod("whole", cluster=gpu, resources={"requests": amounts, "limits": amounts}))
+        user.wait_phase("whole", "Running")
+        more = {"cpu": "300m", "memory": "96Mi"}
+        patch = {"spec": {"resources": {"requests": more, "limits": more}}}
+        user.kubectl("patch", "pod", "whole", "--subresource=resize", "-p", json.dumps(patch))
+        status = settled(user, "whole")["status"]
+        assert status["resources"]["limits"] == more
+        assert status["allocatedResources"] == more
 
     def test_a_resize_that_no_node_can_give_is_infeasible_and_can_be_taken_back(
         self, user: User, gpu: str, federation: Federation

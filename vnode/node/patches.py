@@ -20,6 +20,7 @@ from vnode.node.status import (
     annotations,
     conditions,
     daemon_endpoints,
+    features,
     fixed_labels,
     node_info,
     plain,
@@ -110,8 +111,9 @@ def _status_changes(current: Node, desired: Desired, *, heartbeat: bool) -> dict
     info = node_info(desired)
     if current.status.node_info != info:
         changes["nodeInfo"] = plain(info)
-    if current.status.declared_features != [*desired.node.declared_features]:
-        changes["declaredFeatures"] = [*desired.node.declared_features]
+    declared = features(desired)
+    if declared is not None and current.status.declared_features != [*declared]:
+        changes["declaredFeatures"] = [*declared]
     return changes
 
 

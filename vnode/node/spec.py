@@ -63,8 +63,8 @@ class VirtualNode:
     operating_system: str = "linux"
     architecture: str = "amd64"
     """Used where the pool's nodes do not all have the same."""
-    declared_features: tuple[str, ...] = ()
-    """status.declaredFeatures: what all nodes of the pool and the streaming path support."""
+    declared_features: tuple[str, ...] | None = None
+    """status.declaredFeatures, sorted; None: what all nodes of the pool declare, where known."""
 
     def __post_init__(self) -> None:
         if len(self.name) > _LONGEST_LABEL_VALUE or not _NODE_NAME.fullmatch(self.name):

@@ -88,6 +88,16 @@ def annotations(desired: Desired) -> dict[str, str | None]:
     return values
 
 
+def features(desired: Desired) -> tuple[str, ...] | None:
+    """status.declaredFeatures (KEP-5328); None: not known (yet).
+
+    API servers before 1.35 do not know the field and drop it.
+    """
+    if desired.node.declared_features is not None or desired.capacity is None:
+        return desired.node.declared_features
+    return desired.capacity.features or ()
+
+
 def resources(capacity: Capacity) -> dict[str, str]:
     """Resource quantities for status.capacity and status.allocatable, which are the same."""
     return {"pods": PODS_WITHOUT_LIMIT, **capacity.allocatable}
@@ -201,7 +211,7 @@ def new_node(desired: Desired) -> dict[str, JSON]:
             "addresses": [plain(address) for address in addresses(node)],
             "daemonEndpoints": plain(daemon_endpoints(node)),
             "nodeInfo": plain(node_info(desired)),
-            "declaredFeatures": [*node.declared_features],
+            "declaredFeatures": [*(features(desired) or ())],
         },
     }
 

@@ -24,6 +24,7 @@ def make_node(
     taints: tuple[tuple[str, str], ...] = (),
     ready: bool = True,
     cordoned: bool = False,
+    features: tuple[str, ...] = (),
     **resources: str,
 ) -> Node:
     allocatable = {key.replace("gpu", "nvidia.com/gpu"): text for key, text in resources.items()}
@@ -36,6 +37,7 @@ def make_node(
         "status": {
             "allocatable": allocatable or {"cpu": "8", "memory": "32Gi", "pods": "10"},
             "conditions": [{"type": "Ready", "status": "True" if ready else "False"}],
+            "declaredFeatures": list(features),
         },
     }
     return msgspec.convert(body, Node)

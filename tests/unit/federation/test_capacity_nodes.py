@@ -163,6 +163,30 @@ def test_labels_that_all_nodes_share_are_shown_and_those_of_one_node_are_not() -
     assert world.source.capacity().labels == {"nvidia.com/gpu.product": "A100"}
 
 
+def test_features_that_all_nodes_of_the_pool_declare_are_published() -> None:
+    world = World().with_nodes(
+        make_node("n1", features=("A", "B", "C")), make_node("n2", features=("B", "C"))
+    )
+    assert world.source.capacity().features == ("B", "C")
+
+
+def test_a_node_that_loses_a_feature_is_heard() -> None:
+    world = World().with_nodes(make_node("n1", features=("A", "B")))
+    heard = world.heard
+    world.with_nodes(make_node("n1", features=("A",)))
+    assert world.heard == heard + 1
+    assert world.source.capacity().features == ("A",)
+
+
+def test_how_nodes_below_take_streams_is_not_how_the_virtual_node_does() -> None:
+    world = World().with_nodes(make_node("n1", features=("ExtendWebSocketsToKubelet",)))
+    assert world.source.capacity().features == ()
+
+
+def test_of_a_pool_without_nodes_no_feature_is_known() -> None:
+    assert World().source.capacity().features is None
+
+
 def test_no_label_of_a_pool_of_one_node_gives_its_name_away() -> None:
     labels = {
         "kubernetes.io/hostname": "gpu-7",

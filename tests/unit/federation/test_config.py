@@ -117,6 +117,13 @@ class TestMeaning:
 
         assert node.taints == ()
 
+    def test_features_are_the_pool_s_unless_they_are_listed(self) -> None:
+        (unset,) = pool_config({}).virtual_nodes
+        (listed,) = pool_config({"declaredFeatures": ["B", "A/b"]}).virtual_nodes
+
+        assert unset.pool.declared_features is None
+        assert listed.pool.declared_features == ("B", "A/b")
+
     def test_numbers_are_quantities_too(self) -> None:
         (node,) = pool_config(
             {"capacity": {"sources": ["static"], "static": {"cpu": 1.5, "pods": 110}}}
@@ -586,6 +593,14 @@ class TestErrors:
                     "put it in quotes"
                 ],
                 id="unquoted label",
+            ),
+            pytest.param(
+                POOLS + "  - declaredFeatures: [resize]\n",
+                [
+                    'config.yaml:6: clusters[0].pools[0].declaredFeatures[0]: "resize" is not the '
+                    "name of a kubelet feature; write it like MyFeature"
+                ],
+                id="feature name",
             ),
             pytest.param(
                 POOLS + "  - labels: {'a b': c}\n",

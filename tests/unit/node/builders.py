@@ -22,6 +22,7 @@ def make_virtual_node(
     name: str = NAME,
     cluster: str = "gpu",
     pool: str = "a100",
+    declared_features: tuple[str, ...] | None = None,
 ) -> VirtualNode:
     return VirtualNode(
         name=NodeName(name),
@@ -33,16 +34,23 @@ def make_virtual_node(
         version="v1.36.3+vnode",
         labels=labels or {},
         taints=taints,
+        declared_features=declared_features,
     )
 
 
 def make_capacity(
     labels: dict[str, str] | None = None,
     largest_free: dict[str, str] | None = None,
+    features: tuple[str, ...] | None = None,
     **resources: str,
 ) -> Capacity:
     allocatable = resources or {"cpu": "64", "memory": "256Gi", "pods": "110"}
-    return Capacity(allocatable=allocatable, labels=labels or {}, largest_free=largest_free or {})
+    return Capacity(
+        allocatable=allocatable,
+        labels=labels or {},
+        largest_free=largest_free or {},
+        features=features,
+    )
 
 
 def make_desired(

@@ -140,6 +140,32 @@ def test_the_published_capacity_stays_while_it_is_unknown() -> None:
     assert patch_of(make_node(), make_desired(unknown_capacity=True)) is None
 
 
+RESIZE = "InPlacePodLevelResourcesVerticalScaling"
+
+
+def test_features_that_all_nodes_of_the_pool_declare_are_published_and_go_again() -> None:
+    able = make_desired(capacity=make_capacity(features=("A", RESIZE)))
+    assert patch_of(make_node(), able) == {
+        "metadata": {"uid": "uid-1"},
+        "status": {"declaredFeatures": ["A", RESIZE]},
+    }
+    less = patch_of(make_node(able), make_desired(capacity=make_capacity(features=())))
+    assert part(less, "status") == {"declaredFeatures": []}
+
+
+def test_published_features_stay_while_the_capacity_is_unknown() -> None:
+    able = make_desired(capacity=make_capacity(features=(RESIZE,)))
+    assert patch_of(make_node(able), make_desired(unknown_capacity=True)) is None
+
+
+def test_configured_features_count_whatever_the_nodes_declare() -> None:
+    node = make_virtual_node(declared_features=(RESIZE,))
+    desired = make_desired(node, capacity=make_capacity(features=("A",)))
+    patch = patch_of(make_node(), desired)
+    assert part(patch, "status") == {"declaredFeatures": [RESIZE]}
+    assert patch_of(make_node(desired), make_desired(node, unknown_capacity=True)) is None
+
+
 def test_a_condition_keeps_its_transition_time_until_its_status_changes() -> None:
     body = node_json()
     conditions = cast("list[Body]", part(body, "status")["conditions"])

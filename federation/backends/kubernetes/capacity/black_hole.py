@@ -9,7 +9,7 @@ other tenants, so without this one node could swallow a whole queue.
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -93,11 +93,7 @@ class NoBlackHole:
         }
         if not closed:
             return found
-        return Capacity(
-            allocatable={**found.allocatable, **closed},
-            labels=found.labels,
-            largest_free=found.largest_free,
-        )
+        return replace(found, allocatable={**found.allocatable, **closed})
 
     def subscribe(self, listener: Callable[[], None]) -> None:
         """Call `listener` when the source changed, or what our pods wait for."""

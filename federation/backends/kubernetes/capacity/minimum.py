@@ -1,6 +1,7 @@
 """Several capacity sources at once: the smallest figure of each resource counts."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from vnode.backend import Capacity, CapacitySource
 from vnode.kube.quantity import Quantity
@@ -11,7 +12,7 @@ class MinimumCapacity:
 
     `limits` (static, quota) bound the resources that they name and no others. An `inventory`
     (nodes) knows of all there is: what it does not have does not exist, whatever a limit allows.
-    Labels and largest free slots come from the inventory.
+    Labels, features and largest free slots come from the inventory.
     """
 
     def __init__(
@@ -38,11 +39,9 @@ class MinimumCapacity:
             name: min((c.allocatable[name] for c in found if name in c.allocatable), key=_quantity)
             for name in sorted(names)
         }
-        return Capacity(
-            allocatable=allocatable,
-            labels=found[-1].labels if self._inventory else {},
-            largest_free=found[-1].largest_free if self._inventory else {},
-        )
+        if self._inventory is None:
+            return Capacity(allocatable=allocatable)
+        return replace(found[-1], allocatable=allocatable)
 
     def subscribe(self, listener: Callable[[], None]) -> None:
         """Call `listener` when any source changed."""

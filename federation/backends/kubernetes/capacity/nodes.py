@@ -17,7 +17,7 @@ fail; quantities that the API server sent are quantities.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from federation.backends.kubernetes.capacity.pool import Pool, shared_labels
+from federation.backends.kubernetes.capacity.pool import Pool, shared_features, shared_labels
 from federation.backends.kubernetes.capacity.requests import (
     RequestingPod,
     Resources,
@@ -52,6 +52,7 @@ class _Account:
 
     labels: dict[str, str] = field(default_factory=dict)
     allocatable: dict[str, str] = field(default_factory=dict)
+    features: list[str] = field(default_factory=list)
     exists: bool = False
     in_pool: bool = False
     takes_pods: bool = False
@@ -60,6 +61,11 @@ class _Account:
     free: Resources = field(default_factory=dict)
     share: Resources = field(default_factory=dict)
     """What the node adds to the published sums."""
+
+    @property
+    def facts(self) -> tuple[object, ...]:
+        """What is read of the Node."""
+        return self.labels, self.allocatable, self.features, self.in_pool, self.takes_pods
 
     def settle(self) -> None:
         """Make `free` and `share` follow."""
@@ -110,7 +116,7 @@ class NodesCapacity:
         return self._nodes.synced() and self._pods.synced()
 
     def capacity(self) -> Capacity:
-        """The sums as of now, the labels that all nodes of the pool share, the largest slots."""
+        """The sums as of now, what all nodes of the pool share, the largest slots."""
         names = {*_ALWAYS, *self._total}
         largest: Resources = {}
         for account in self._accounts.values():
@@ -122,10 +128,11 @@ class NodesCapacity:
             allocatable={name: str(self._total.get(name, ZERO)) for name in shown},
             labels=self._shared_labels(),
             largest_free={name: str(largest.get(name, ZERO)) for name in shown},
+            features=shared_features(self._in_pool()),
         )
 
     def subscribe(self, listener: Callable[[], None]) -> None:
-        """Call `listener` when a figure or a shared label may have changed."""
+        """Call `listener` when a figure, a shared label or feature may have changed."""
         self._listeners.append(listener)
 
     def _on_node(self, change: Change[Node]) -> None:
@@ -142,15 +149,15 @@ class NodesCapacity:
 
     def _node_changed(self, name: str, node: Node | None) -> bool:
         account = self._accounts.setdefault(name, _Account())
-        before = (account.labels, account.allocatable, account.in_pool, account.takes_pods)
+        before = account.facts
         was_in_pool, labels = account.in_pool, account.labels
         account.exists = node is not None
         account.labels = node.metadata.labels if node else {}
         account.allocatable = node.status.allocatable if node else {}
+        account.features = node.status.declared_features if node else []
         account.in_pool = node is not None and self._pool.contains(node)
         account.takes_pods = node is not None and self._pool.accepts_pods(node)
-        after = (account.labels, account.allocatable, account.in_pool, account.takes_pods)
-        if before == after:  # a heartbeat
+        if before == account.facts:  # a heartbeat
             self._discard_if_empty(name)
             return False
         concerns_pool = account.in_pool or was_in_pool

@@ -1,4 +1,4 @@
-"""Which nodes of a compute cluster belong to a pool, and which labels they share. Pure."""
+"""Which nodes of a compute cluster belong to a pool, what labels and features they share. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -91,3 +91,20 @@ def shared_labels(nodes: Iterable[Node]) -> dict[str, str]:
         and not key.startswith(_UNSHARED_PREFIXES)
         and not any(name in value for name in names)
     }
+
+
+_STREAMS = "ExtendWebSocketsToKubelet"
+"""How a kubelet takes exec and the like: the virtual node's own matter, whatever nodes below do."""
+
+
+def shared_features(nodes: Iterable[Node]) -> tuple[str, ...] | None:
+    """Kubelet features that all these nodes declare (KEP-5328), sorted; None where there is none.
+
+    API servers refuse updates of pods whose node does not declare what they need: resizing
+    pod-level resources or init containers (admission NodeDeclaredFeatureValidator, 1.36).
+    """
+    shared: set[str] | None = None
+    for node in nodes:
+        declared = set(node.status.declared_features)
+        shared = declared if shared is None else shared & declared
+    return None if shared is None else tuple(sorted(shared - {_STREAMS}))
