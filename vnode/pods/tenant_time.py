@@ -1,5 +1,6 @@
 """The time by the tenant API server's clock, in which everything about its pods is told."""
 
+import math
 from dataclasses import dataclass
 
 from vnode.kube.client import KubeClient
@@ -20,12 +21,16 @@ class TenantTime:
         return rfc3339(self.clock.time() + self.client.clock_offset)
 
     def remaining(self, pod: Pod) -> int | None:
-        """Seconds of grace left to a pod that is being deleted, never more than was asked for."""
+        """Seconds of grace left to a pod that is being deleted, never more than was asked for.
+
+        The API server's clock and the deletion's end are told in whole seconds, so this is known to
+        some two seconds only: rounded up, as no container may get less time than was asked for.
+        """
         ends, asked = pod.metadata.deletion_timestamp, pod.metadata.deletion_grace_period_seconds
         if ends is None or asked is None:
             return None
         now = self.clock.time() + self.client.clock_offset
         try:
-            return min(asked, round(parse(ends) - now))
+            return min(asked, math.ceil(parse(ends) - now) + 1)
         except (ValueError, OverflowError):
             return None

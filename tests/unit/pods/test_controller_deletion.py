@@ -43,13 +43,13 @@ async def running(world: World, **pod: object) -> ObjectKey:
 
 
 class TestDeletion:
-    async def test_a_copy_gets_what_is_left_of_the_grace_period(self, world: World) -> None:
+    async def test_a_copy_gets_what_is_left_of_the_grace_period_and_a_second(self, world: World) -> None:
         await running_then_down(world)
         world.delete(KEY, grace=30)
         await world.settle(12)
         world.start()
         await world.settle(1)
-        assert [call[4] for call in world.below.called("delete")] == [18]
+        assert [call[4] for call in world.below.called("delete")] == [19]
 
     async def test_after_a_long_outage_a_copy_gets_its_full_grace(self, world: World) -> None:
         await running_then_down(world)
@@ -65,7 +65,15 @@ class TestDeletion:
         await running(world)
         world.delete(KEY, grace=30)
         await world.settle(1)
-        assert [call[4] for call in world.below.called("delete")] == [20]
+        assert [call[4] for call in world.below.called("delete")] == [21]
+
+    async def test_clocks_that_tell_whole_seconds_shorten_no_grace(self, world: World) -> None:
+        world.tenant.clock_offset = 0.8
+        world.start()
+        await running(world)
+        world.delete(KEY, grace=30)
+        await world.settle(1)
+        assert [call[4] for call in world.below.called("delete")] == [30]
 
     async def test_a_shorter_grace_is_sent_on_and_a_longer_one_is_not(self, world: World) -> None:
         world.start()
