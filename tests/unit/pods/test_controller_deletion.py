@@ -43,7 +43,9 @@ async def running(world: World, **pod: object) -> ObjectKey:
 
 
 class TestDeletion:
-    async def test_a_copy_gets_what_is_left_of_the_grace_period_and_a_second(self, world: World) -> None:
+    async def test_a_copy_gets_what_is_left_of_the_grace_period_and_a_second(
+        self, world: World
+    ) -> None:
         await running_then_down(world)
         world.delete(KEY, grace=30)
         await world.settle(12)
