@@ -392,6 +392,17 @@ class PodBackend(Protocol):
         """The copy of that tenant pod (of whichever UID), from memory."""
         ...
 
+    def admit(self, request: PodRequest) -> None:
+        """Refuse a pod that cannot run here, before anything that it refers to travels.
+
+        Reads memory only.
+
+        Raises:
+            Rejected: it can never run here as it is (names the field).
+            Waiting: it cannot, until something is changed here.
+        """
+        ...
+
     async def apply(self, request: PodRequest) -> ObservedPod:
         """Create the copy. Idempotent: a copy of the same UID is adopted, as it is.
 

@@ -194,6 +194,9 @@ class FakeBackend:
     ) -> None:
         self.below = below
         self.rejects: Callable[[PodRequest], BackendError | None] = lambda _: None
+        """What `apply` raises."""
+        self.refuses: Callable[[PodRequest], BackendError | None] = lambda _: None
+        """What `admit` raises."""
         self.holds_back: Callable[[PodRequest], tuple[HeldBack, ...]] = lambda _: ()
         self.sights: dict[str, Sight] = {}
         self.places: dict[str, str] = {}
@@ -250,6 +253,10 @@ class FakeBackend:
     def observed(self, key: ObjectKey) -> ObservedPod | None:
         known = self._known.get(key)
         return known if known is not None else self._gone.get(key)
+
+    def admit(self, request: PodRequest) -> None:
+        if (refused := self.refuses(request)) is not None:
+            raise refused
 
     async def apply(self, request: PodRequest) -> ObservedPod:
         metadata = request.pod.metadata

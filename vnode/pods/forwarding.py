@@ -70,6 +70,8 @@ class Forwarding:
             uses = references(pod.spec)
             if refusal := self._unmet(pod, uses):
                 raise refusal
+            request = self._request(pod, seen)
+            self.backend.admit(request)
             missing = await self.objects.ensure(seen.key, uses)
             mandatory = [m for m in missing if not m.use.optional]
             for m in missing:
@@ -79,7 +81,7 @@ class Forwarding:
                 raise Waiting(mandatory[0].message, reason=mandatory[0].reason)
             # Where nothing can be seen nothing is sent either.
             memory.unanswered = self.backend.sight(seen.key.namespace) is Sight.COMPLETE
-            copy = await self.backend.apply(self._request(pod, seen))
+            copy = await self.backend.apply(request)
             memory.unanswered = False
         except Rejected as rejected:
             memory.unanswered = False

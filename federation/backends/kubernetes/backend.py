@@ -29,6 +29,7 @@ from federation.backends.kubernetes.translate.names import (
 )
 from federation.backends.kubernetes.translate.pod import translate
 from federation.backends.kubernetes.translate.policy import TranslationPolicy
+from federation.backends.kubernetes.translate.rules import JSONObject
 from federation.backends.kubernetes.translate.update import update
 from federation.backends.kubernetes.usage.reader import UsageMode, UsageReader, usage_sources
 from federation.backends.kubernetes.usage.samples import RunningCopy, running_copy
@@ -305,16 +306,24 @@ class KubernetesBackend:
 
     # --- pods -----------------------------------------------------------------------------------
 
-    async def apply(self, request: PodRequest) -> ObservedPod:
-        """See `PodBackend.apply`."""
-        key = request.pod.metadata.key
-        await self._require_place(key.namespace)
-        body = translate(
+    def admit(self, request: PodRequest) -> None:
+        """See `PodBackend.admit`."""
+        if self._mapping.below(request.pod.metadata.namespace) is not None:
+            self._translate(request)
+
+    def _translate(self, request: PodRequest) -> JSONObject:
+        return translate(
             request,
             owner=self._owner,
             namespaces=self._mapping,
             policy=self._policies[request.node],
         )
+
+    async def apply(self, request: PodRequest) -> ObservedPod:
+        """See `PodBackend.apply`."""
+        key = request.pod.metadata.key
+        await self._require_place(key.namespace)
+        body = self._translate(request)
         copy = self.observed(key)
         if copy is not None and copy.uid == request.pod.metadata.uid:
             return copy  # Also one that came and went while we were on the way here.

@@ -502,6 +502,22 @@ class TestTokens:
         assert observed(compute).tokens_refresh_at is None
 
 
+class TestAdmission:
+    async def test_a_pod_that_may_run_is_admitted_without_a_call(self, compute: Compute) -> None:
+        compute.backend.admit(make_request())
+        assert not compute.client.calls
+
+    async def test_our_own_policy_refuses_before_anything_else(self, compute: Compute) -> None:
+        with pytest.raises(Rejected, match="hostNetwork"):
+            compute.backend.admit(make_request(make_pod(hostNetwork=True)))
+
+    async def test_a_volume_that_cannot_be_had_is_waited_for(self, compute: Compute) -> None:
+        volumes = [{"name": "v", "csi": {"driver": "d"}}]
+        with pytest.raises(Waiting) as waiting:
+            compute.backend.admit(make_request(make_pod(volumes=volumes)))
+        assert waiting.value.reason == "VolumeNotSupported"
+
+
 async def test_policies_are_those_of_the_node_s_pool() -> None:
     compute = Compute(policy=TranslationPolicy(node_selector={"pool": "a"}))
     await compute.open()

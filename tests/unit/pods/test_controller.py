@@ -18,7 +18,7 @@ from tests.builders import (
 )
 from tests.fakes.client import Body
 from tests.unit.pods.world import World
-from vnode.backend import HeldBack, Rejected, Sight, UpdatePart, Waiting
+from vnode.backend import BackendError, HeldBack, Rejected, Sight, UpdatePart, Waiting
 from vnode.kube.resources import CONFIG_MAPS, PODS, SECRETS
 from vnode.kube.types import ConfigMap, ObjectKey, OwnerReference, Secret
 from vnode.pods.forwarding import FORWARD_DAEMON
@@ -198,6 +198,25 @@ class TestRejection:
         assert "spec.hostNetwork" in shown["message"]
         assert world.events() == ["PodRejected"]
         assert len(world.below.called("apply")) == 1
+
+    @pytest.mark.parametrize(
+        "error", [Rejected("no"), Waiting("not here", reason="VolumeNotSupported")]
+    )
+    async def test_nothing_travels_of_a_pod_that_is_not_admitted(
+        self, world: World, error: BackendError
+    ) -> None:
+        agent = world.start()
+        agent.backend.refuses = lambda _: error
+        put_object(world, make_secret())
+        key = world.create(make_pod(containers=env_from("secretRef", "login")))
+        await world.settle()
+        world.tenant.put(SECRETS, make_secret(password="other"))
+        await world.settle()
+        again = await world.restart()
+        again.backend.refuses = lambda _: error
+        await world.settle()
+        assert world.below.calls == []
+        assert world.status(key)["reason"] in ("PodRejected", "VolumeNotSupported")
 
     async def test_a_rejection_is_shown_although_the_first_write_fails(self, world: World) -> None:
         agent = world.start()

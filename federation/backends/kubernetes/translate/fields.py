@@ -7,7 +7,7 @@ somebody decides here. Order: leaves first, PodSpec last.
 
 KEEP travels as it is; keep(T) if its own fields do; rewrite(f) through a handler; drop(why) stays
 in the tenant cluster; reject(why) refuses the pod, unless the value is the default or the policy
-allows it.
+allows it. A pod whose volumes cannot be had waits: that may be mended where it stands.
 """
 
 from collections.abc import Iterator
@@ -33,6 +33,12 @@ def _policy(what: str, feature: HostAccess, *more: HostAccess, default: bool = F
 
 def _later(what: str) -> Row:
     return reject(f"{what} is not supported yet by this virtual node")
+
+
+def _no_volume(what: str) -> Row:
+    return reject(
+        f"{what} is not supported yet by this virtual node", waits_as=volume.NOT_SUPPORTED
+    )
 
 
 def _all_kept(name: str, *fields: str) -> Table:
@@ -286,7 +292,7 @@ DOWNWARD_FILE = Table(
 PROJECTION = Table(
     "VolumeProjection",
     {
-        "clusterTrustBundle": _later("a cluster trust bundle"),
+        "clusterTrustBundle": _no_volume("a cluster trust bundle"),
         "configMap": keep(
             Table(
                 "ConfigMapProjection",
@@ -300,7 +306,7 @@ PROJECTION = Table(
         "downwardAPI": keep(
             Table("DownwardAPIProjection", {"items": keep(DOWNWARD_FILE, many=True)})
         ),
-        "podCertificate": _later("a pod certificate"),
+        "podCertificate": _no_volume("a pod certificate"),
         "secret": keep(
             Table(
                 "SecretProjection",
@@ -344,7 +350,7 @@ _UNSUPPORTED_VOLUMES = (
 VOLUME = Table(
     "Volume",
     {
-        **{name: _later(f"a volume of type {name}") for name in _UNSUPPORTED_VOLUMES},
+        **{name: _no_volume(f"a volume of type {name}") for name in _UNSUPPORTED_VOLUMES},
         "configMap": keep(
             Table(
                 "ConfigMapVolumeSource",

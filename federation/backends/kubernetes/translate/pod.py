@@ -55,6 +55,7 @@ def translate(
 
     Raises:
         Rejected: the pod cannot run here as it is; names the field.
+        Waiting: one of its volumes cannot be had below; names the field.
     """
     source = decode_spec(request)
     at = translation(request, source, owner=owner, namespaces=namespaces, policy=policy)

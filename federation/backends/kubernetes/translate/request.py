@@ -1,7 +1,7 @@
 """A `PodRequest` opened for translation, and refusals as the seam words them. Pure.
 
 In: what the seam hands down. Out: the decoded spec, the `Translation` that handlers look at, and
-`Rejected` with the field of the tenant's pod wherever a handler raised `Refused`.
+`Rejected` (or `Waiting`) with the field of the tenant's pod wherever a handler raised `Refused`.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from federation.backends.kubernetes.translate.rules import (
     Translation,
     as_object,
 )
-from vnode.backend import PodRequest, Rejected
+from vnode.backend import PodRequest, Rejected, Waiting
 
 SERVICE_ACCOUNT = "default"
 """Every copy runs as this ServiceAccount of the compute namespace, without a token of it."""
@@ -68,11 +68,14 @@ def translation(
 
 @contextmanager
 def rejected(root: str) -> Iterator[None]:
-    """Turn `Refused` into `Rejected`, whose field begins with `root`."""
+    """Turn `Refused` into `Rejected`, whose field begins with `root`, or into `Waiting`."""
     try:
         yield
     except Refused as refused:
-        raise as_rejected(refused, root) from None
+        why = as_rejected(refused, root)
+        if refused.waits_as:
+            raise Waiting(str(why), reason=refused.waits_as) from None
+        raise why from None
 
 
 def as_rejected(refused: Refused, root: str) -> Rejected:

@@ -22,11 +22,17 @@ _UNSET: tuple[JSON, ...] = (None, "", [], {})
 
 
 class Refused(Exception):
-    """A field's value may not travel. Outside of this package: `vnode.backend.Rejected`."""
+    """A field's value may not travel. Outside of this package: `Rejected`, or `Waiting`.
 
-    def __init__(self, text: str) -> None:
+    Args:
+        text: why, as users read it.
+        waits_as: the pod waits with that reason instead of being rejected.
+    """
+
+    def __init__(self, text: str, *, waits_as: str = "") -> None:
         super().__init__(text)
         self.text = text
+        self.waits_as = waits_as
         self._segments: list[str] = []
 
     def inside(self, segment: str) -> None:
@@ -85,6 +91,8 @@ class Row:
     """REJECT: policy features of which one is enough to keep the field."""
     text: str = ""
     """Why it is dropped or rejected, as users read it."""
+    waits_as: str = ""
+    """REJECT: the pod waits with that reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +133,17 @@ def reject(
     unless: tuple[HostAccess, ...] = (),
     of: Table | None = None,
     many: bool = False,
+    waits_as: str = "",
 ) -> Row:
     """A value other than `default` refuses the pod, unless the policy allows such a feature."""
     return Row(
-        Action.REJECT, of=of, many=many, default=default, unless=frozenset(unless), text=text
+        Action.REJECT,
+        of=of,
+        many=many,
+        default=default,
+        unless=frozenset(unless),
+        text=text,
+        waits_as=waits_as,
     )
 
 
@@ -183,7 +198,7 @@ def _apply(row: Row | None, item: JSON, at: Translation) -> JSON:
         if item in _UNSET or item == row.default:
             return None
         if not row.unless & at.policy.allow:
-            raise Refused(row.text)
+            raise Refused(row.text, waits_as=row.waits_as)
     if row.of is not None:
         # list[JSONObject] is a JSON value, though lists are invariant to the type checker
         item = list(walk_list(item, row.of, at)) if row.many else walk(item, row.of, at)

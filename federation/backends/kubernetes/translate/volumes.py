@@ -20,6 +20,8 @@ from vnode.backend import ReferenceKind
 from vnode.kube.types import JSON
 from vnode.pods.references import token_key
 
+NOT_SUPPORTED = "VolumeNotSupported"
+"""Reason with which pods wait whose volumes are of a type that cannot be had below."""
 _DATA_KEY_MAX = 253
 
 

@@ -184,10 +184,6 @@ def test_a_pod_field_of_the_tenant_cluster_alone_is_dropped(field: str, value: o
         ("resourceClaims", [{"name": "gpu", "resourceClaimName": "c"}]),
         ("schedulingGroup", {"podGroupName": "g"}),
         ("resources", {"claims": [{"name": "gpu"}]}),
-        ("volumes", [{"name": "v", "csi": {"driver": "d"}}]),
-        ("volumes", [{"name": "v", "ephemeral": {"volumeClaimTemplate": {}}}]),
-        ("volumes", [{"name": "v", "nfs": {"server": "s", "path": "/"}}]),
-        ("volumes", [{"name": "v", "projected": {"sources": [{"podCertificate": {"a": 1}}]}}]),
     ],
 )
 def test_what_is_not_done_yet_is_refused_and_said(field: str, value: object) -> None:

@@ -4,9 +4,11 @@ from typing import Any
 
 import pytest
 
+from federation.backends.kubernetes.translate.fields import VOLUME
 from federation.backends.kubernetes.translate.policy import PvcMode, TranslationPolicy
+from federation.backends.kubernetes.translate.rules import Action
 from tests.unit.federation.translate.builders import TOKEN_SECRET, spec_below
-from vnode.backend import Rejected, TokenKey
+from vnode.backend import Rejected, TokenKey, Waiting
 from vnode.pods.references import token_requests
 
 API_ACCESS: dict[str, Any] = {
@@ -156,3 +158,32 @@ def test_a_claim_is_refused_unless_claims_are_shared() -> None:
     with pytest.raises(Rejected, match="PersistentVolumeClaim") as refused:
         volume_below(**source)
     assert refused.value.field == "spec.volumes[0].persistentVolumeClaim"
+
+
+NOT_HAD: dict[str, dict[str, Any]] = {
+    "csi": {"csi": {"driver": "d"}},
+    "ephemeral": {"ephemeral": {"volumeClaimTemplate": {}}},
+    "nfs": {"nfs": {"server": "s", "path": "/"}},
+    "projected.sources[0].clusterTrustBundle": {
+        "projected": {"sources": [{"clusterTrustBundle": {"path": "p"}}]}
+    },
+    "projected.sources[0].podCertificate": {
+        "projected": {"sources": [{"podCertificate": {"keyType": "ED25519"}}]}
+    },
+}
+
+
+@pytest.mark.parametrize("where", NOT_HAD)
+def test_a_pod_waits_for_a_volume_that_cannot_be_had_and_says_which(where: str) -> None:
+    with pytest.raises(Waiting) as waiting:
+        volume_below(**NOT_HAD[where])
+    assert waiting.value.reason == "VolumeNotSupported"
+    assert str(waiting.value).startswith(f"spec.volumes[0].{where}: ")
+
+
+def test_every_volume_type_of_the_api_is_decided() -> None:
+    kept = {"configMap", "downwardAPI", "emptyDir", "image", "projected", "secret"}
+    by_policy = {"hostPath", "persistentVolumeClaim"}
+    for name, row in VOLUME.rows.items():
+        waits = row.action is Action.REJECT and row.waits_as == "VolumeNotSupported"
+        assert waits == (name not in kept | by_policy | {"name"}), name
