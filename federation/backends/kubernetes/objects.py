@@ -37,8 +37,9 @@ from vnode.runtime.store import Store
 ANNOTATION_TOKENS_REFRESH = "vnode.dev/tokens-refresh"
 """Unix seconds at which the tokens in a token set should be renewed."""
 
-_BOUND_TYPE = "kubernetes.io/service-account-token"
-"""Secrets of this type belong to a ServiceAccount of their own cluster; below they are Opaque."""
+_OPAQUE_BELOW = frozenset({"kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token"})
+"""Types of credentials of the cluster in which they lie: the first belongs to a ServiceAccount (the
+API server and a controller look after it), the second lets nodes join."""
 
 _FIXED = frozenset({"data", "binaryData", "immutable", "type"})
 """Fields that cannot change in an immutable object; the type never can."""
@@ -71,7 +72,7 @@ def object_below(
     if isinstance(body, ConfigMap):
         built["binaryData"] = body.binary_data
     else:
-        built["type"] = "Opaque" if body.type == _BOUND_TYPE else body.type
+        built["type"] = "Opaque" if body.type in _OPAQUE_BELOW else body.type
     return built
 
 

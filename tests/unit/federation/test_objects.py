@@ -111,9 +111,10 @@ class TestBodies:
             ("Opaque", "Opaque"),
             ("kubernetes.io/dockerconfigjson", "kubernetes.io/dockerconfigjson"),
             ("kubernetes.io/service-account-token", "Opaque"),
+            ("bootstrap.kubernetes.io/token", "Opaque"),
         ],
     )
-    def test_a_secret_keeps_its_type_unless_it_belongs_to_an_account(
+    def test_a_secret_keeps_its_type_unless_it_is_a_credential_of_its_cluster(
         self, kind: str, below: str
     ) -> None:
         built = object_below(LOGIN, make_secret(type=kind), owner=OWNER, namespace=BELOW)
