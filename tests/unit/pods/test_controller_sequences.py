@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 
 import looptime
+import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -28,6 +29,8 @@ from vnode.backend import ObservedPod
 from vnode.kube.resources import PODS
 from vnode.kube.types import ObjectKey
 from vnode.pods.lifecycle import finished_by_itself
+
+pytestmark = pytest.mark.timeout(60)  # 60 histories in one test
 
 KEYS = [ObjectKey("team-a", "job-0"), ObjectKey("team-a", "job-1")]
 TERMINAL = ("Succeeded", "Failed")
