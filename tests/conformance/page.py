@@ -36,8 +36,7 @@ _KUBERNETES = """\
 *Directly*: on the node of a compute cluster. *Through*: in a tenant whose only node is a virtual
 one that forwards to that same node; the tenant is fully trusted (`policy.allow` lists everything),
 the network is flat, the virtual node has no taint. A test counts if it passes directly and starts a
-pod: by the audit log of the direct run, a kubelet wrote the status of a pod in the test's
-namespace.
+pod: by the audit log of the direct run, a pod was created in the test's namespace.
 """
 _DIFFERENCES = """\
 ### What does not pass through

@@ -29,5 +29,5 @@ class ProgressLines:
         verdict = (ended[1] or "passed").lower()
         self._done += 1
         self._failed += verdict not in ("passed", "skipped")
-        name = _LABELS.sub("", line)
+        name = _LABELS.sub("", line).replace(" [It] ", " ")
         return f"{self._done}/{self._total}, {self._failed} failed: {name}: {verdict}, {ended[2]} s"

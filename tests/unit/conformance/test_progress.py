@@ -13,7 +13,7 @@ OUTPUT = """\
   Timeline >>
 ------------------------------
 • [FAILED] [300.100 seconds]
-[sig-node] Probes should restart [NodeConformance] [sig-node, NodeConformance]
+[sig-node] Probes [It] should restart [NodeConformance] [sig-node, NodeConformance]
 S [SKIPPED] [0.500 seconds]
 [sig-node] Lease [Conformance] [sig-node, Conformance]
 """
