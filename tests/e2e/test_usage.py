@@ -1,7 +1,7 @@
 """What pods use, as users see it: kubectl top and autoscaling with an unchanged metrics-server.
 
 Both sources below are real: the kubelet of the compute cluster's node, then a metrics-server of
-that cluster. The pods run in a namespace of their own for all tests here, since figures need time.
+that cluster. The pods run through all tests here, since figures need time.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.containers
 
-NAMESPACE = NAMESPACES[0]
+NAMESPACE = NAMESPACES[1]
+"""Not the one whose pods live through a whole run."""
 KUBELET_RIGHT = str(DEPLOY / "compute" / "usage-kubelet.yaml")
 BUSY = {
     "command": ["sh", "-c", "while :; do :; done"],
