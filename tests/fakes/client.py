@@ -39,6 +39,7 @@ class Call:
     body: Any = None
     uid: str = ""
     grace_seconds: int | None = None
+    strict: bool = False
 
     @property
     def name(self) -> str:
@@ -167,12 +168,13 @@ class RecordingClient:
         namespace: str | None = None,
         name: str | None = None,
         subresource: str = "",
+        strict: bool = False,
         session: str = "requests",
     ) -> T:
         plain: Body = msgspec.json.decode(msgspec.json.encode(body))
         called = name or plain["metadata"]["name"]
         key = ObjectKey(namespace or "", called)
-        call = Call("create", resource.plural, key, subresource, plain)
+        call = Call("create", resource.plural, key, subresource, plain, strict=strict)
         return await self._do(call, lambda: _answer(self._create(resource, call), kind))
 
     async def replace(

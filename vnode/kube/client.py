@@ -151,11 +151,17 @@ class KubeClient:
         namespace: str | None = None,
         name: str | None = None,
         subresource: str = "",
+        strict: bool = False,
         session: CallSession = "requests",
     ) -> T:
-        """POST an object, or with `name` to one of its subresources. Raises AlreadyExists."""
+        """POST an object, or with `name` to one of its subresources. Raises AlreadyExists.
+
+        `strict` lets fields that the server does not know be an error (BadRequest); it would drop
+        them and say nothing that we read (KEP-2885, 1.25).
+        """
         path = resource.path(namespace=namespace, name=name, subresource=subresource)
-        return await self._call("POST", path, kind, body=body, session=session)
+        query = {"fieldValidation": "Strict"} if strict else None
+        return await self._call("POST", path, kind, query=query, body=body, session=session)
 
     async def replace(
         self, resource: Resource, body: object, *, name: str, namespace: str | None = None
@@ -252,6 +258,7 @@ class KubeClient:
         path: str,
         kind: type[T],
         *,
+        query: Query | None = None,
         body: object = None,
         content_type: str = JSON,
         session: CallSession = "requests",
@@ -259,6 +266,7 @@ class KubeClient:
         data = await self.request(
             method,
             path,
+            query=query,
             body=body if body is None or isinstance(body, bytes) else encode(body),
             content_type=content_type,
             accept=METADATA_ONLY if cast("object", kind) is PartialObject else JSON,

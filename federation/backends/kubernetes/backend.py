@@ -332,7 +332,10 @@ class KubernetesBackend:
         below = self._below(key)
         names = Names(below.namespace, key.namespace)
         try:
-            made = await self._client.create(PODS, body, Pod, namespace=below.namespace)
+            # An older API server must not leave out a part of the pod and say nothing.
+            made = await self._client.create(
+                PODS, body, Pod, namespace=below.namespace, strict=True
+            )
         except AlreadyExists:
             made = await self._adopt(request, below)
         except KubeError as error:

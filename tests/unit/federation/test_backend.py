@@ -79,6 +79,12 @@ class TestCreate:
         assert copy == observed(compute)
         assert (copy.uid, copy.handle) == (UID_1, made["uid"])
 
+    async def test_an_older_api_server_may_not_drop_fields_in_silence(
+        self, compute: Compute
+    ) -> None:
+        await compute.backend.apply(make_request())
+        assert [call.strict for call in compute.client.named("create pods")] == [True]
+
     async def test_a_second_call_makes_no_second_copy(self, compute: Compute) -> None:
         first = await compute.backend.apply(make_request())
         assert await compute.backend.apply(make_request()) == first

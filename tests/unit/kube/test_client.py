@@ -97,6 +97,12 @@ async def test_create_reaches_subresources_of_a_named_object() -> None:
         assert server.requests[0].path == "/api/v1/namespaces/ns/serviceaccounts/sa/token"
 
 
+async def test_a_strict_create_asks_for_unknown_fields_to_be_refused() -> None:
+    async with ScriptedServer(answer(pod("a", 1))) as server, connect(server.url) as client:
+        await client.create(PODS, {}, PartialObject, namespace="ns", strict=True)
+        assert server.requests[0].query == {"fieldValidation": "Strict"}
+
+
 async def test_delete_always_names_the_uid() -> None:
     async with ScriptedServer(answer({}), answer({})) as server, connect(server.url) as client:
         await client.delete(PODS, name="a", namespace="ns", uid=UID("u"))
