@@ -108,6 +108,8 @@ class ReferencedObjects:
         self._users: defaultdict[ObjectRef, dict[ObjectKey, bool]] = defaultdict(dict)
         """The pods that refer to an object, and whether it is optional to them."""
         self._used_by: dict[ObjectKey, frozenset[ObjectRef]] = {}
+        self._asked: defaultdict[ObjectRef, set[ObjectKey]] = defaultdict(set)
+        """The users for which it was brought: their copies may be made before they are observed."""
         self._waiting: defaultdict[ObjectRef, set[ObjectKey]] = defaultdict(set)
         self._keys: dict[ObjectRef, _Keys] = {}
         self._turns: defaultdict[ObjectRef, _Turn] = defaultdict(_Turn)
@@ -140,7 +142,10 @@ class ReferencedObjects:
                 self._queue.add(ref, low=True)
         for ref in before - after.keys():
             self._waiting[ref].discard(change.key)
+            self._asked[ref].discard(change.key)
             self._users[ref].pop(change.key, None)
+            if not self._asked[ref]:
+                del self._asked[ref]
             if not self._users[ref]:
                 del self._users[ref]
                 self._queue.add(ref)
@@ -155,6 +160,8 @@ class ReferencedObjects:
         missing: list[Missing] = []
         for use in sorted(uses, key=lambda use: use.where):
             ref = ObjectRef(key.namespace, *use.ref)
+            if key in self._users.get(ref, {}):
+                self._asked[ref].add(key)
             async with self._alone(ref):
                 names = await self._bring(ref, need_keys=bool(use.keys))
             if names is None:
@@ -175,7 +182,8 @@ class ReferencedObjects:
         async with self._alone(ref):
             users = self._users.get(ref, {})
             held = self._backend.held_version(ref) is not None
-            needed = held or any(self._backend.observed(key) is not None for key in users)
+            asked = self._asked.get(ref)
+            needed = held or asked or any(self._backend.observed(key) is not None for key in users)
             gone = not users or (needed and await self._bring(ref, need_keys=False) is None)
             # Asked again: pods came and went meanwhile.
             if gone and held and all(self._users.get(ref, {}).values()):

@@ -133,7 +133,10 @@ class ObjectWriter:
             raise waiting(error, what=self._what, names=names) from error
 
     async def delete(self, key: ObjectKey, *, names: Names) -> None:
-        """Delete our object of that name, if there is one. Raises Waiting."""
+        """Delete our object of that name, if there is one. Raises Waiting.
+
+        That it is gone is known at once: whoever needs it again before the watch says so puts it.
+        """
         known = self._ours(key)
         if known is None:
             return
@@ -142,9 +145,10 @@ class ObjectWriter:
                 self.resource, name=key.name, namespace=key.namespace, uid=known.metadata.uid
             )
         except NotFound:
-            return
+            pass
         except KubeError as error:
             raise waiting(error, what=self._what, names=names) from error
+        self.store.remove(key, last=known)
 
     def _ours(self, key: ObjectKey) -> PartialObject | None:
         """Another tenant cluster of the same tenant name has the same label: its is not ours."""

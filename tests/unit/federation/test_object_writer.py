@@ -43,6 +43,19 @@ async def test_an_object_that_lost_our_marks_is_let_go() -> None:
     assert written.body == before
 
 
+@pytest.mark.parametrize("gone_already", [False, True])
+async def test_what_was_deleted_is_made_again_before_the_watch_says_so(gone_already: bool) -> None:
+    written = Written()
+    await written.put(make_config_map())
+    if gone_already:
+        written.client.drop(written.resource, KEY)
+    await written.writer.delete(KEY, names=NAMES)
+    assert written.store.get(KEY) is None
+    await written.put(make_config_map())
+    assert written.client.names()[-1] == "create configmaps"
+    assert written.store.get(KEY) is not None
+
+
 @pytest.mark.parametrize("verb", ["replace", "delete"])
 @pytest.mark.parametrize(
     ("error", "reason"),

@@ -206,6 +206,15 @@ class TestBringing:
         assert not copies.below.objects
         assert not copies.client.calls
 
+    async def test_what_vanishes_below_while_a_copy_is_being_made_is_put_again(
+        self, copies: Copies
+    ) -> None:
+        copies.put(make_config_map())
+        await copies.ensure(copies.use("settings"))
+        del copies.below.objects[SETTINGS]
+        await copies.objects.reconcile(SETTINGS)
+        assert SETTINGS in copies.below.objects
+
     async def test_what_comes_later_reaches_pods_that_run_without_it(self, copies: Copies) -> None:
         await copies.ensure(copies.use("settings", optional=True))
         copies.run("job-0")
