@@ -79,7 +79,7 @@ class Judge:
     def earlier(self, chosen: TestList, names: Sequence[str], out: Path) -> Direct:
         """The direct results that an earlier run left in its output folder."""
         folder = out / chosen.name / _DIRECT
-        results = read_report((folder / "ginkgo" / "report.json").read_text())
+        results = read_report(run.report_file(folder).read_text())
         with_pods = set(json.loads((folder / _WITH_PODS).read_text()))
         if missing := set(names) - results.keys():
             raise SuiteError(

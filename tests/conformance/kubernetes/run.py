@@ -7,18 +7,13 @@ progress per test that ends. Owned by the caller; the processes are gone when a 
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
-import shutil
-import signal
-import subprocess
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tests.clusters import programs
 from tests.conformance.errors import SuiteError
+from tests.conformance.kubernetes.calling import call
 from tests.conformance.kubernetes.lists import skip_expression
 from tests.conformance.kubernetes.progress import ProgressLines
 from tests.conformance.kubernetes.results import read_report
@@ -32,8 +27,6 @@ if TYPE_CHECKING:
 
 _RUN_SECONDS = 3 * 3600.0
 _DRY_RUN_SECONDS = 300.0
-_LOOK_SECONDS = 0.5
-_END_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -58,7 +51,6 @@ class Programs:
 
 def plan(executables: Programs, chosen: TestList, part: str | None, folder: Path) -> list[str]:
     """Names of the tests of a list, or of those of them that `part` (an expression) matches."""
-    report = _report_file(folder)
     command = [
         str(executables.e2e_test),
         "--ginkgo.dry-run",
@@ -69,9 +61,10 @@ def plan(executables: Programs, chosen: TestList, part: str | None, folder: Path
         "--provider=skeleton",
         "--kubeconfig=/dev/null",
     ]
-    _call(command, folder / "plan.log", timeout=_DRY_RUN_SECONDS, tell=lambda line: None)
+    _forget_report(folder)
+    call(command, folder / "plan.log", timeout=_DRY_RUN_SECONDS, tell=lambda line: None)
     # A dry run says of every chosen test that it passed.
-    names = sorted(name for name, result in _read(report).items() if result.passed)
+    names = sorted(name for name, result in _read(folder).items() if result.passed)
     return [name for name in names if part is None or re.search(part, name)]
 
 
@@ -85,7 +78,7 @@ def run(
     folder: Path,
     progress: Callable[[str], None],
 ) -> dict[str, Result]:
-    """Run tests of a list, all or the given names of it; each of them once."""
+    """Run tests of a list, all or the given names of it (not none); each of them once."""
     command = [
         str(executables.ginkgo),
         "run",
@@ -115,9 +108,10 @@ def run(
         if text := lines.feed(line):
             progress(text)
 
-    _call(command, folder / "run.log", timeout=_RUN_SECONDS, tell=tell)
+    _forget_report(folder)
+    call(command, folder / "run.log", timeout=_RUN_SECONDS, tell=tell)
     wanted = set(names)
-    return {n: r for n, r in _read(_report_file(folder)).items() if n in wanted}
+    return {name: result for name, result in _read(folder).items() if name in wanted}
 
 
 def focus(chosen: TestList, names: Collection[str], most: int = 60) -> list[str]:
@@ -131,54 +125,18 @@ def focus(chosen: TestList, names: Collection[str], most: int = 60) -> list[str]
     return [f"--focus= {re.escape(name)}$".replace(r"\ ", " ") for name in sorted(names)]
 
 
-def _report_file(folder: Path) -> Path:
-    """Where e2e.test puts it."""
+def report_file(folder: Path) -> Path:
+    """Where e2e.test puts its report below its report folder."""
     return folder / "ginkgo" / "report.json"
 
 
-def _read(report: Path) -> dict[str, Result]:
+def _forget_report(folder: Path) -> None:
+    """An old report is not this run's."""
+    report_file(folder).unlink(missing_ok=True)
+
+
+def _read(folder: Path) -> dict[str, Result]:
     try:
-        return read_report(report.read_text())
+        return read_report(report_file(folder).read_text())
     except FileNotFoundError:
-        log = next(iter(sorted(report.parent.parent.glob("*.log"))), None)
-        raise SuiteError(f"no report was written; see {log}") from None
-
-
-def _call(command: list[str], log: Path, *, timeout: float, tell: Callable[[str], None]) -> None:
-    """Run it to its end, telling what it prints; failed tests are no error here.
-
-    What is left of its process group ends with us.
-    """
-    log.parent.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(log.parent / "ginkgo", ignore_errors=True)  # an old report is not this run's
-    deadline = time.monotonic() + timeout
-    with log.open("wb") as output, log.open(errors="replace") as printed:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            while process.poll() is None:
-                if time.monotonic() > deadline:
-                    raise SuiteError(f"no end after {timeout:g} s; see {log}")
-                time.sleep(_LOOK_SECONDS)
-                for line in printed:
-                    tell(line.rstrip("\n"))
-        finally:
-            _end_group(process)
-
-
-def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """End what is left of the process group: first politely, so that tests clean up."""
-    deadline = time.monotonic() + _END_SECONDS
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
-        while time.monotonic() < deadline:
-            process.poll()
-            os.killpg(process.pid, 0)
-            time.sleep(0.2)
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+        raise SuiteError(f"no report was written; see the log in {folder}") from None
