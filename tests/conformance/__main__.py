@@ -108,7 +108,9 @@ def _kubernetes(
         progress=progress,
     )
     chosen = [LISTS[options.list]] if options.list else list(LISTS.values())
-    plans = [(tests, judge.plan(tests)) for tests in chosen]
+    plans = [(tests, names) for tests in chosen if (names := judge.plan(tests))]
+    if not plans:
+        raise SuiteError(f"no test of the lists has a name that matches {options.focus!r}")
     direct = Direct({}, set())
     for tests, names in plans:
         if options.direct:
