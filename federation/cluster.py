@@ -7,7 +7,7 @@ of it lives in one task group: when leadership is lost the group is cancelled an
 
 import asyncio
 import random
-from collections.abc import Collection, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -32,6 +32,9 @@ from federation.backends.kubernetes.translate.policy import (
     DEFAULT_DENIED_PREFIXES,
     TranslationPolicy,
 )
+from federation.claims.binder import ClaimBinder
+from federation.claims.check import ClaimCheck
+from federation.claims.placeholder import NODE_LABEL, NODE_LABEL_VALUE
 from federation.config import (
     AgentConfig,
     CapacitySourceKind,
@@ -181,6 +184,8 @@ class ComputeCluster:
             tasks.create_task(
                 run_workers(refs, objects.reconcile, workers=_OBJECT_WORKERS, name="objects")
             )
+            if (binder := self._binder(owner)) is not None:
+                tasks.create_task(binder.run(), name="claims")
             locator = BackendPods(pods, backend)
             inventory = self._inventory(tasks)
             for node in self._nodes:
@@ -261,7 +266,7 @@ class ComputeCluster:
             address=shared.address,
             port=node.port,
             version=kubelet_version(shared.tenant.facts.version),
-            labels=node.pool.labels,
+            labels={**node.pool.labels, **self._claim_labels},
             taints=tuple(Taint(key=t.key, value=t.value, effect=t.effect) for t in node.taints),
             agent_version=version("vnode-federation"),
             declared_features=_sorted(node.pool.declared_features),
@@ -270,6 +275,34 @@ class ComputeCluster:
     def _settings(self, node: ConfiguredNode) -> NodeSettings:
         flat = self._config.network is NetworkMode.FLAT
         return NodeSettings(node.name, self._shared.address, flat_network=flat)
+
+    # --- claims ---------------------------------------------------------------------------------
+
+    @property
+    def _claim_labels(self) -> dict[str, str]:
+        """Where placeholders of claims may be used."""
+        shares = self._config in self._shared.config.clusters_with_claims
+        return {NODE_LABEL: NODE_LABEL_VALUE} if shares else {}
+
+    def _binder(self, owner: Owner) -> ClaimBinder | None:
+        """One for all clusters that share claims: the first of them has it."""
+        shared, tenant = self._shared, self._shared.tenant
+        if shared.config.clusters_with_claims[:1] != (self._config,):
+            return None
+        return ClaimBinder(
+            tenant.client,
+            claims=tenant.claims,
+            forwards=shared.config.tenant.forwards,
+            owner=owner,
+            clock=shared.clock,
+            rng=shared.rng,
+        )
+
+    def _claim_check(self, owner: Owner) -> Callable[[Pod], Awaitable[None]] | None:
+        if not self._claim_labels:
+            return None
+        tenant = self._shared.tenant
+        return ClaimCheck(tenant.client, claim=tenant.claims.get, owner=owner).require
 
     # --- capacity -------------------------------------------------------------------------------
 
@@ -348,6 +381,7 @@ class ComputeCluster:
             ),
             policies={n.name: _policy(self._config.policy, n.pool) for n in self._nodes},
             on_demand=self._on_demand(),
+            claim_check=self._claim_check(owner),
             clock=self._shared.clock,
             rng=self._shared.rng,
             usage=self._config.usage,

@@ -2,8 +2,8 @@
 
 In: the configuration. Out: `Tenant`, which holds the client, who we are (UID of kube-system), the
 API server's version and client CA, and the stores that all compute clusters share: metadata of
-ConfigMaps and Secrets, Services, namespaces. A cluster that cannot be used is an error here, before
-anything is written.
+ConfigMaps and Secrets, Services, namespaces, claims. A cluster that cannot be used is an error
+here, before anything is written.
 """
 
 import asyncio
@@ -15,11 +15,19 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from federation.claims.objects import Claim
 from federation.config import AgentConfig
 from vnode.backend import ReferenceKind
 from vnode.kube.client import KubeClient
 from vnode.kube.errors import NotFound
-from vnode.kube.resources import CONFIG_MAPS, NAMESPACES, SECRETS, SERVICES, Resource
+from vnode.kube.resources import (
+    CONFIG_MAPS,
+    NAMESPACES,
+    PERSISTENT_VOLUME_CLAIMS,
+    SECRETS,
+    SERVICES,
+    Resource,
+)
 from vnode.kube.types import UID, ConfigMap, HasMetadata, PartialObject
 from vnode.pods.service_env import Service, api_server_environment
 from vnode.pods.service_variables import ServiceVariables, service_store
@@ -88,6 +96,8 @@ class Tenant:
         self.secrets: Store[PartialObject] = Store("tenant secrets")
         self.services = service_store("tenant services")
         self.namespaces: Store[PartialObject] = Store("tenant namespaces")
+        self.claims: Store[Claim] = Store("tenant claims")
+        """Filled where any cluster shares claims."""
         self.service_variables = ServiceVariables(self.services, _api_server_env(client, config))
 
     @property
@@ -155,6 +165,9 @@ class Tenant:
                     self._reflector(SERVICES, Service, self.services, scope),
                 ):
                     tasks.create_task(reflector.run())
+                if self._config.clusters_with_claims:
+                    claims = self._reflector(PERSISTENT_VOLUME_CLAIMS, Claim, self.claims, scope)
+                    tasks.create_task(claims.run())
             if not self._config.tenant.namespaces:
                 names = self._reflector(
                     NAMESPACES, PartialObject, self.namespaces, None, partial=True

@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from pydantic.json_schema import GenerateJsonSchema
 
 from federation.backends.kubernetes.translate.names import NamespaceMode
+from federation.backends.kubernetes.translate.policy import PvcMode
 from federation.config.clusters import ClusterConfig, NamespaceReclaim, PoolConfig, Taint
 from federation.config.values import (
     Address,
@@ -193,6 +194,11 @@ class AgentConfig(Section):
             )
             for index, (cluster, pool) in enumerate(pools)
         )
+
+    @property
+    def clusters_with_claims(self) -> tuple[ClusterConfig, ...]:
+        """Clusters whose pods mount claims (`policy.pvc: shared`)."""
+        return tuple(c for c in self.clusters if c.policy.pvc is PvcMode.SHARED)
 
     @model_validator(mode="after")
     def _check(self) -> Self:

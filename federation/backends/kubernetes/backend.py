@@ -9,11 +9,16 @@ stores; `observed` reads them. All state is rebuilt from labels and annotations 
 import asyncio
 import dataclasses
 import random
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from typing import NoReturn, TypeVar
 
 from federation.backends.kubernetes import streams
 from federation.backends.kubernetes.capacity.quota import ResourceQuota
+from federation.backends.kubernetes.claims import (
+    ClaimsBelow,
+    pod_volumes,
+    require_no_ephemeral,
+)
 from federation.backends.kubernetes.conceal import Names
 from federation.backends.kubernetes.copies import ObjectCopies
 from federation.backends.kubernetes.failures import pod_refused, waiting
@@ -28,7 +33,7 @@ from federation.backends.kubernetes.translate.names import (
     Owner,
 )
 from federation.backends.kubernetes.translate.pod import translate
-from federation.backends.kubernetes.translate.policy import TranslationPolicy
+from federation.backends.kubernetes.translate.policy import PvcMode, TranslationPolicy
 from federation.backends.kubernetes.translate.rules import JSONObject
 from federation.backends.kubernetes.translate.update import update
 from federation.backends.kubernetes.usage.reader import UsageMode, UsageReader, usage_sources
@@ -110,6 +115,7 @@ class KubernetesBackend:
         rng: random.Random,
         usage: UsageMode = UsageMode.AUTO,
         on_demand: OnDemand | None = None,
+        claim_check: Callable[[Pod], Awaitable[None]] | None = None,
     ) -> None:
         """Make the stores and watches; nothing is asked of the cluster before `run`.
 
@@ -124,6 +130,8 @@ class KubernetesBackend:
             usage: where resource usage is read.
             on_demand: how missing namespaces are made; None: they are prepared by others. The
                 credential then reaches the whole cluster, and so do the watches.
+            claim_check: raises Waiting for a pod whose claims mean nothing here, by what the tenant
+                says of them; None: not asked.
         """
         self._client = client
         self._cluster = cluster
@@ -150,6 +158,8 @@ class KubernetesBackend:
             copies=self._running,
             clock=clock,
         )
+        self._claims = ClaimsBelow(client, cluster=cluster, clock=clock)
+        self._claim_check = claim_check
         self._watching = WatchFactory(
             client,
             clock=clock,
@@ -308,6 +318,7 @@ class KubernetesBackend:
 
     def admit(self, request: PodRequest) -> None:
         """See `PodBackend.admit`."""
+        require_no_ephemeral(pod_volumes(request.pod.spec))
         if self._mapping.below(request.pod.metadata.namespace) is not None:
             self._translate(request)
 
@@ -323,6 +334,9 @@ class KubernetesBackend:
         """See `PodBackend.apply`."""
         key = request.pod.metadata.key
         await self._require_place(key.namespace)
+        known = self.observed(key)
+        if known is None or known.uid != request.pod.metadata.uid:
+            await self._require_volumes(request)
         body = self._translate(request)
         copy = self.observed(key)
         if copy is not None and copy.uid == request.pod.metadata.uid:
@@ -514,6 +528,17 @@ class KubernetesBackend:
 
     def _below(self, key: ObjectKey) -> ObjectKey:
         return ObjectKey(self._mapping.below(key.namespace) or "", key.name)
+
+    async def _require_volumes(self, request: PodRequest) -> None:
+        """What the pod's claims stand for is there. Raises Waiting."""
+        volumes, key = pod_volumes(request.pod.spec), request.pod.metadata.key
+        require_no_ephemeral(volumes)
+        if not volumes.claims or self._policies[request.node].pvc is not PvcMode.SHARED:
+            return
+        if self._claim_check is not None:
+            await self._claim_check(request.pod)
+        below = self._below(key).namespace
+        await self._claims.require(volumes.claims, below=below, namespace=key.namespace)
 
     async def _require_place(self, namespace: str) -> None:
         """A namespace in which something can be made. Raises Waiting."""

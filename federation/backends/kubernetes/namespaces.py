@@ -222,13 +222,16 @@ class ComputeNamespaces:
 
     async def run(self) -> None:
         """Own the look-ups until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            self._tasks = tasks
-            if self._leftovers is not None:
-                tasks.create_task(self._leftovers.run(self.revisit), name="left namespaces")
-            for namespace in self._places:
-                self._start(namespace)
-            await asyncio.Event().wait()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                if self._leftovers is not None:
+                    tasks.create_task(self._leftovers.run(self.revisit), name="left namespaces")
+                for namespace in self._places:
+                    self._start(namespace)
+                await asyncio.Event().wait()
+        finally:
+            self._tasks = None
 
     def _start(self, namespace: str) -> None:
         if self._tasks is not None:

@@ -1,0 +1,117 @@
+"""Pods with claims and ephemeral volumes, before their copies are made."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from federation.backends.kubernetes.translate.policy import PvcMode, TranslationPolicy
+from tests.builders import make_error, make_metadata, make_pod, make_request
+from tests.unit.federation.compute import BELOW, Compute
+from vnode.backend import Rejected, Waiting
+from vnode.kube.resources import PERSISTENT_VOLUME_CLAIMS
+from vnode.kube.types import ObjectKey, Pod
+
+pytestmark = pytest.mark.looptime
+
+CLAIM = {"name": "v", "persistentVolumeClaim": {"claimName": "data"}}
+TEMPLATE = {"spec": {"resources": {"requests": {"storage": "1Gi"}}}}
+EPHEMERAL = {"name": "scratch", "ephemeral": {"volumeClaimTemplate": TEMPLATE}}
+
+
+def make_using(*volumes: Any, name: str = "job-0", **spec: Any) -> Pod:
+    return make_pod(name, volumes=list(volumes), **spec)
+
+
+@pytest.fixture
+async def compute() -> Compute:
+    return Compute(policy=TranslationPolicy(pvc=PvcMode.SHARED))
+
+
+def share(compute: Compute) -> None:
+    compute.client.put(PERSISTENT_VOLUME_CLAIMS, make_metadata("data", namespace=BELOW))
+
+
+async def apply(compute: Compute, *volumes: Any, name: str = "job-0", **spec: Any) -> str:
+    """Send a pod; the reason why it waits, or nothing."""
+    try:
+        await compute.backend.apply(make_request(make_using(*volumes, name=name, **spec)))
+    except Waiting as waiting:
+        return waiting.reason if BELOW not in str(waiting) else "tells a name of the cluster"
+    return ""
+
+
+async def test_a_pod_waits_for_the_claim_below_and_goes_when_it_is_there(compute: Compute) -> None:
+    await compute.open()
+    assert await apply(compute, CLAIM) == "PersistentVolumeClaimNotFound"
+    assert not compute.client.named("create pods")
+    share(compute)
+    assert await apply(compute, CLAIM) == ""
+    assert compute.pod()["spec"]["volumes"] == [CLAIM]
+
+
+async def test_a_claim_of_another_namespace_does_not_count(compute: Compute) -> None:
+    await compute.open()
+    await compute.open("team-b")
+    compute.client.put(PERSISTENT_VOLUME_CLAIMS, make_metadata("data", namespace="red--team-b"))
+    assert await apply(compute, CLAIM, namespace="team-b") == ""
+    assert await apply(compute, CLAIM) == "PersistentVolumeClaimNotFound"
+
+
+async def test_many_pods_of_one_claim_ask_once_a_minute(compute: Compute) -> None:
+    await compute.open()
+    share(compute)
+    for number in range(3):
+        assert await apply(compute, CLAIM, name=f"job-{number}") == ""
+    assert len(compute.client.named("get persistentvolumeclaims")) == 1
+    compute.client.drop(PERSISTENT_VOLUME_CLAIMS, ObjectKey(BELOW, "data"))
+    await asyncio.sleep(61)
+    assert await apply(compute, CLAIM, name="late") == "PersistentVolumeClaimNotFound"
+
+
+async def test_a_copy_that_exists_is_not_held_up(compute: Compute) -> None:
+    await compute.open()
+    share(compute)
+    await apply(compute, CLAIM)
+    compute.client.drop(PERSISTENT_VOLUME_CLAIMS, ObjectKey(BELOW, "data"))
+    await asyncio.sleep(61)
+    assert await apply(compute, CLAIM) == ""
+
+
+async def test_a_look_up_that_fails_is_a_reason_to_wait(compute: Compute) -> None:
+    await compute.open()
+    compute.client.fail(make_error(403, "no"), "get persistentvolumeclaims")
+    assert await apply(compute, CLAIM) == "ComputeForbidden"
+
+
+async def test_what_the_tenant_says_of_its_claims_comes_first(compute: Compute) -> None:
+    asked: list[Pod] = []
+
+    async def check(pod: Pod) -> None:
+        asked.append(pod)
+        raise Waiting("not this one", reason="VolumeNotSupported")
+
+    await compute.open()
+    share(compute)
+    compute.backend._claim_check = check
+    assert await apply(compute, CLAIM) == "VolumeNotSupported"
+    assert await apply(compute) == ""
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("restart", ["Always", "OnFailure", "Never"])
+@pytest.mark.parametrize("mode", PvcMode)
+async def test_a_generic_ephemeral_volume_is_waited_with_whatever_the_mode(
+    restart: str, mode: PvcMode
+) -> None:
+    compute = Compute(policy=TranslationPolicy(pvc=mode))
+    await compute.open()
+    assert await apply(compute, EPHEMERAL, restartPolicy=restart) == "VolumeNotSupported"
+
+
+async def test_without_shared_claims_a_pod_with_one_is_rejected() -> None:
+    compute = Compute()
+    await compute.open()
+    with pytest.raises(Rejected, match="PersistentVolumeClaims"):
+        await compute.backend.apply(make_request(make_using(CLAIM)))
+    assert not compute.client.named("get persistentvolumeclaims")
