@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from cachetools import LRUCache
 
-from federation.backends.kubernetes.claims import pod_volumes
+from federation.backends.kubernetes.claims import claim_names
 from federation.backends.kubernetes.translate.names import Owner
 from federation.claims.objects import PERSISTENT_VOLUMES, Claim, Volume
 from federation.claims.placeholder import STORAGE_CLASS, is_placeholder, wants_placeholder
@@ -43,7 +43,7 @@ class ClaimCheck:
 
     async def require(self, pod: Pod) -> None:
         """See that every claim of a pod means data that can lie below. Raises Waiting."""
-        for name in pod_volumes(pod.spec).claims:
+        for name in claim_names(pod.spec):
             key = ObjectKey(pod.metadata.namespace, name)
             claim = self._claim(key)
             try:

@@ -200,7 +200,7 @@ class PodPolicyConfig(Section):
     expose_host_ip: bool = False
     """true: pods see the compute node's address as status.hostIP."""
     pvc: PvcMode = PvcMode.NONE
-    """none: pods with claims are rejected; shared: the claim exists below by that name."""
+    """none: pods with claims wait; shared: the claim exists below by that name."""
     overlay: OverlayConfig = OverlayConfig()
 
 

@@ -31,6 +31,7 @@ TENANT_FILES = (
     "rbac.yaml",
     "tolerations-policy.yaml",
 )
+CLAIMS = "claims.yaml"
 ALL_NAMESPACES = "rbac-all-namespaces.yaml"
 POD_SECURITY = "pod-security.kubernetes.io/enforce"
 ROOMY = {"cpu": "500", "memory": "2Ti", "nvidia.com/gpu": "64", "pods": "1000"}
@@ -60,6 +61,7 @@ def join(
     namespaces: Sequence[str] = NAMESPACES,
     on_demand: Collection[str] = (),
     privileged: bool = False,
+    claims: bool = False,
 ) -> Federation:
     """Apply deploy/ to both sides and write kubeconfigs and configuration to `directory`.
 
@@ -72,10 +74,11 @@ def join(
         namespaces: tenant namespaces whose pods may be forwarded; none: all but kube-*.
         on_demand: names of compute clusters in which the agent makes its namespaces. Their capacity
             is fixed (`ROOMY`) unless overridden.
+        claims: apply what `pvc: shared` needs in the tenant; `overrides` have to ask for it.
         privileged: let pods in these clusters reach for the node, as far as `policy` allows it.
     """
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    prepare_tenant(tenant, all_namespaces=not namespaces)
+    prepare_tenant(tenant, all_namespaces=not namespaces, claims=claims)
     for name, cluster in computes.items():
         if name in on_demand:
             prepare_on_demand(cluster, privileged=privileged)
@@ -119,9 +122,10 @@ def join(
     return Federation(tenant, dict(computes), directory, path, nodes)
 
 
-def prepare_tenant(tenant: Cluster, *, all_namespaces: bool = False) -> None:
+def prepare_tenant(tenant: Cluster, *, all_namespaces: bool = False, claims: bool = False) -> None:
     """Everything of deploy/tenant but the Deployment: the agent runs as a process here."""
-    names = [*TENANT_FILES, *([ALL_NAMESPACES] if all_namespaces else [])]
+    optional = {ALL_NAMESPACES: all_namespaces, CLAIMS: claims}
+    names = [*TENANT_FILES, *(name for name, wanted in optional.items() if wanted)]
     files = [f"--filename={DEPLOY / 'tenant' / name}" for name in names]
     tenant.kubectl("apply", "--server-side", *files)
 

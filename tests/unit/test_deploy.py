@@ -20,6 +20,7 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 FILES = sorted(DEPLOY.rglob("*.yaml"))
 OPTIONAL = {
     "capacity-nodes.yaml",
+    "claims.yaml",
     "daemonsets-policy.yaml",
     "rbac-all-namespaces.yaml",
     "usage-kubelet.yaml",

@@ -14,11 +14,7 @@ from typing import NoReturn, TypeVar
 
 from federation.backends.kubernetes import streams
 from federation.backends.kubernetes.capacity.quota import ResourceQuota
-from federation.backends.kubernetes.claims import (
-    ClaimsBelow,
-    pod_volumes,
-    require_no_ephemeral,
-)
+from federation.backends.kubernetes.claims import ClaimsBelow, claim_names
 from federation.backends.kubernetes.conceal import Names
 from federation.backends.kubernetes.copies import ObjectCopies
 from federation.backends.kubernetes.failures import pod_refused, waiting
@@ -318,7 +314,6 @@ class KubernetesBackend:
 
     def admit(self, request: PodRequest) -> None:
         """See `PodBackend.admit`."""
-        require_no_ephemeral(pod_volumes(request.pod.spec))
         if self._mapping.below(request.pod.metadata.namespace) is not None:
             self._translate(request)
 
@@ -336,7 +331,7 @@ class KubernetesBackend:
         await self._require_place(key.namespace)
         known = self.observed(key)
         if known is None or known.uid != request.pod.metadata.uid:
-            await self._require_volumes(request)
+            await self._require_claims(request)
         body = self._translate(request)
         copy = self.observed(key)
         if copy is not None and copy.uid == request.pod.metadata.uid:
@@ -529,16 +524,15 @@ class KubernetesBackend:
     def _below(self, key: ObjectKey) -> ObjectKey:
         return ObjectKey(self._mapping.below(key.namespace) or "", key.name)
 
-    async def _require_volumes(self, request: PodRequest) -> None:
+    async def _require_claims(self, request: PodRequest) -> None:
         """What the pod's claims stand for is there. Raises Waiting."""
-        volumes, key = pod_volumes(request.pod.spec), request.pod.metadata.key
-        require_no_ephemeral(volumes)
-        if not volumes.claims or self._policies[request.node].pvc is not PvcMode.SHARED:
+        names, key = claim_names(request.pod.spec), request.pod.metadata.key
+        if not names or self._policies[request.node].pvc is not PvcMode.SHARED:
             return
         if self._claim_check is not None:
             await self._claim_check(request.pod)
         below = self._below(key).namespace
-        await self._claims.require(volumes.claims, below=below, namespace=key.namespace)
+        await self._claims.require(names, below=below, namespace=key.namespace)
 
     async def _require_place(self, namespace: str) -> None:
         """A namespace in which something can be made. Raises Waiting."""

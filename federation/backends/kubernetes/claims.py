@@ -1,13 +1,11 @@
-"""Volumes of a pod that are more than a rewritten reference: claims and generic ephemeral volumes.
+"""The claims that a pod mounts, and whether they exist below.
 
-In: a tenant pod that is to be created. Out: nothing, or `Waiting` with the reason. With shared
-claims the compute namespace has to have a claim of the same name, made by the platform; it is asked
-for before the pod is made, since a pod without it would only be called unschedulable. A generic
-ephemeral volume would be made by a controller of the tenant and mean nothing below.
+In: a tenant pod that is to be created where claims are shared. Out: nothing, or `Waiting` with the
+reason: the compute namespace has to have a claim of the same name, made by the platform. It is
+asked for before the pod is made, since a pod without it would only be called unschedulable.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import msgspec
 from cachetools import TTLCache
@@ -30,14 +28,8 @@ class _ClaimSource(msgspec.Struct, frozen=True, rename="camel"):
     claim_name: str = ""
 
 
-class _Ephemeral(msgspec.Struct, frozen=True):
-    pass
-
-
 class _Volume(msgspec.Struct, frozen=True, rename="camel"):
-    name: str = ""
     persistent_volume_claim: _ClaimSource | None = None
-    ephemeral: _Ephemeral | None = None
 
 
 class _Spec(msgspec.Struct, frozen=True):
@@ -47,33 +39,10 @@ class _Spec(msgspec.Struct, frozen=True):
 _SPEC = msgspec.json.Decoder(_Spec)
 
 
-@dataclass(frozen=True, slots=True)
-class PodVolumes:
-    """Volumes that a pod mounts through claims."""
-
-    claims: tuple[str, ...]
-    """Names of PersistentVolumeClaims, in order, each once."""
-    ephemeral: tuple[str, ...]
-    """Names of generic ephemeral volumes."""
-
-
-def pod_volumes(spec: msgspec.Raw) -> PodVolumes:
-    """Read them out of a PodSpec."""
-    volumes = _SPEC.decode(spec).volumes or ()
-    sources = (v.persistent_volume_claim for v in volumes)
-    claims = dict.fromkeys(s.claim_name for s in sources if s is not None)
-    ephemeral = tuple(v.name for v in volumes if v.ephemeral is not None)
-    return PodVolumes(claims=tuple(claims), ephemeral=ephemeral)
-
-
-def require_no_ephemeral(volumes: PodVolumes) -> None:
-    """Refuse generic ephemeral volumes for now. Raises Waiting."""
-    if volumes.ephemeral:
-        raise Waiting(
-            f'volume "{volumes.ephemeral[0]}" is a generic ephemeral volume, which this virtual '
-            "node does not support",
-            reason="VolumeNotSupported",
-        )
+def claim_names(spec: msgspec.Raw) -> tuple[str, ...]:
+    """Names of the claims that a PodSpec mounts, in order, each once."""
+    sources = (v.persistent_volume_claim for v in _SPEC.decode(spec).volumes or ())
+    return tuple(dict.fromkeys(s.claim_name for s in sources if s is not None))
 
 
 class ClaimsBelow:

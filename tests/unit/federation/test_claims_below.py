@@ -1,4 +1,4 @@
-"""Pods with claims and ephemeral volumes, before their copies are made."""
+"""Pods with claims, before their copies are made."""
 
 import asyncio
 from typing import Any
@@ -8,15 +8,13 @@ import pytest
 from federation.backends.kubernetes.translate.policy import PvcMode, TranslationPolicy
 from tests.builders import make_error, make_metadata, make_pod, make_request
 from tests.unit.federation.compute import BELOW, Compute
-from vnode.backend import Rejected, Waiting
+from vnode.backend import Waiting
 from vnode.kube.resources import PERSISTENT_VOLUME_CLAIMS
 from vnode.kube.types import ObjectKey, Pod
 
 pytestmark = pytest.mark.looptime
 
 CLAIM = {"name": "v", "persistentVolumeClaim": {"claimName": "data"}}
-TEMPLATE = {"spec": {"resources": {"requests": {"storage": "1Gi"}}}}
-EPHEMERAL = {"name": "scratch", "ephemeral": {"volumeClaimTemplate": TEMPLATE}}
 
 
 def make_using(*volumes: Any, name: str = "job-0", **spec: Any) -> Pod:
@@ -99,19 +97,9 @@ async def test_what_the_tenant_says_of_its_claims_comes_first(compute: Compute) 
     assert len(asked) == 1
 
 
-@pytest.mark.parametrize("restart", ["Always", "OnFailure", "Never"])
-@pytest.mark.parametrize("mode", PvcMode)
-async def test_a_generic_ephemeral_volume_is_waited_with_whatever_the_mode(
-    restart: str, mode: PvcMode
-) -> None:
-    compute = Compute(policy=TranslationPolicy(pvc=mode))
-    await compute.open()
-    assert await apply(compute, EPHEMERAL, restartPolicy=restart) == "VolumeNotSupported"
-
-
-async def test_without_shared_claims_a_pod_with_one_is_rejected() -> None:
+async def test_without_shared_claims_a_pod_with_one_waits() -> None:
     compute = Compute()
     await compute.open()
-    with pytest.raises(Rejected, match="PersistentVolumeClaims"):
-        await compute.backend.apply(make_request(make_using(CLAIM)))
+    share(compute)
+    assert await apply(compute, CLAIM) == "VolumeNotSupported"
     assert not compute.client.named("get persistentvolumeclaims")

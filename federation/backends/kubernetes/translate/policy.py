@@ -77,7 +77,7 @@ class PvcMode(StrEnum):
     """What happens to volumes of PersistentVolumeClaims."""
 
     NONE = "none"
-    """Refused."""
+    """Pods with claims wait."""
     SHARED = "shared"
     """A claim of the same name exists in the compute namespace."""
 

@@ -2,8 +2,8 @@
 
 In: a pod's volumes after their own tables. Out: the same, with serviceAccountToken sources turned
 into items of the Secret that `PodBackend.put_tokens` keeps for the pod. So a pod that talks to
-"its" API server talks to the tenant's, with the tenant's CA and namespace. Refused: claims, unless
-the policy shares them.
+"its" API server talks to the tenant's, with the tenant's CA and namespace. Pods with claims wait,
+unless the policy shares them.
 """
 
 from federation.backends.kubernetes.translate.names import object_name_below, token_secret_name
@@ -39,7 +39,8 @@ def claim(value: JSON, at: Translation) -> JSON:
     """Handler for persistentVolumeClaim."""
     if at.policy.pvc == PvcMode.SHARED:
         return value
-    raise Refused("volumes of PersistentVolumeClaims are not supported yet by this virtual node")
+    text = "PersistentVolumeClaims are not shared with this virtual node's cluster"
+    raise Refused(text, waits_as=NOT_SUPPORTED)
 
 
 def with_tokens(value: JSON, at: Translation) -> JSON:

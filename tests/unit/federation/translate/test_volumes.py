@@ -149,15 +149,15 @@ def test_volumes_that_live_with_the_pod_are_kept(source: dict[str, Any]) -> None
     assert volume_below(**source) == {"name": "v", **source}
 
 
-def test_a_claim_is_refused_unless_claims_are_shared() -> None:
+def test_a_pod_waits_with_its_claim_unless_claims_are_shared() -> None:
     source: dict[str, Any] = {"persistentVolumeClaim": {"claimName": "workspace", "readOnly": True}}
     assert volume_below(TranslationPolicy(pvc=PvcMode.SHARED), **source) == {
         "name": "v",
         **source,
     }
-    with pytest.raises(Rejected, match="PersistentVolumeClaim") as refused:
+    with pytest.raises(Waiting, match=r"spec.volumes\[0\].persistentVolumeClaim") as waiting:
         volume_below(**source)
-    assert refused.value.field == "spec.volumes[0].persistentVolumeClaim"
+    assert waiting.value.reason == "VolumeNotSupported"
 
 
 NOT_HAD: dict[str, dict[str, Any]] = {
