@@ -231,19 +231,29 @@ class Waiting(BackendError):
     """Not now: shown as the pod's waiting reason and tried again with backoff.
 
     Raised for every 403, 404, 409, 429 and 5xx, for missing namespaces and for quota.
+    `not_done`: what was asked for was certainly not carried out. Without that an `apply` may have
+    made a copy all the same, of which only the answer was lost.
     """
 
-    def __init__(self, message: str, *, reason: str, retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str,
+        retry_after: float | None = None,
+        not_done: bool = False,
+    ) -> None:
         super().__init__(message)
         self.reason = reason
         self.retry_after = retry_after
+        self.not_done = not_done
 
 
 class NameConflict(Waiting):
     """An object of that name below belongs to somebody else. It is never touched."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(message, reason="NameConflict")
+        super().__init__(message, reason="NameConflict", not_done=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,15 +79,29 @@ class Forwarding:
                     self.events.say(seen, "Warning", m.reason, m.message)
             if mandatory:
                 raise Waiting(mandatory[0].message, reason=mandatory[0].reason)
-            # Where nothing can be seen nothing is sent either.
-            memory.unanswered = self.backend.sight(seen.key.namespace) is Sight.COMPLETE
-            copy = await self.backend.apply(request)
-            memory.unanswered = False
+            copy = await self._send(request, seen)
         except Rejected as rejected:
-            memory.unanswered = False
             return await self._reject(pod, seen, rejected)
         memory.attempts = 0
         return await self.mirror.show(pod, seen, copy)
+
+    async def _send(self, request: PodRequest, seen: PodView) -> ObservedPod:
+        """Make the copy; until that is answered well there may be one that nobody saw."""
+        memory = self.memories[seen.key]
+        before = memory.unanswered
+        # Where nothing can be seen nothing is sent; of what was sent earlier that says nothing.
+        memory.unanswered = before or self.backend.sight(seen.key.namespace) is Sight.COMPLETE
+        try:
+            copy = await self.backend.apply(request)
+        except Rejected:
+            memory.unanswered = before
+            raise
+        except Waiting as waiting:
+            if waiting.not_done:
+                memory.unanswered = before
+            raise
+        memory.unanswered = False
+        return copy
 
     async def change(self, pod: Pod, seen: PodView, copy: ObservedPod) -> Result:
         """Update and mirror. A change that has to wait does not hold the status up.

@@ -126,7 +126,11 @@ class Removal:
         if not self.memories[seen.key].unanswered:
             return True
         if self.backend.sight(seen.key.namespace) is not Sight.COMPLETE:
-            return False  # It could be seen when the create was sent; wait until it can be again.
+            # It could be seen when the create was sent; wait until it can be again.
+            raise Waiting(
+                "the pod's copy may have been made in a place that cannot be looked into now",
+                reason="ComputeNamespaceUnavailable",
+            )
         return await self.backend.confirm_gone(seen.key, seen.uid)
 
     def _require_same_place(self, seen: PodView) -> None:

@@ -558,10 +558,13 @@ class KubernetesBackend:
             f'namespace "{namespace}" {why} (cluster "{self._cluster}"); '
             "ask the platform team to prepare it for this tenant",
             reason="NamespaceNotReady",
+            not_done=True,
         )
 
     @staticmethod
     def _refuse_predecessor() -> NoReturn:
         raise Waiting(
-            "the copy of an older pod of the same name is not gone yet", reason="PredecessorExists"
+            "the copy of an older pod of the same name is not gone yet",
+            reason="PredecessorExists",
+            not_done=True,
         )

@@ -32,7 +32,12 @@ def waiting(error: KubeError, *, what: str, names: Names) -> Waiting:
         text = names.conceal(error.message)
     else:
         text = "the virtual node's connection to the compute cluster is not usable"
-    return Waiting(f"{what}: {text}", reason=_reason(error), retry_after=retry_after)
+    return Waiting(
+        f"{what}: {text}",
+        reason=_reason(error),
+        retry_after=retry_after,
+        not_done=isinstance(error, ApiError) and not isinstance(error, ServerError),
+    )
 
 
 def pod_refused(

@@ -59,6 +59,23 @@ class TestWaiting:
         error = make_error(429, retry_after=7.0)
         assert waiting(error, what="a Secret", names=NAMES).retry_after == 7.0
 
+    @pytest.mark.parametrize(
+        ("error", "not_done"),
+        [
+            (make_error(403), True),
+            (make_error(409), True),
+            (make_error(429), True),
+            (make_error(500), False),
+            (make_error(504), False),
+            (Unreachable("cut"), False),
+        ],
+        ids=str,
+    )
+    def test_only_an_answer_of_the_server_s_says_that_nothing_was_done(
+        self, error: KubeError, not_done: bool
+    ) -> None:
+        assert waiting(error, what="x", names=NAMES).not_done is not_done
+
     @pytest.mark.parametrize("code", [400, 403, 404, 409, 422, 500])
     def test_names_are_concealed(self, code: int) -> None:
         text = 'User "kube:agent" cannot do this in namespace "red--team-a"'

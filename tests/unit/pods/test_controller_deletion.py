@@ -16,7 +16,7 @@ from tests.builders import (
 )
 from tests.fakes.backend import UNREACHABLE
 from tests.unit.pods.world import World
-from vnode.backend import PodEvent, TokenKey
+from vnode.backend import PodEvent, Rejected, Sight, TokenKey, Waiting
 from vnode.kube.resources import PODS
 from vnode.kube.types import ObjectKey
 from vnode.pods.view import FORWARDED
@@ -140,6 +140,47 @@ class TestDeletion:
             assert world.below.copies[KEY].deleting
         finally:
             await world.stop()
+
+    @staticmethod
+    async def unanswered_then_barred(world: World, error: Waiting, *, made: bool) -> None:
+        """A create fails, the next tries find the namespace barred, and the user deletes."""
+        agent = world.start()
+        agent.backend._take = lambda *_: None  # type: ignore[method-assign]  # its watch is down
+        world.below.fail("apply", after=made, error=error)
+        world.create(make_pod())
+        await world.settle(0.5)
+        assert bool(world.below.copies) is made
+        agent.backend.sights["team-a"] = Sight.BARRED
+        await world.settle(10)
+        world.delete(KEY)
+        await world.settle(100)
+
+    async def test_a_create_that_was_not_answered_is_remembered_while_the_namespace_is_barred(
+        self, world: World
+    ) -> None:
+        await self.unanswered_then_barred(world, UNREACHABLE, made=True)
+        assert world.pod(KEY) is not None
+        assert "ComputeNamespaceUnavailable" in world.events()
+
+    async def test_a_create_that_was_answered_with_a_refusal_made_nothing(
+        self, world: World
+    ) -> None:
+        refused = Waiting("exceeded quota", reason="QuotaExceeded", not_done=True)
+        await self.unanswered_then_barred(world, refused, made=False)
+        assert world.pod(KEY) is None
+
+    async def test_a_later_refusal_says_nothing_of_a_create_that_was_not_answered(
+        self, world: World
+    ) -> None:
+        agent = world.start()
+        agent.backend._take = lambda *_: None  # type: ignore[method-assign]  # its watch is down
+        world.below.fail("apply", after=True, error=UNREACHABLE)
+        world.below.fail("apply", error=Rejected("no", field="spec"))
+        world.create(make_pod())
+        await world.settle(10)
+        world.delete(KEY)
+        await world.settle(100)
+        assert world.pod(KEY) is not None
 
     async def test_a_namesake_is_not_removed_in_a_deleted_pod_s_place(self, world: World) -> None:
         world.start()
