@@ -232,7 +232,8 @@ class Waiting(BackendError):
 
     Raised for every 403, 404, 409, 429 and 5xx, for missing namespaces and for quota.
     `not_done`: what was asked for was certainly not carried out. Without that an `apply` may have
-    made a copy all the same, of which only the answer was lost.
+    made a copy all the same, of which only the answer was lost. `passing`: the compute side was in
+    its own way and asks for another try at once; users hear of it only if it goes on.
     """
 
     def __init__(
@@ -242,11 +243,13 @@ class Waiting(BackendError):
         reason: str,
         retry_after: float | None = None,
         not_done: bool = False,
+        passing: bool = False,
     ) -> None:
         super().__init__(message)
         self.reason = reason
         self.retry_after = retry_after
         self.not_done = not_done
+        self.passing = passing
 
 
 class NameConflict(Waiting):

@@ -56,6 +56,8 @@ _LOG = structlog.get_logger(__name__)
 _PATIENCE_SECONDS = 10.0
 """A compute cluster that was not looked at for so long is told to users as the reason."""
 _WAIT_FIRST, _WAIT_MOST = 1.0, 60.0
+_WAIT_PASSING, _SILENT_TRIES = 0.25, 2
+"""What passes by itself is tried again so soon and so often before users hear of it."""
 
 
 class PodController:
@@ -226,18 +228,20 @@ class PodController:
         self, waiting: Waiting, key: ObjectKey, pod: Pod | None, seen: PodView | None
     ) -> Result:
         """Something has to wait: say so on the pod and come back with backoff."""
-        attempts = 0
+        attempts, silent = 0, False
         memory = self._memories.get(seen.key) if seen else None
         if seen is not None and pod is not None and memory is not None:
             attempts, memory.attempts = memory.attempts, memory.attempts + 1
-            if not isinstance(waiting, NameConflict) or attempts == 0:
+            silent = waiting.passing and attempts < _SILENT_TRIES
+            if not silent and (not isinstance(waiting, NameConflict) or attempts == 0):
                 self._events.say(seen, "Warning", waiting.reason, str(waiting))
             copy = self._backend.observed(key)
             made = copy is not None and copy.uid == seen.uid
-            if not made and not _is_settled(seen):
+            if not silent and not made and not _is_settled(seen):
                 why = WaitingReason(waiting.reason, str(waiting))
                 await self._status.write(pod, seen, status.held(pod, why, self._time.now()))
-        delay = min(_WAIT_MOST, _WAIT_FIRST * 2 ** min(attempts, 10))
+        first = _WAIT_PASSING if silent else _WAIT_FIRST
+        delay = min(_WAIT_MOST, first * 2 ** min(attempts, 10))
         if waiting.retry_after is not None:
             delay = max(delay, min(waiting.retry_after, _WAIT_MOST))
         delay *= 1 + 0.2 * self._rng.random()

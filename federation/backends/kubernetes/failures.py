@@ -21,6 +21,9 @@ from vnode.kube.errors import (
 )
 
 _NOT_FOUND = 404
+_QUOTA_CHANGED = "cannot be fulfilled on resourcequotas"
+"""Quota admission tries three times to count what is created, then answers 409: the quota itself
+has changed meanwhile (apiserver, pkg/admission/plugin/resourcequota)."""
 
 
 def waiting(error: KubeError, *, what: str, names: Names) -> Waiting:
@@ -37,6 +40,7 @@ def waiting(error: KubeError, *, what: str, names: Names) -> Waiting:
         reason=_reason(error),
         retry_after=retry_after,
         not_done=isinstance(error, ApiError) and not isinstance(error, ServerError),
+        passing=isinstance(error, Conflict) and _QUOTA_CHANGED in error.message,
     )
 
 

@@ -76,6 +76,19 @@ class TestWaiting:
     ) -> None:
         assert waiting(error, what="x", names=NAMES).not_done is not_done
 
+    @pytest.mark.parametrize(
+        ("code", "text", "passing"),
+        [
+            (409, 'Operation cannot be fulfilled on resourcequotas "vnode": please apply', True),
+            (409, 'Operation cannot be fulfilled on pods "job-0": please apply', False),
+            (403, "exceeded quota: vnode", False),
+        ],
+    )
+    def test_a_quota_that_changed_meanwhile_passes_by_itself(
+        self, code: int, text: str, passing: bool
+    ) -> None:
+        assert waiting(make_error(code, text), what="x", names=NAMES).passing is passing
+
     @pytest.mark.parametrize("code", [400, 403, 404, 409, 422, 500])
     def test_names_are_concealed(self, code: int) -> None:
         text = 'User "kube:agent" cannot do this in namespace "red--team-a"'

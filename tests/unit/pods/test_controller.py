@@ -29,6 +29,7 @@ pytestmark = pytest.mark.looptime
 KEY = ObjectKey("team-a", "job-0")
 STATUS = "patch pods/status"
 QUOTA = Waiting("exceeded quota: gpus", reason="QuotaExceeded")
+QUOTA_CHANGED = Waiting("apply your changes again", reason="ComputeConflict", passing=True)
 
 
 def put_object(world: World, body: ConfigMap | Secret) -> None:
@@ -311,6 +312,21 @@ class TestWaiting:
         assert 6 <= early <= 9
         await world.settle(600)
         assert 8 <= len(world.below.called("apply")) - early <= 11
+
+    @pytest.mark.parametrize(("times", "told"), [(1, False), (2, False), (3, True)])
+    async def test_what_passes_by_itself_is_told_only_if_it_goes_on(
+        self, world: World, times: int, told: bool
+    ) -> None:
+        world.start()
+        for _ in range(times):
+            world.below.fail("apply", error=QUOTA_CHANGED)
+        key = world.create(make_pod())
+        await world.settle(0.95)
+        assert world.below.made[UID_1] == (0 if told else 1)
+        assert world.events() == (["ComputeConflict"] if told else [])
+        assert (world.status(key).get("reason") == "ComputeConflict") is told
+        await world.settle(10)
+        assert world.below.made[UID_1] == 1
 
     async def test_the_server_s_own_waiting_time_is_kept(self, world: World) -> None:
         world.start()
