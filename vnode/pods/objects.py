@@ -11,6 +11,8 @@ Invariants:
   refused pods refer to does not travel; from then on it is kept up to date;
 * an object is dropped below only when no tenant pod on our nodes refers to it, judged under the
   same lock under which it is put;
+* nothing is dropped in a namespace with a copy that has no tenant pod: what that one refers to is
+  not known any more, and it may be held for long (`orphans`);
 * one that vanished in the tenant stays below for the pods that need it: their containers can start
   again. Where it is optional to all of them it goes, as its files do on any node.
 """
@@ -35,6 +37,7 @@ from vnode.runtime.workqueue import Result, WorkQueue
 
 _LOG = structlog.get_logger(__name__)
 _RECHECK_SECONDS = 1.0
+_ORPHAN_SECONDS = 5.0
 _BARRED_SECONDS = 60.0
 
 
@@ -111,10 +114,13 @@ class ReferencedObjects:
         self._asked: defaultdict[ObjectRef, set[ObjectKey]] = defaultdict(set)
         """The users for which it was brought: their copies may be made before they are observed."""
         self._waiting: defaultdict[ObjectRef, set[ObjectKey]] = defaultdict(set)
+        self._copies: defaultdict[str, set[ObjectKey]] = defaultdict(set)
+        """Pods that live below, by namespace."""
         self._keys: dict[ObjectRef, _Keys] = {}
         self._turns: defaultdict[ObjectRef, _Turn] = defaultdict(_Turn)
         self._ends = [store.subscribe(self._listener(kind)) for kind, store in metadata.items()]
         self._ends.append(services.subscribe(self._refresh))
+        backend.subscribe(self._copy_changed)
         backend.subscribe_objects(queue.add)
 
     def close(self) -> None:
@@ -184,6 +190,8 @@ class ReferencedObjects:
             held = self._backend.held_version(ref) is not None
             asked = self._asked.get(ref)
             needed = held or asked or any(self._backend.observed(key) is not None for key in users)
+            if not users and held and self._has_orphans(ref.namespace):
+                return Result(requeue_after=_ORPHAN_SECONDS)
             gone = not users or (needed and await self._bring(ref, need_keys=False) is None)
             # Asked again: pods came and went meanwhile.
             if gone and held and all(self._users.get(ref, {}).values()):
@@ -194,6 +202,19 @@ class ReferencedObjects:
             if ref not in self._users:
                 self._waiting.pop(ref, None)
         return Result()
+
+    def _copy_changed(self, key: ObjectKey) -> None:
+        copy = self._backend.observed(key)
+        if copy is not None and not copy.gone:
+            self._copies[key.namespace].add(key)
+            return
+        self._copies[key.namespace].discard(key)
+        if not self._copies[key.namespace]:
+            del self._copies[key.namespace]
+
+    def _has_orphans(self, namespace: str) -> bool:
+        # Every pod refers to something, if only to service variables.
+        return any(key not in self._used_by for key in self._copies.get(namespace, ()))
 
     async def _bring(self, ref: ObjectRef, *, need_keys: bool) -> frozenset[str] | None:
         """Copy the newest version below; return its key names, or None if it does not exist.

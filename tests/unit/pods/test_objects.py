@@ -19,7 +19,7 @@ from tests.fakes.backend import UNREACHABLE, Below, FakeBackend
 from tests.fakes.client import RecordingClient
 from tests.unit.pods.world import World
 from vnode.backend import SERVICE_VARIABLES, ObjectRef, Reference, ReferenceKind, Waiting
-from vnode.kube.resources import CONFIG_MAPS, SECRETS, Resource
+from vnode.kube.resources import CONFIG_MAPS, NAMESPACES, SECRETS, Resource
 from vnode.kube.types import ConfigMap, ObjectKey, PartialObject, Pod, Secret
 from vnode.pods.objects import Missing, ReferencedObjects
 from vnode.pods.references import ReferenceUse, references
@@ -478,6 +478,23 @@ class TestOverTime:
         world.below.finish_deletion(KEY)
         await world.settle(2)
         assert SETTINGS not in world.below.objects
+
+    @pytest.mark.parametrize("restarted", [False, True])
+    async def test_it_stays_for_a_copy_whose_tenant_pod_is_gone_and_goes_with_that(
+        self, world: World, restarted: bool
+    ) -> None:
+        await self.running(world)
+        # Another cluster answers where the tenant was: the copy is held.
+        world.tenant.put(NAMESPACES, {"metadata": {"name": "kube-system", "uid": "another"}})
+        world.delete(KEY, grace=0)
+        await world.settle(60)
+        if restarted:
+            await world.restart()
+            await world.settle(60)
+        assert SETTINGS in world.below.objects
+        world.below.evict(KEY)
+        await world.settle(10)
+        assert not world.below.objects
 
     async def test_leftovers_of_an_earlier_life_are_cleaned_up(self, world: World) -> None:
         world.below.objects[LOGIN] = make_secret()
