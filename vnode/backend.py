@@ -150,7 +150,7 @@ class ObservedPod:
     """PodStatus JSON as below, compute names and injected containers removed."""
     deleting: bool = False
     grace_seconds: int | None = None
-    """Grace period of a deletion that is under way."""
+    """Grace period of a deletion that is under way; 0: the deletion was carried out."""
     made_at: str | None = None
     """RFC 3339 time at which the copy was made."""
     removal_requested: str | None = None

@@ -112,6 +112,10 @@ class Below:
         self.removed_by_others.add(self.copies[key].uid)
         self._remove(key)
 
+    def hide(self, key: ObjectKey) -> None:
+        """Somebody takes the labels by which a copy is watched: it is there and not seen."""
+        self._publish(replace(self.copies[key], gone=True))
+
     def kill(self, key: ObjectKey, *, grace_seconds: int = 30) -> None:
         """Somebody deletes a copy gracefully."""
         self.removed_by_others.add(self.copies[key].uid)
@@ -165,7 +169,8 @@ class Below:
         self.put(replace(self.copies[key], status=bytes(raw(status)), scheduled=scheduled))
 
     def _remove(self, key: ObjectKey) -> None:
-        self._publish(replace(self.copies.pop(key), gone=True))
+        copy = self.copies.pop(key)
+        self._publish(replace(copy, gone=True, grace_seconds=0 if copy.deleting else None))
 
     def _publish(self, copy: ObservedPod) -> None:
         version = self.newest[copy.handle] = next(self.versions)

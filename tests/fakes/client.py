@@ -131,12 +131,9 @@ class RecordingClient:
                 listener(resource.plural, body, False)
 
     def delete_gracefully(self, resource: Resource, key: ObjectKey, seconds: int) -> None:
-        """What DELETE does to a bound pod: it stays, with a deletionTimestamp."""
+        """What DELETE does to a bound pod: it stays, with a deletionTimestamp; with 0 s it goes."""
         body = copy.deepcopy(self.objects[resource.plural, key])
         metadata = body["metadata"]
-        if seconds == 0 and not metadata.get("finalizers"):
-            self.drop(resource, key)
-            return
         known = metadata.get("deletionGracePeriodSeconds")
         if known is None or seconds < known:
             ends = datetime.fromtimestamp(self._unix_time() + seconds, UTC)

@@ -129,6 +129,16 @@ def finished_by_itself(copy: ObservedPod) -> bool:
     return asked is None or all(end is not None and end < asked for end in ends)
 
 
+def was_deleted(copy: ObservedPod) -> bool:
+    """Whether a copy that is gone was seen to be deleted to the end.
+
+    An API server writes a grace period of 0 before it removes a pod, whoever asked for it (generic
+    registry, updateForGracefulDeletionAndFinalizers). A copy that goes from sight without that may
+    have lost the label by which it is watched, and run on.
+    """
+    return copy.gone and copy.deleting and copy.grace_seconds == 0
+
+
 def deletion_ends(copy: ObservedPod) -> float | None:
     """Unix seconds at which a deletion that is under way should be over; None: not known."""
     if copy.removal_requested is None or copy.grace_seconds is None:

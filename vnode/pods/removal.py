@@ -67,6 +67,8 @@ class Removal:
             return Result(requeue_after=LOOK_AGAIN_SECONDS)
         if last is None and seen.forwarded:
             self._require_same_place(seen)
+        if last is not None and not lifecycle.was_deleted(last):
+            await self._require_gone(seen)
         if not seen.terminal and (last is not None or seen.forwarded):
             placement = self.mirror.placement(pod, seen)
             if last is not None and lifecycle.phase_below(last) in TERMINAL:
@@ -96,8 +98,7 @@ class Removal:
     async def lose(self, pod: Pod, seen: PodView, last: ObservedPod | None) -> Result:
         """The copy went without our asking: the tenant pod becomes Failed, if it is really gone."""
         self._require_same_place(seen)
-        if not await self.backend.confirm_gone(seen.key, seen.uid):
-            return Result(requeue_after=SETTLE_SECONDS)
+        await self._require_gone(seen)
         placement = self.mirror.placement(pod, seen)
         await self.writer.write(pod, seen, status.lost(pod, seen, last, placement))
         text = "The pod's copy was removed in the compute cluster"
@@ -132,6 +133,16 @@ class Removal:
                 reason="ComputeNamespaceUnavailable",
             )
         return await self.backend.confirm_gone(seen.key, seen.uid)
+
+    async def _require_gone(self, seen: PodView) -> None:
+        """What is no longer seen may be there all the same: its labels may have been taken."""
+        if not await self.backend.confirm_gone(seen.key, seen.uid):
+            raise Waiting(
+                "the pod's copy is in the compute cluster, but cannot be seen: the labels by which "
+                "it is known may have been taken from it; it runs on until it has them again or is "
+                "removed there",
+                reason="CopyNotSeen",
+            )
 
     def _require_same_place(self, seen: PodView) -> None:
         """What is missing in another place than it was made in is not gone."""

@@ -38,6 +38,7 @@ from vnode.backend import (
 from vnode.kube.errors import KubeError, Unreachable
 from vnode.kube.resources import NAMESPACES, PODS
 from vnode.kube.types import ObjectKey, Pod
+from vnode.pods.lifecycle import was_deleted
 
 pytestmark = pytest.mark.looptime
 
@@ -260,6 +261,23 @@ async def test_a_copy_that_lost_its_labels_is_not_gone(world: World) -> None:
 
 
 # --- deletion ---------------------------------------------------------------------------------
+
+
+async def test_a_deletion_that_was_carried_out_is_told_from_a_label_that_was_taken(
+    world: World,
+) -> None:
+    await world.start()
+    made = await world.create()
+    labels = world.body()["metadata"]["labels"]
+    await world.backend.delete(made, grace_seconds=30)
+    await world.settle()
+    await world.edit(labels={})
+    assert world.copy().gone
+    assert not was_deleted(world.copy())
+    await world.edit(labels=labels)
+    await world.backend.delete(made, grace_seconds=0)
+    await world.settle()
+    assert was_deleted(world.copy())
 
 
 async def test_the_time_at_which_a_deletion_was_asked_for_stays_the_first(world: World) -> None:

@@ -18,7 +18,7 @@ from tests.fakes.backend import UNREACHABLE
 from tests.unit.pods.world import World
 from vnode.backend import PodEvent, Rejected, Sight, TokenKey, Waiting
 from vnode.kube.resources import PODS
-from vnode.kube.types import ObjectKey
+from vnode.kube.types import UID, ObjectKey
 from vnode.pods.view import FORWARDED
 
 pytestmark = pytest.mark.looptime
@@ -202,6 +202,85 @@ async def running_then_down(world: World) -> None:
     world.start()
     await running(world)
     await world.stop()
+
+
+class TestHiddenCopies:
+    """A watch by label says DELETED of what lost its label."""
+
+    @pytest.mark.parametrize("deleted_first", [False, True])
+    async def test_a_pod_whose_copy_runs_unseen_is_not_removed(
+        self, world: World, deleted_first: bool
+    ) -> None:
+        world.start()
+        await running(world)
+        if deleted_first:
+            world.delete(KEY)
+            await world.settle(1)
+        world.below.hide(KEY)
+        await world.settle(60)
+        world.delete(KEY)
+        await world.settle()
+        assert world.pod(KEY) is not None
+        assert "CopyNotSeen" in world.events()
+
+    async def test_it_is_removed_once_the_copy_is_gone(self, world: World) -> None:
+        world.start()
+        await running(world)
+        world.below.hide(KEY)
+        await world.settle(60)
+        world.delete(KEY)
+        await world.settle(60)
+        world.below.evict(KEY)
+        await world.settle(80)
+        assert world.pod(KEY) is None
+
+    async def test_a_copy_that_is_seen_again_is_mirrored_and_deleted_in_order(
+        self, world: World
+    ) -> None:
+        world.start()
+        await running(world)
+        world.below.hide(KEY)
+        await world.settle(60)
+        assert world.status(KEY)["phase"] == "Running"
+        world.below.put(world.below.copies[KEY])
+        world.delete(KEY)
+        await world.settle(5)
+        assert world.below.copies[KEY].deleting
+        world.below.finish_deletion(KEY)
+        await world.settle(5)
+        assert world.pod(KEY) is None
+
+    async def test_the_compute_side_is_asked_ever_more_rarely(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        agent, asked = world.start(), []
+        confirm = agent.backend.confirm_gone
+
+        async def counted(key: ObjectKey, uid: UID) -> bool:
+            asked.append(key)
+            return await confirm(key, uid)
+
+        monkeypatch.setattr(agent.backend, "confirm_gone", counted)
+        await running(world)
+        world.below.hide(KEY)
+        await world.settle(600)
+        assert 10 <= len(asked) <= 16
+
+    async def test_the_normal_end_of_a_pod_asks_nothing(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        agent = world.start()
+
+        async def unexpected(key: ObjectKey, uid: UID) -> bool:
+            raise AssertionError("a read on the hot path")
+
+        monkeypatch.setattr(agent.backend, "confirm_gone", unexpected)
+        await running(world)
+        world.delete(KEY)
+        await world.settle(5)
+        world.below.finish_deletion(KEY)
+        await world.settle(5)
+        assert world.pod(KEY) is None
 
 
 class TestOrphans:
