@@ -119,8 +119,10 @@ def _event(moment: _Moment, query: Mapping[str, str]) -> Body | None:
     before = moment.before
     if before is None or not _selects(query, _labels(before)):
         return None
-    metadata = {**before["metadata"], "resourceVersion": str(moment.version)}
-    return {"type": "DELETED", "object": {**before, "metadata": metadata}}
+    # A deletion writes its end (grace period 0) before the object is removed.
+    last = before if moment.exists else moment.body
+    metadata = {**last["metadata"], "resourceVersion": str(moment.version)}
+    return {"type": "DELETED", "object": {**last, "metadata": metadata}}
 
 
 def _labels(body: Body) -> Mapping[str, str]:
