@@ -21,6 +21,7 @@ from federation.backends.kubernetes.capacity.pool import Pool
 from federation.backends.kubernetes.capacity.pool import Toleration as PoolToleration
 from federation.backends.kubernetes.capacity.quota import QuotaCapacity
 from federation.backends.kubernetes.capacity.requests import RequestingPod
+from federation.backends.kubernetes.capacity.shared_quota import SharedQuota
 from federation.backends.kubernetes.capacity.static import StaticCapacity
 from federation.backends.kubernetes.on_demand import OnDemand
 from federation.backends.kubernetes.translate.names import (
@@ -334,14 +335,18 @@ class ComputeCluster:
         def is_own(metadata: ObjectMeta) -> bool:
             return owner.owns(metadata) and metadata.annotations.get(ANNOTATION_NODE) == node.name
 
+        def is_others(metadata: ObjectMeta) -> bool:
+            return owner.owns(metadata) and metadata.annotations.get(ANNOTATION_NODE) != node.name
+
         limits: list[CapacitySource] = []
         if CapacitySourceKind.STATIC in settings.sources and settings.static is not None:
             limits.append(StaticCapacity(settings.static))
         if CapacitySourceKind.QUOTA in settings.sources:
             places = backend.namespaces
-            limits.append(
-                QuotaCapacity(backend.quotas, scopes=places.ready, complete=lambda: places.judged)
+            quota = QuotaCapacity(
+                backend.quotas, scopes=places.ready, complete=lambda: places.judged
             )
+            limits.append(SharedQuota(quota, backend.pods, is_others=is_others))
         counted = None
         if CapacitySourceKind.NODES in settings.sources and inventory is not None:
             nodes, pods = inventory

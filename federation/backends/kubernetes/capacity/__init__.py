@@ -1,8 +1,9 @@
 """What a virtual node of a compute cluster publishes: the capacity sources.
 
 `StaticCapacity` and `QuotaCapacity` bound what a tenant may use, `NodesCapacity` counts what there
-is, `MinimumCapacity` joins them, `NoBlackHole` closes a node for what it cannot deliver. All
-satisfy `vnode.backend.CapacitySource` and do no I/O: reflectors of the backend fill their stores.
+is, `MinimumCapacity` joins them, `NoBlackHole` closes a node for what it cannot deliver, and
+`SharedQuota` lets several nodes share one quota. All satisfy `vnode.backend.CapacitySource` and do
+no I/O: reflectors of the backend fill their stores.
 """
 
 from federation.backends.kubernetes.capacity.black_hole import NoBlackHole
@@ -11,6 +12,7 @@ from federation.backends.kubernetes.capacity.nodes import NodesCapacity
 from federation.backends.kubernetes.capacity.pool import Pool, Toleration
 from federation.backends.kubernetes.capacity.quota import QuotaCapacity, ResourceQuota
 from federation.backends.kubernetes.capacity.requests import RequestingPod, pod_requests
+from federation.backends.kubernetes.capacity.shared_quota import SharedQuota
 from federation.backends.kubernetes.capacity.static import StaticCapacity
 
 __all__ = [
@@ -21,6 +23,7 @@ __all__ = [
     "QuotaCapacity",
     "RequestingPod",
     "ResourceQuota",
+    "SharedQuota",
     "StaticCapacity",
     "Toleration",
     "pod_requests",

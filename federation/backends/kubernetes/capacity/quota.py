@@ -8,8 +8,8 @@ has them bound to the virtual node, and of foreign pods in these namespaces we s
 `status.used`, in which ours are mixed. Where platform pods eat from the same quota, a pod too many
 is refused by the quota below and says so as its waiting reason.
 
-Several pools over one namespace each publish its whole quota; bound them with a `StaticCapacity`
-in a `MinimumCapacity`. Quotas with scopes bind some pods only and are left out.
+Several pools over one namespace share its quota: see `shared_quota`. Quotas with scopes bind some
+pods only and are left out.
 """
 # ruff: noqa: RUF012 - msgspec copies these defaults for every object
 
