@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from federation.backends.kubernetes.conceal import Names
-from federation.backends.kubernetes.translate.fingerprints import from_mark
+from federation.backends.kubernetes.translate.fingerprints import SENT, from_mark
 from federation.backends.kubernetes.translate.names import (
     ANNOTATION_DIGEST,
     ANNOTATION_EPHEMERAL,
@@ -115,8 +115,9 @@ def foreign_containers(pod: Pod) -> frozenset[str]:
     added = _SPEC.decode(pod.spec).ephemeral_containers
     if not added:
         return frozenset()
-    ours = from_mark(pod.metadata.annotations.get(ANNOTATION_EPHEMERAL))
-    return frozenset(container.name for container in added) - ours.keys()
+    noted = from_mark(pod.metadata.annotations.get(ANNOTATION_EPHEMERAL))
+    ours = {name for name, value in noted.items() if value != SENT}
+    return frozenset(container.name for container in added) - ours
 
 
 def _status_of_ours(pod: Pod) -> bytes:

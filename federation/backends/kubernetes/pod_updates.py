@@ -6,8 +6,9 @@ held back. Parts go together as far as the API takes them together, which is one
 every update. Where that is refused, each goes alone, so that one refusal holds no others up.
 
 The marks by which the copy says what it is are written last. Before anything else than the pod
-itself is changed, the old ones are taken back: a copy never claims to be what it is not, whatever
-is interrupted.
+itself is changed, the old ones are taken back, and the names of ephemeral containers that are about
+to be added are noted: a copy never claims to be what it is not, and never takes what is ours for
+somebody else's, whatever is interrupted.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,7 +16,6 @@ from dataclasses import dataclass, field
 
 from federation.backends.kubernetes.failures import is_missing_subresource, judges, pod_refused
 from federation.backends.kubernetes.observe import names_of
-from federation.backends.kubernetes.translate.names import ANNOTATION_DIGEST
 from federation.backends.kubernetes.translate.rules import JSONObject
 from federation.backends.kubernetes.translate.update import (
     EPHEMERAL_CONTAINERS,
@@ -26,7 +26,7 @@ from federation.backends.kubernetes.translate.update import (
 )
 from vnode.backend import HeldBack, Rejected, Waiting
 from vnode.kube.client import KubeClient, PatchType
-from vnode.kube.errors import BadRequest, Forbidden, Invalid, KubeError, NotFound
+from vnode.kube.errors import BadRequest, Forbidden, Invalid, KubeError, NotFound, ServerError
 from vnode.kube.resources import PODS
 from vnode.kube.types import JSON, Pod
 
@@ -46,18 +46,20 @@ async def carry_out(
     sender = _Sender(client, pod)
     own = [write for write in update.writes if not write.subresource]
     others = [write for write in update.writes if write.subresource]
+    ahead = update.marks_ahead(pod.metadata)
     at_once = not others and not update.refused
-    marks = update.marks(own, whole=True, present=pod.metadata) if at_once else sender.no_digest()
+    marks = update.marks(own, whole=True, present=pod.metadata) if at_once else ahead
     if not await sender.send_together(own, marks):
-        await sender.send_marks(sender.no_digest())
+        await sender.send_marks(ahead)
         await sender.send_alone(own)
     for subresource in (RESIZE, EPHEMERAL_CONTAINERS):
         group = [write for write in others if write.subresource == subresource]
         if not await sender.send_together(group, {}):
             await sender.send_alone(group)
     held = (*update.refused, *sender.held)
+    present = sender.pod.metadata
     await sender.send_marks(
-        update.marks(sender.applied, whole=not held, present=sender.pod.metadata)
+        update.marks(sender.applied, whole=not held, present=present, unsure=sender.unsure)
     )
     return sender.pod, held
 
@@ -69,12 +71,8 @@ class _Sender:
     """The copy as it was last answered."""
     applied: list[Write] = field(default_factory=list)
     held: list[HeldBack] = field(default_factory=list)
-
-    def no_digest(self) -> JSONObject:
-        """The mark that takes back that the copy is up to date; empty: it says so no more."""
-        if not self.pod.metadata.annotations.get(ANNOTATION_DIGEST):
-            return {}
-        return {"annotations": {ANNOTATION_DIGEST: ""}}
+    unsure: list[Write] = field(default_factory=list)
+    """Those held back that a server which failed may have carried out all the same."""
 
     async def send_together(self, writes: Sequence[Write], marks: JSONObject) -> bool:
         """Send them in one patch; False: it was refused, and each may go well alone."""
@@ -100,13 +98,15 @@ class _Sender:
         except KubeError as error:
             raise pod_refused(error, names=names_of(self.pod), what=_WHAT) from error
 
-    def _hold(self, writes: Iterable[Write], error: KubeError) -> None:
+    def _hold(self, writes: Sequence[Write], error: KubeError) -> None:
         """Note what is held back; raise where nothing else would go well either."""
         if isinstance(error, NotFound) and not is_missing_subresource(error):
             raise Waiting("the copy has just gone", reason="ComputeConflict") from None
         failure = pod_refused(error, names=names_of(self.pod), what=_WHAT)
         if not judges(error):
             raise failure from error
+        if isinstance(error, ServerError):
+            self.unsure += writes
         self.held += (_held_back(write, error, failure) for write in writes)
 
     async def _patch(self, writes: Sequence[Write], marks: JSONObject) -> None:

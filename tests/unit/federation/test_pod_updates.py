@@ -1,5 +1,6 @@
 """An update is sent part by part, and a refused part holds no other up."""
 
+import contextlib
 from dataclasses import replace
 from typing import Any
 
@@ -312,6 +313,72 @@ class TestWhatCannotBeSaid:
         compute.client.fail(INVALID, "patch pods", times=9)
         with pytest.raises(Rejected):
             await update(compute, pod(generation=2))
+
+
+def rewriting(compute: Compute) -> None:
+    """A webhook below takes images of ephemeral containers from a mirror."""
+
+    def rewrite(body: Any) -> None:
+        for container in body["spec"].get("ephemeralContainers", []):
+            container["image"] = "mirror/" + container["image"].removeprefix("mirror/")
+
+    patch = compute.client.patch
+
+    async def admitted(*args: Any, **options: Any) -> Any:
+        made = await patch(*args, **options)
+        if options.get("subresource") != "ephemeralcontainers":
+            return made
+        compute.client.edit(PODS, THERE, rewrite)
+        return await compute.client.get(PODS, Pod, name=THERE.name, namespace=THERE.namespace)
+
+    compute.client.patch = admitted  # type: ignore[method-assign]
+
+
+class TestInterruptions:
+    @pytest.mark.parametrize("lost", ["the marks", "the answer", "the server"])
+    async def test_a_rewritten_debug_container_is_known_as_ours_after_an_interruption(
+        self, compute: Compute, lost: str
+    ) -> None:
+        rewriting(compute)
+        patch = compute.client.patch
+        added: list[str] = []
+
+        async def interrupted(*args: Any, **options: Any) -> Any:
+            if lost == "the marks" and added:
+                raise make_error(429, "busy")
+            made = await patch(*args, **options)
+            if options.get("subresource") == "ephemeralcontainers":
+                added.append("debug")
+                if lost == "the answer":
+                    raise Unreachable("cut")
+                if lost == "the server":
+                    raise make_error(504, "etcd")
+            return made
+
+        compute.client.patch = interrupted  # type: ignore[method-assign]
+        wanted = pod(debuggers=("debug",), generation=2)
+        with pytest.raises(Waiting) if lost != "the server" else contextlib.nullcontext():
+            await update(compute, wanted)
+        compute.client.patch = patch  # type: ignore[method-assign]
+        compute.deliver()
+        result = await update(compute, wanted)
+        assert not result.held_back
+        assert result.copy.digest == make_request(wanted).digest
+        compute.backend.logs(result.copy, LogOptions("debug"))  # it is not refused
+
+    async def test_what_was_refused_is_not_ours_when_somebody_adds_it_later(
+        self, compute: Compute
+    ) -> None:
+        compute.client.fail(INVALID, "patch pods/ephemeralcontainers")
+        wanted = pod(debuggers=("debug",), generation=2)
+        await update(compute, wanted)
+        theirs = {"name": "debug", "image": "admins/tools:1"}
+        compute.client.edit(PODS, THERE, lambda b: b["spec"].update(ephemeralContainers=[theirs]))
+        compute.deliver()
+        result = await update(compute, wanted)
+        assert [held.container for held in result.held_back] == ["debug"]
+        with pytest.raises(StreamError):
+            compute.backend.logs(result.copy, LogOptions("debug"))
 
 
 class TestContainersOfOthers:

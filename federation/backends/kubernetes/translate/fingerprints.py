@@ -16,6 +16,10 @@ POD = ""
 """Name under which the pod's own value stands, beside those of its containers."""
 
 
+SENT = "sent"
+"""In place of a fingerprint: on its way, and not known to have arrived."""
+
+
 def fingerprint(value: JSON) -> str:
     """Eight hex characters; equal values in any order of keys have the same."""
     return blake2b(msgspec.json.encode(value, order="deterministic"), digest_size=4).hexdigest()

@@ -30,7 +30,12 @@ from federation.backends.kubernetes.translate import (
     resources,
     security,
 )
-from federation.backends.kubernetes.translate.fingerprints import as_mark, fingerprint, from_mark
+from federation.backends.kubernetes.translate.fingerprints import (
+    SENT,
+    as_mark,
+    fingerprint,
+    from_mark,
+)
 from federation.backends.kubernetes.translate.names import (
     ANNOTATION_DIGEST,
     ANNOTATION_EPHEMERAL,
@@ -90,20 +95,49 @@ class Update:
     noted: Mapping[str, Mapping[str, str]]
     """Annotation -> fingerprints of what needs no write."""
 
-    def marks(self, applied: Iterable[Write], *, whole: bool, present: ObjectMeta) -> JSONObject:
+    def marks_ahead(self, present: ObjectMeta) -> JSONObject:
+        """Annotations of the patch that goes before all that is not the pod itself.
+
+        The copy is no longer up to date, and what is added next is ours: if all after this is
+        interrupted, a container that a webhook has rewritten is still known by its name.
+        """
+        annotations: dict[str, str] = {}
+        if present.annotations.get(ANNOTATION_DIGEST):
+            annotations[ANNOTATION_DIGEST] = ""
+        if added := {
+            w.container: SENT for w in self.writes if w.subresource == EPHEMERAL_CONTAINERS
+        }:
+            noted = self.noted.get(ANNOTATION_EPHEMERAL, {})
+            annotations[ANNOTATION_EPHEMERAL] = as_mark({**noted, **added})
+        return metadata.changed({}, annotations, present)
+
+    def marks(
+        self,
+        applied: Iterable[Write],
+        *,
+        whole: bool,
+        present: ObjectMeta,
+        unsure: Iterable[Write] = (),
+    ) -> JSONObject:
         """Labels and annotations of the patch that says what was applied; empty: nothing to say.
 
         Args:
             applied: the writes that went well.
             whole: nothing was refused by anybody.
             present: the copy's metadata as it is now.
+            unsure: the writes that may have been carried out although they were refused.
         """
         noted = {name: dict(prints) for name, prints in self.noted.items()}
         for write in applied:
             for name, prints in write.marks.items():
                 noted.setdefault(name, {}).update(prints)
+        for write in unsure:
+            for name in write.marks.keys() & {ANNOTATION_EPHEMERAL}:
+                noted.setdefault(name, {})[write.container] = SENT
         labels, annotations = self.own
         marks = {name: as_mark(prints) for name, prints in noted.items() if prints}
+        if ANNOTATION_EPHEMERAL in self.noted and present.annotations.get(ANNOTATION_EPHEMERAL):
+            marks.setdefault(ANNOTATION_EPHEMERAL, "")  # What was sent was refused.
         marks[ANNOTATION_DIGEST] = self.digest if whole else ""
         return metadata.changed(labels, {**annotations, **marks}, present)
 
@@ -166,6 +200,11 @@ class _Comparison:
     def _applied(self, annotation: str) -> dict[str, str]:
         return from_mark(self.metadata.annotations.get(annotation))
 
+    def _added(self) -> dict[str, str]:
+        """Fingerprints of our ephemeral containers that are known to be there."""
+        noted = self._applied(ANNOTATION_EPHEMERAL)
+        return {name: value for name, value in noted.items() if value != SENT}
+
     def labels_and_annotations(self) -> Iterator[Write]:
         labels, annotations = metadata.labels_and_annotations(self.at)
         annotations.update(downward.carried(self.source, self.at))
@@ -200,7 +239,7 @@ class _Comparison:
             yield Write(UpdatePart.RESIZE, {"spec": spec}, subresource=RESIZE, marks=noted)
 
     def ephemeral_containers(self) -> tuple[tuple[Write, ...], tuple[HeldBack, ...]]:
-        known = self._applied(ANNOTATION_EPHEMERAL)
+        known = self._added()
         added: list[Write] = []
         refused: list[HeldBack] = []
         for index, container in enumerate(as_objects(self.source.get("ephemeralContainers"))):
@@ -223,7 +262,7 @@ class _Comparison:
             if there.get("name") == name:
                 # Ours, and we were interrupted before it was noted, or somebody's below: users must
                 # not get into a container that administrators put there.
-                if not _holds(there, wanted):
+                if name not in self._applied(ANNOTATION_EPHEMERAL) and not _holds(there, wanted):
                     raise Refused("the copy has another ephemeral container of this name already")
                 patch = {}
         return Write(
@@ -248,7 +287,7 @@ class _Comparison:
             ANNOTATION_RESOURCES: self._applied(ANNOTATION_RESOURCES)
             if resized
             else resources.wishes(self.source),
-            ANNOTATION_EPHEMERAL: self._applied(ANNOTATION_EPHEMERAL),
+            ANNOTATION_EPHEMERAL: self._added(),
         }
 
 
