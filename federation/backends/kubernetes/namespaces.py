@@ -255,8 +255,8 @@ class ComputeNamespaces:
 
     async def _give_up(self, namespace: str, place: _Place) -> bool:
         """Let go of a place that nobody wants, once it holds nothing of ours."""
-        if place.state is NamespaceState.UNKNOWN:
-            return False
+        if place.state is NamespaceState.UNKNOWN or place.doubtful:
+            return False  # What is not seen now is not judged.
         if place.state is NamespaceState.READY:
             if not self._vacant(namespace):
                 return False

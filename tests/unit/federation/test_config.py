@@ -62,6 +62,17 @@ def pool_config(*pools: dict[str, object], cluster: str = "gpu-a") -> AgentConfi
 
 
 class TestMeaning:
+    def test_clusters_that_share_claims_are_known_in_the_order_of_the_file(
+        self, tmp_path: Path
+    ) -> None:
+        text = MINIMAL + "".join(
+            f"- name: {name}\n  kubeconfig: {name}\n  policy: {{pvc: {mode}}}\n"
+            for name, mode in (("b", "shared"), ("c", "none"), ("a", "shared"))
+        )
+        config = load_config(written(tmp_path, text))
+
+        assert [cluster.name for cluster in config.clusters_with_claims] == ["b", "a"]
+
     def test_a_minimal_file_gives_one_virtual_node_with_defaults(self, tmp_path: Path) -> None:
         config = load_config(written(tmp_path, MINIMAL))
 

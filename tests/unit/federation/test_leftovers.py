@@ -264,6 +264,25 @@ async def test_one_that_cannot_be_judged_is_kept_and_tried_again(world: World, c
     assert world.kept == {}
 
 
+async def test_one_that_cannot_be_looked_at_now_is_not_judged_by_an_old_look(world: World) -> None:
+    world.prepare()
+    await world.start()
+    await world.add()
+    world.cluster.fail(Unreachable("cut"), "get namespaces", times=2)
+    await world.release()
+    assert world.exists()
+    # Meanwhile somebody says that it is to stay.
+    keep = {name: value for name, value in MARKS.items() if name != ANNOTATION_MADE}
+    world.cluster.edit(
+        NAMESPACES,
+        ObjectKey("", BELOW),
+        lambda body: body["metadata"].update(annotations=keep),
+    )
+    await asyncio.sleep(SWEEP)
+    assert world.exists()
+    assert world.kept == {Kept.NOT_MADE_BY_US: 1}
+
+
 async def test_one_that_a_dead_agent_left_is_found(world: World) -> None:
     world.prepare()
     await world.start()
