@@ -36,7 +36,7 @@ from vnode.pods import lifecycle, status
 from vnode.pods.addresses import AddressPool
 from vnode.pods.events import EventRecorder, EventType
 from vnode.pods.forwarding import Forwarding
-from vnode.pods.memory import Memories
+from vnode.pods.memory import AskedDeletions, Memories
 from vnode.pods.mirror import SETTLE_SECONDS, Mirror, NodeSettings
 from vnode.pods.objects import ReferencedObjects
 from vnode.pods.orphans import OrphanGuard
@@ -121,6 +121,7 @@ class PodController:
             mirror=self._mirror,
             events=events,
             memories=self._memories,
+            asked=AskedDeletions(clock),
             clock=clock,
         )
         pods.subscribe(self._pod_changed)

@@ -4,6 +4,7 @@ In: the tenant pod as the store has it. Out: one `PodMemory` per pod, of its new
 the pod controller; the steps that it takes read and write it.
 """
 
+import math
 from dataclasses import dataclass
 
 from vnode.backend import HeldBack
@@ -37,6 +38,39 @@ class PodMemory:
     """A create was asked for and not answered well: there may be a copy that nobody saw yet."""
     removed: bool = False
     """Deleted for good in the tenant; only the watch has not said so yet."""
+
+
+class AskedDeletions:
+    """Deletions of copies that were just asked for, of which no watch has told yet."""
+
+    SECONDS = 5.0
+    """A watch that has not told by then is no reason to wait any longer."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._asked: dict[str, tuple[float, float]] = {}
+        """By handle, oldest first: when it was asked for, and when its grace period ends."""
+
+    def note(self, handle: str, grace_seconds: int | None) -> None:
+        """Remember one that was asked for; None: the pod's own grace period."""
+        now = self._clock.monotonic()
+        self._asked.pop(handle, None)
+        self._asked[handle] = now, self._ends(now, grace_seconds)
+        while now - self._asked[oldest := next(iter(self._asked))][0] >= self.SECONDS:
+            del self._asked[oldest]
+
+    def repeated_in(self, handle: str, grace_seconds: int | None) -> float | None:
+        """Seconds until it may be asked for again; None: now, since it is news or sooner."""
+        now = self._clock.monotonic()
+        asked, ends = self._asked.get(handle, (-math.inf, -math.inf))
+        # Seconds are whole ones: what is left of the same grace period may seem shorter by one.
+        news = self._ends(now, grace_seconds) < ends - 1
+        left = asked + self.SECONDS - now
+        return None if news or left <= 0 else left
+
+    @staticmethod
+    def _ends(now: float, grace_seconds: int | None) -> float:
+        return math.inf if grace_seconds is None else now + grace_seconds
 
 
 class Memories:

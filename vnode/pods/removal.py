@@ -15,7 +15,7 @@ from vnode.kube.resources import PODS
 from vnode.kube.types import ObjectKey, Pod
 from vnode.pods import lifecycle, status
 from vnode.pods.events import EventRecorder
-from vnode.pods.memory import Memories
+from vnode.pods.memory import AskedDeletions, Memories
 from vnode.pods.mirror import SETTLE_SECONDS, Mirror
 from vnode.pods.orphans import OrphanGuard
 from vnode.pods.status_writer import StatusWriter
@@ -40,21 +40,28 @@ class Removal:
     mirror: Mirror
     events: EventRecorder
     memories: Memories
+    asked: AskedDeletions
     clock: Clock
 
     async def delete_copy(
         self, key: ObjectKey, copy: ObservedPod, *, grace_seconds: int | None
     ) -> Result:
         """Ask for the deletion of a copy."""
+        if (again := self.asked.repeated_in(copy.handle, grace_seconds)) is not None:
+            return Result(requeue_after=again)
         await self.backend.delete(copy, grace_seconds=grace_seconds)
+        self.asked.note(copy.handle, grace_seconds)
         _LOG.info("deleting copy", pod=str(key), uid=copy.uid, grace=grace_seconds)
         return Result(requeue_after=LOOK_AGAIN_SECONDS)
 
     async def delete_orphan(self, key: ObjectKey, copy: ObservedPod) -> Result:
         """Delete a copy without tenant pod, once it may be."""
+        if (again := self.asked.repeated_in(copy.handle, None)) is not None:
+            return Result(requeue_after=again)
         if (wait := await self.guard.wait(copy)) > 0:
             return Result(requeue_after=wait)
         await self.backend.delete(copy, grace_seconds=None)
+        self.asked.note(copy.handle, None)
         _LOG.warning("deleting copy without tenant pod", pod=str(key), uid=copy.uid)
         return Result(requeue_after=LOOK_AGAIN_SECONDS)
 

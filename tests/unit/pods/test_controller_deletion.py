@@ -204,6 +204,40 @@ async def running_then_down(world: World) -> None:
     await world.stop()
 
 
+class TestAskingOnce:
+    async def test_a_deletion_is_not_asked_for_again_before_the_watch_tells_of_it(
+        self, world: World
+    ) -> None:
+        agent = world.start()
+        await running(world)
+        agent.backend._lag = lambda: 2.0
+        world.delete(KEY, grace=30)
+        for _ in range(15):
+            await world.settle(0.1)
+            agent.queue.add(KEY)
+        assert len(world.below.called("delete")) == 1
+
+    async def test_a_shorter_one_is_asked_for_at_once(self, world: World) -> None:
+        agent = world.start()
+        await running(world)
+        agent.backend._lag = lambda: 2.0
+        world.delete(KEY, grace=30)
+        await world.settle(0.5)
+        world.delete(KEY, grace=5)
+        await world.settle(0.5)
+        assert [call[4] for call in world.below.called("delete")] == [30, 5]
+
+    async def test_one_that_the_watch_never_tells_of_is_asked_for_again(self, world: World) -> None:
+        agent = world.start()
+        await running(world)
+        agent.backend._lag = lambda: 1000.0
+        world.delete(KEY, grace=30)
+        await world.settle(8)
+        agent.queue.add(KEY)
+        await world.settle(1)
+        assert len(world.below.called("delete")) == 2
+
+
 class TestHiddenCopies:
     """A watch by label says DELETED of what lost its label."""
 
