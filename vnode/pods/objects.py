@@ -37,7 +37,6 @@ from vnode.runtime.workqueue import Result, WorkQueue
 
 _LOG = structlog.get_logger(__name__)
 _RECHECK_SECONDS = 1.0
-_ORPHAN_SECONDS = 5.0
 _BARRED_SECONDS = 60.0
 
 
@@ -116,6 +115,8 @@ class ReferencedObjects:
         self._waiting: defaultdict[ObjectRef, set[ObjectKey]] = defaultdict(set)
         self._copies: defaultdict[str, set[ObjectKey]] = defaultdict(set)
         """Pods that live below, by namespace."""
+        self._kept: defaultdict[str, set[ObjectRef]] = defaultdict(set)
+        """What nobody refers to, by namespace, while a copy has no tenant pod there."""
         self._keys: dict[ObjectRef, _Keys] = {}
         self._turns: defaultdict[ObjectRef, _Turn] = defaultdict(_Turn)
         self._ends = [store.subscribe(self._listener(kind)) for kind, store in metadata.items()]
@@ -155,6 +156,7 @@ class ReferencedObjects:
             if not self._users[ref]:
                 del self._users[ref]
                 self._queue.add(ref)
+        self._release(change.key.namespace)
 
     async def ensure(self, key: ObjectKey, uses: Iterable[ReferenceUse]) -> list[Missing]:
         """Bring everything a pod refers to below, and say what is missing in the tenant.
@@ -191,7 +193,8 @@ class ReferencedObjects:
             asked = self._asked.get(ref)
             needed = held or asked or any(self._backend.observed(key) is not None for key in users)
             if not users and held and self._has_orphans(ref.namespace):
-                return Result(requeue_after=_ORPHAN_SECONDS)
+                self._kept[ref.namespace].add(ref)
+                return Result()
             gone = not users or (needed and await self._bring(ref, need_keys=False) is None)
             # Asked again: pods came and went meanwhile.
             if gone and held and all(self._users.get(ref, {}).values()):
@@ -211,6 +214,13 @@ class ReferencedObjects:
         self._copies[key.namespace].discard(key)
         if not self._copies[key.namespace]:
             del self._copies[key.namespace]
+        self._release(key.namespace)
+
+    def _release(self, namespace: str) -> None:
+        """Look again at what was kept, once the last copy without tenant pod went or got one."""
+        if namespace in self._kept and not self._has_orphans(namespace):
+            for ref in self._kept.pop(namespace):
+                self._queue.add(ref)
 
     def _has_orphans(self, namespace: str) -> bool:
         # Every pod refers to something, if only to service variables.

@@ -493,7 +493,7 @@ class TestOverTime:
             await world.settle(60)
         assert SETTINGS in world.below.objects
         world.below.evict(KEY)
-        await world.settle(10)
+        await world.settle(0.1)
         assert not world.below.objects
 
     async def test_leftovers_of_an_earlier_life_are_cleaned_up(self, world: World) -> None:
