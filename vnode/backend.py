@@ -213,6 +213,8 @@ class PodEvent:
     """`Normal` or `Warning`."""
     reason: str
     message: str
+    by_kubelet: bool = False
+    """A kubelet said it: to tenants, the virtual node's."""
 
 
 class BackendError(Expected):

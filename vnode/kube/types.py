@@ -144,6 +144,12 @@ class ObjectReference(APIObject, frozen=True):
     uid: UID = UID("")
 
 
+class EventSource(APIObject, frozen=True):
+    """v1.EventSource."""
+
+    component: str = ""
+
+
 class Event(APIObject, frozen=True):
     """v1.Event (core)."""
 
@@ -152,6 +158,7 @@ class Event(APIObject, frozen=True):
     reason: str = ""
     message: str = ""
     type: str = "Normal"
+    source: EventSource = EventSource()
 
 
 class StatusCause(APIObject, frozen=True):

@@ -34,7 +34,7 @@ from vnode.kube.errors import Conflict
 from vnode.kube.types import NodeName, ObjectKey, Pod
 from vnode.pods import lifecycle, status
 from vnode.pods.addresses import AddressPool
-from vnode.pods.events import EventRecorder, EventType
+from vnode.pods.events import EventRecorder
 from vnode.pods.forwarding import Forwarding
 from vnode.pods.memory import AskedDeletions, Memories
 from vnode.pods.mirror import SETTLE_SECONDS, Mirror, NodeSettings
@@ -148,8 +148,7 @@ class PodController:
     def _relay_event(self, event: PodEvent) -> None:
         memory = self._memories.get(event.key)
         if memory is not None and memory.uid == event.uid:
-            kind: EventType = "Warning" if event.type == "Warning" else "Normal"
-            self._events.say(memory.seen, kind, event.reason, event.message)
+            self._events.relay(memory.seen, event)
 
     async def reconcile(self, key: ObjectKey) -> Result:
         """Take the next step for one tenant pod name."""

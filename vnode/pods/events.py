@@ -16,6 +16,7 @@ from typing import Literal
 import msgspec
 import structlog
 
+from vnode.backend import PodEvent
 from vnode.kube.client import KubeClient
 from vnode.kube.errors import AlreadyExists, KubeError, NotFound
 from vnode.kube.resources import EVENTS
@@ -25,7 +26,8 @@ from vnode.pods.view import PodView
 from vnode.runtime.clock import Clock
 
 _LOG = structlog.get_logger(__name__)
-_COMPONENT = "vnode"
+OURSELVES, KUBELET = "vnode", "kubelet"
+"""Who says something. Tools look for what kubelets say by that name."""
 _REMEMBERED = 4096
 _QUEUE = 2048
 _REPEAT_AFTER = 60.0
@@ -43,6 +45,7 @@ class _Said:
     type: EventType
     reason: str
     message: str
+    component: str
 
     @property
     def name(self) -> str:
@@ -84,6 +87,18 @@ class EventRecorder:
         """Say something about a pod that was looked at, see `record`."""
         self.record(pod.key, pod.uid, node=pod.node, type=type, reason=reason, message=message)
 
+    def relay(self, pod: PodView, event: PodEvent) -> None:
+        """Say what the compute side said about a pod's copy, see `record`."""
+        self.record(
+            pod.key,
+            pod.uid,
+            node=pod.node,
+            type="Warning" if event.type == "Warning" else "Normal",
+            reason=event.reason,
+            message=event.message,
+            component=KUBELET if event.by_kubelet else OURSELVES,
+        )
+
     def record(
         self,
         key: ObjectKey,
@@ -93,9 +108,10 @@ class EventRecorder:
         type: EventType,
         reason: str,
         message: str,
+        component: str = OURSELVES,
     ) -> None:
         """Say something about a pod. Returns at once; repeats within a minute are only counted."""
-        said = _Said(key, uid, node, type, reason, message[:_MESSAGE_LIMIT])
+        said = _Said(key, uid, node, type, reason, message[:_MESSAGE_LIMIT], component)
         series = self._series.setdefault(said.name, _Series())
         self._series.move_to_end(said.name)
         while len(self._series) > _REMEMBERED:
@@ -177,7 +193,7 @@ def _body(said: _Said, now: str, *, count: int) -> dict[str, object]:
         "count": count,
         "firstTimestamp": now,
         "lastTimestamp": now,
-        "source": {"component": _COMPONENT, "host": said.node},
-        "reportingComponent": _COMPONENT,
+        "source": {"component": said.component, "host": said.node},
+        "reportingComponent": said.component,
         "reportingInstance": said.node,
     }

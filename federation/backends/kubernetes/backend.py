@@ -306,6 +306,7 @@ class KubernetesBackend:
             type=event.type,
             reason=event.reason,
             message=names_of(pod).conceal(event.message),
+            by_kubelet=event.source.component == "kubelet",
         )
         for listener in self._event_listeners:
             listener(said)

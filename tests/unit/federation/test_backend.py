@@ -384,6 +384,15 @@ class TestEvents:
         assert (event.key, event.uid, event.node) == (KEY, UID_1, NODE)
         assert (event.type, event.reason) == ("Warning", "FailedMount")
         assert event.message == "volume in team-a is missing"
+        assert not event.by_kubelet
+
+    async def test_those_of_kubelets_are_known_as_such(
+        self, compute: Compute, said: list[PodEvent]
+    ) -> None:
+        body = {**self.event(observed(compute).handle), "source": {"component": "kubelet"}}
+        compute.client.put(EVENTS, body)
+        compute.deliver()
+        assert [event.by_kubelet for event in said] == [True]
 
     async def test_those_of_an_older_pod_of_that_name_are_not(
         self, compute: Compute, said: list[PodEvent]

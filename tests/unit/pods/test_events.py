@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.builders import NODE, UID_1, UID_2, make_error, make_uid
+from tests.builders import NODE, UID_1, UID_2, make_error, make_pod, make_uid
 from tests.fakes.client import Body, RecordingClient
 from tests.fakes.clock import LoopClock
+from vnode.backend import PodEvent
 from vnode.kube.resources import EVENTS
 from vnode.kube.types import UID, ObjectKey
 from vnode.pods.events import EventRecorder
+from vnode.pods.view import view
 
 pytestmark = pytest.mark.looptime
 
@@ -73,6 +75,19 @@ async def test_it_says_what_happened_to_which_pod(recording: Recording) -> None:
     )
     assert event["source"] == {"component": "vnode", "host": NODE}
     assert event["count"] == 1
+
+
+@pytest.mark.parametrize(("by_kubelet", "component"), [(True, "kubelet"), (False, "vnode")])
+async def test_what_a_kubelet_below_said_is_said_by_the_virtual_node_s(
+    recording: Recording, by_kubelet: bool, component: str
+) -> None:
+    said = PodEvent(KEY, UID_1, NODE, "Normal", "Started", "it runs", by_kubelet=by_kubelet)
+    recording.recorder.relay(view(make_pod()), said)
+    await asyncio.sleep(1)
+    (event,) = recording.events
+    assert event["source"] == {"component": component, "host": NODE}
+    assert event["reportingComponent"] == component
+    assert event["reason"] == "Started"
 
 
 async def test_what_is_repeated_within_a_minute_costs_no_call(recording: Recording) -> None:
