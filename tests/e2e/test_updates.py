@@ -192,6 +192,20 @@ class TestResize:
         assert status["resources"]["limits"] == more
         assert status["allocatedResources"] == more
 
+    def test_requests_that_a_limit_range_below_adds_are_not_the_tenant_s(
+        self, user: User, gpu: str, federation: Federation
+    ) -> None:
+        user.apply(pod("modest", cluster=gpu, container={"resources": {}}))
+        user.wait_phase("modest", "Running")
+        (below,) = User(federation.computes[gpu], BELOW).get("pod", "modest")["spec"]["containers"]
+        assert below["resources"]["requests"], "the premise: deploy/ has a LimitRange"
+        status = settled(user, "modest")["status"]
+        (container,) = status["containerStatuses"]
+        assert container["resources"] == {}
+        assert "allocatedResources" not in container
+        assert "allocatedResources" not in status
+        assert status["qosClass"] == "BestEffort"
+
     def test_a_resize_that_no_node_can_give_is_infeasible_and_can_be_taken_back(
         self, user: User, gpu: str, federation: Federation
     ) -> None:
@@ -266,6 +280,14 @@ def test_a_change_that_is_taken_back_at_once_is_observed(user: User) -> None:
         user.kubectl("set", "image", "pod/undecided", f"main=docker.io/library/{image}")
     seen = settled(user, "undecided")
     assert seen["metadata"]["generation"] == 7
+
+
+def test_a_change_that_stays_in_the_tenant_is_observed_too(user: User) -> None:
+    user.apply(pod("tolerant", cluster=KWOK))
+    tolerations = user.wait_phase("tolerant", "Running")["spec"]["tolerations"]
+    more = [*tolerations, {"key": "example.com/x", "operator": "Exists"}]
+    user.kubectl("patch", "pod", "tolerant", "-p", json.dumps({"spec": {"tolerations": more}}))
+    assert settled(user, "tolerant")["status"]["observedGeneration"] == 2
 
 
 def test_a_change_that_the_compute_side_refuses_holds_no_other_up(

@@ -8,6 +8,7 @@ without having ended, as a kubelet leaves them (pkg/kubelet/status, TerminatePod
 import msgspec
 
 from vnode.kube.types import JSONObject, Pod, object_in, objects_in
+from vnode.pods import asked_for
 from vnode.pods.view import PodView
 
 _KILLED = 137
@@ -22,40 +23,9 @@ class _InitContainers(msgspec.Struct, frozen=True, rename="camel"):
     init_containers: list[_InitContainer] = []
 
 
-class _Resources(msgspec.Struct, frozen=True):
-    requests: dict[str, msgspec.Raw] | None = None
-
-
-class _Asking(msgspec.Struct, frozen=True):
-    name: str = ""
-    resources: _Resources | None = None
-
-
-class _Containers(msgspec.Struct, frozen=True, rename="camel"):
-    containers: list[_Asking] = []
-    init_containers: list[_Asking] = []
-
-
 def known(statuses: list[JSONObject], pod: Pod, seen: PodView) -> list[JSONObject]:
-    """The statuses of containers of the tenant's, without resources that these do not ask for.
-
-    Devices that a webhook below has added to a container are none of the tenant's, and its API
-    server would refuse the whole status for them.
-    """
-    shown = [status for status in statuses if status.get("name") in seen.containers]
-    if not any("allocatedResourcesStatus" in status for status in shown):
-        return shown
-    asked = _requests(pod)
-    return [
-        _only_asked_for(status, asked.get(str(status.get("name")), frozenset())) for status in shown
-    ]
-
-
-def _only_asked_for(status: JSONObject, asked: frozenset[str]) -> JSONObject:
-    listed = objects_in(status.get("allocatedResourcesStatus"))
-    kept = [resource for resource in listed if resource.get("name") in asked]
-    rest = {k: v for k, v in status.items() if k != "allocatedResourcesStatus"}
-    return {**rest, "allocatedResourcesStatus": [*kept]} if kept else rest
+    """The statuses of the tenant's containers, without what was added to these below."""
+    return asked_for.containers([s for s in statuses if s.get("name") in seen.containers], pod)
 
 
 def phase(below: JSONObject, seen: PodView) -> str:
@@ -164,15 +134,6 @@ def _exit_code(container: JSONObject) -> int | None:
     state = object_in(container.get("state"))
     code = object_in(state.get("terminated")).get("exitCode") if "terminated" in state else None
     return code if isinstance(code, int) else None
-
-
-def _requests(pod: Pod) -> dict[str, frozenset[str]]:
-    """Names of the resources that each container requests."""
-    spec = msgspec.json.decode(pod.spec, type=_Containers)
-    return {
-        c.name: frozenset((c.resources and c.resources.requests) or ())
-        for c in (*spec.containers, *spec.init_containers)
-    }
 
 
 def _init_containers(pod: Pod) -> list[_InitContainer]:

@@ -118,7 +118,7 @@ class Forwarding:
             await self.mirror.show(pod, seen, copy)
             raise
         mirrored = await self.mirror.show(pod, seen, copy)
-        for held in self.memories.held_back(seen):
+        for held in self.memories[seen.key].held_back:
             if not held.permanent:
                 raise Waiting(held.message, reason=held.reason, retry_after=held.retry_after)
         return mirrored
@@ -137,7 +137,7 @@ class Forwarding:
         for held in updated.held_back:
             if held.permanent and held not in memory.held_back:
                 self.events.say(seen, "Warning", held.reason, held.message)
-        memory.held_back, memory.held_as = updated.held_back, seen.digest
+        memory.held_back = updated.held_back
         if all(held.permanent for held in updated.held_back):
             memory.attempts = 0
             memory.held_for_good = judged if updated.held_back else None

@@ -28,8 +28,7 @@ class PodMemory:
     rejected: str | None = None
     """Digest of the pod that was rejected: judged again when it changes."""
     held_back: tuple[HeldBack, ...] = ()
-    """What of the pod with digest `held_as` its copy lacks."""
-    held_as: str = ""
+    """What its copy lacks of the pod since the last update."""
     held_for_good: tuple[str, int] | None = None
     """Digest and generation of the pod of which all that is held back was refused for good."""
     quiet_since: float | None = None
@@ -100,11 +99,6 @@ class Memories:
         elif memory.resource_version != pod.metadata.resource_version:
             memory.seen, memory.resource_version = view(pod), pod.metadata.resource_version
         return memory.seen
-
-    def held_back(self, seen: PodView) -> tuple[HeldBack, ...]:
-        """What the pod's copy lacks of the pod as it is now."""
-        memory = self._pods[seen.key]
-        return memory.held_back if memory.held_as == seen.digest else ()
 
     def too_soon(self, seen: PodView) -> float | None:
         """Seconds until what has to wait is tried again; None: now."""

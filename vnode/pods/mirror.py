@@ -62,7 +62,7 @@ class Mirror:
         if self._too_early(seen, copy):
             again = SETTLE_SECONDS
         else:
-            placement, held_back = self.placement(pod, seen), self.memories.held_back(seen)
+            placement, held_back = self.placement(pod, seen), self.memories[seen.key].held_back
             wanted = status.mirrored(pod, seen, copy, placement, held_back)
             await self.writer.write(pod, seen, wanted)
             again = None

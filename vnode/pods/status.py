@@ -15,7 +15,7 @@ import msgspec
 
 from vnode.backend import HeldBack, ObservedPod, UpdatePart, WaitingReason
 from vnode.kube.types import JSON, JSONObject, Pod, object_in, objects_in
-from vnode.pods import container_status
+from vnode.pods import asked_for, container_status
 from vnode.pods.status_patch import CONTAINER_LISTS, clean
 from vnode.pods.view import COMPUTE_SCHEDULED, FORWARDED, PLACE, TERMINAL, PodView
 
@@ -67,8 +67,8 @@ def mirrored(
         held_back = ()
     _hold_containers(status, held_back)
     status["startTime"] = below.get("startTime") or current.get("startTime")
-    for name in ("resize", "resources", "allocatedResources"):
-        status[name] = below.get(name)
+    status["resize"] = below.get("resize")
+    status.update(asked_for.pod_level(below, pod))
     if generation := _generation(below, current, copy):
         status["observedGeneration"] = generation
     waiting = copy.waiting if status["phase"] == "Pending" else None

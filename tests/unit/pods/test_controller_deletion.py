@@ -8,6 +8,7 @@ from tests.builders import (
     UID_1,
     UID_2,
     condition,
+    container_status,
     make_copy,
     make_error,
     make_pod,
@@ -448,6 +449,20 @@ class TestRefusedStatus:
         assert shown["phase"] == "Running"
         assert shown["containerStatuses"][0]["ready"] is True
         assert "StatusRefused" in world.events()
+
+    async def test_of_containers_only_what_every_api_server_takes_is_written_then(
+        self, world: World
+    ) -> None:
+        world.start()
+        world.create(make_pod())
+        world.tenant.fail(make_error(422, "status.x: bad", fields=["status.x"]), STATUS)
+        await world.settle(0.5)
+        newer = container_status(user={"from": "the future"}, started=True)
+        world.below.show(KEY, running_status(containerStatuses=[newer]))
+        await world.settle(0.5)
+        _, core = world.tenant.named(STATUS)[:2]
+        (container,) = core.body["status"]["containerStatuses"]
+        assert container.keys() == newer.keys() - {"user"}
 
     async def test_the_mark_of_forwarding_is_kept_in_any_case(self, world: World) -> None:
         world.start()

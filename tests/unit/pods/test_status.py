@@ -115,13 +115,15 @@ class TestWhatIsWritten:
         assert "phase" not in patch["status"]
         assert set(patch["metadata"]) == {"uid"}
 
-    @pytest.mark.parametrize("field", ["resources", "allocatedResources"])
-    def test_pod_level_resources_are_replaced_as_a_whole(self, field: str) -> None:
-        pod = mirrored(make_pod(), make_copy(status={**running_status(), field: {"cpu": "1"}}))
-        assert shown(pod)[field] == {"cpu": "1"}
-        pod = mirrored(pod, make_copy(status={**running_status(), field: {"memory": "1Gi"}}))
-        assert shown(pod)[field] == {"memory": "1Gi"}
-        assert field not in shown(mirrored(pod, make_copy()))
+    def test_pod_level_resources_are_replaced_as_a_whole(self) -> None:
+        amounts: Object = {"cpu": "1", "memory": "1Gi"}
+        pod = make_pod(resources={"requests": amounts})
+        for has in (amounts, {"cpu": "1"}, {"memory": "1Gi"}):
+            below = {**running_status(), "resources": {"requests": has}, "allocatedResources": has}
+            pod = mirrored(pod, make_copy(pod, status=below))
+            assert shown(pod)["allocatedResources"] == has
+            assert shown(pod)["resources"] == {"requests": has}
+        assert "resources" not in shown(mirrored(pod, make_copy(pod)))
 
 
 class TestGenerations:
@@ -225,29 +227,6 @@ class TestHeldBack:
         pod = mirrored(pod, make_copy(pod, status=running))
         (container,) = shown(pod)["ephemeralContainerStatuses"]
         assert "running" in container["state"]
-
-
-class TestDevices:
-    """allocatedResourcesStatus (KEP-4680)."""
-
-    @staticmethod
-    def devices(*names: str) -> list[JSON]:
-        return [{"name": name, "resources": [{"resourceID": "1"}]} for name in names]
-
-    def test_the_health_of_devices_that_a_container_asks_for_is_shown(self) -> None:
-        asks = {"name": "main", "resources": {"requests": {"nvidia.com/gpu": "1"}}}
-        pod = make_pod(containers=[asks])
-        states = [container_status(allocatedResourcesStatus=self.devices("nvidia.com/gpu"))]
-        pod = mirrored(pod, make_copy(pod, status=running_status(containerStatuses=[*states])))
-        (container,) = shown(pod)["containerStatuses"]
-        assert container["allocatedResourcesStatus"] == self.devices("nvidia.com/gpu")
-
-    def test_devices_that_a_webhook_below_added_are_not(self) -> None:
-        """The tenant's API server would refuse the whole status."""
-        states = [container_status(allocatedResourcesStatus=self.devices("vendor.example/vgpu"))]
-        copy = make_copy(status=running_status(containerStatuses=[*states]))
-        (container,) = shown(mirrored(make_pod(), copy))["containerStatuses"]
-        assert "allocatedResourcesStatus" not in container
 
 
 class TestAddresses:
