@@ -10,6 +10,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import tempfile
 import time
 from typing import TYPE_CHECKING
 
@@ -38,16 +39,24 @@ class Lines:
 
 
 def call(command: list[str], log: Path, *, timeout: float, tell: Callable[[str], None]) -> None:
-    """Run it to its end, whatever its exit code; raises SuiteError after `timeout` seconds."""
+    """Run it to its end, whatever its exit code; raises SuiteError after `timeout` seconds.
+
+    What it leaves in its folder of temporary files goes with it.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     lines, deadline = Lines(tell), time.monotonic() + timeout
-    with log.open("wb") as output, log.open(errors="replace") as printed:
+    with (
+        log.open("wb") as output,
+        log.open(errors="replace") as printed,
+        tempfile.TemporaryDirectory() as temporary,
+    ):
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            env={**os.environ, "TMPDIR": temporary},
         )
         try:
             while _runs(process, _LOOK_SECONDS):

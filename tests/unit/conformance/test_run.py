@@ -91,6 +91,11 @@ def test_lines_are_told_whole() -> None:
     assert told == ["ab", "c"]
 
 
+def test_temporary_files_of_a_program_go_with_it(tmp_path: Path) -> None:
+    call(["sh", "-c", "mktemp"], tmp_path / "log", timeout=10, tell=lambda line: None)
+    assert not Path((tmp_path / "log").read_text().strip()).exists()
+
+
 def test_a_program_that_does_not_end_is_ended_with_its_children(tmp_path: Path) -> None:
     command = ["sh", "-c", "sleep 60 & echo $!; wait"]
     told: list[str] = []
