@@ -205,7 +205,7 @@ def test_a_metrics_server_below_is_enough(
 ) -> None:
     servers[REAL].serve()
     federation.computes[REAL].kubectl("delete", "-f", KUBELET_RIGHT)
-    agent.stop()  # It would look for the new API again after ten minutes.
+    agent.stop()  # It has seen no such API for minutes, and looks for it ever less often.
     agent.ensure_running()
     agent.wait_ready()
     found = until(lambda: _busy(_summary(workload, REAL)), "the API below has figures", every=1)

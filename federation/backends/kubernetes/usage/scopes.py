@@ -1,9 +1,10 @@
 """Asks many places of a compute cluster at once: its nodes, or its namespaces.
 
 In: names of places and a call for one of them. Out: the answers, and which places gave none. The
-number of calls at a time, the time of one and the time of all are bounded. A place that refuses is
-left alone for ten minutes, one that fails for half a minute: a node that is down must not make
-every scrape wait. Places are named in our logs only.
+number of calls at a time, the time of one and the time of all are bounded. A place that fails is
+left alone for half a minute: a node that is down must not make every scrape wait. One that refuses
+is asked again after five seconds, then after twice as long each time, up to ten minutes: the right
+may just have been granted. Places are named in our logs only.
 """
 
 import asyncio
@@ -25,7 +26,7 @@ _LOG = structlog.get_logger(__name__)
 CALL_SECONDS = 3.5
 _ALL_SECONDS = 4.0
 _AT_ONCE = 16
-_REFUSED_SECONDS = 600.0
+_REFUSED_SECONDS = (5.0, 600.0)
 _FAILED_SECONDS = 30.0
 _JITTER = 0.1
 _NOT_THERE = frozenset({404, 405, 501})
@@ -47,6 +48,7 @@ class Answers(Generic[T]):
 class _Pause:
     until: float
     refused: bool
+    seconds: float
 
 
 class Scopes:
@@ -89,16 +91,19 @@ class Scopes:
                 for scope in order:
                     tasks.create_task(one(scope))
         for scope, error in errors.items():
-            self._pauses[scope] = self._pause(error)
+            self._pauses[scope] = self._pause(error, before.get(scope))
         self._tell(errors, given, before)
         refused = {scope for scope, pause in self._pauses.items() if pause.refused}
         return Answers(given, refused, wanted - given.keys() - refused)
 
-    def _pause(self, error: KubeError) -> _Pause:
+    def _pause(self, error: KubeError, before: _Pause | None) -> _Pause:
         refused = _is_refusal(error)
-        seconds = _REFUSED_SECONDS if refused else _FAILED_SECONDS
+        seconds = _FAILED_SECONDS
+        if refused:
+            first, longest = _REFUSED_SECONDS
+            seconds = min(longest, 2 * before.seconds) if before and before.refused else first
         jitter = 1 + self._rng.uniform(-_JITTER, _JITTER)
-        return _Pause(self._clock.monotonic() + seconds * jitter, refused)
+        return _Pause(self._clock.monotonic() + seconds * jitter, refused, seconds)
 
     def _tell(
         self, errors: dict[str, KubeError], given: dict[str, T], before: dict[str, _Pause]

@@ -1,6 +1,7 @@
 """Asking many places: bounded, and not again too soon where it does not help."""
 
 import asyncio
+import itertools
 import random
 
 import pytest
@@ -64,22 +65,35 @@ async def test_one_that_fails_leaves_the_answers_of_the_others() -> None:
         (Unreachable("cut"), False),
     ],
 )
-async def test_a_place_that_refuses_is_left_alone_for_long_and_one_that_fails_shortly(
+async def test_a_place_that_refuses_or_fails_is_left_alone_for_a_while(
     error: KubeError, refused: bool
 ) -> None:
     places = Places()
     places.errors = {"a": error}
     await places.ask("a")
-    await asyncio.sleep(20)
+    await asyncio.sleep(4 if refused else 26)
     again = await places.ask("a")
     assert not places.asked
     assert (again.refused if refused else again.failed) == {"a"}
-    await asyncio.sleep(20)
-    await places.ask("a")
-    assert bool(places.asked) is not refused
-    await asyncio.sleep(640)
+    await asyncio.sleep(8)
     places.errors.clear()
     assert (await places.ask("a")).given == {"a": "a"}
+
+
+async def test_the_longer_a_place_refuses_the_less_often_it_is_asked() -> None:
+    places = Places()
+    places.errors = {"a": FORBIDDEN}
+    loop = asyncio.get_running_loop()
+    asked = []
+    while loop.time() < 3600:
+        await places.ask("a")
+        if places.asked:
+            asked.append(loop.time())
+        await asyncio.sleep(1)
+    pauses = [later - sooner for sooner, later in itertools.pairwise(asked)]
+    assert pauses[0] == pytest.approx(5, abs=2)
+    assert pauses[1] == pytest.approx(10, abs=2)
+    assert pauses[-1] == pytest.approx(600, rel=0.11)
 
 
 async def test_no_more_than_sixteen_are_asked_at_once() -> None:
