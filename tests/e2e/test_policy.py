@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.e2e.user import BELOW, User, pod_creates, until
+from tests.e2e.user import BELOW, User, until
 from tests.e2e.workloads import deployment, pod, pod_spec
 
 if TYPE_CHECKING:
@@ -41,10 +41,14 @@ class Breeding:
 
     user: User
     since: float
+    first: frozenset[str]
+    """UIDs of the first pods."""
 
-    def uids(self, name: str) -> set[str]:
-        """The pods of one of them."""
-        return {p["metadata"]["uid"] for p in self.user.items("pods", f"app={name}")}
+
+def _uids(user: User) -> frozenset[str]:
+    """All their pods, dead ones too: a ReplicaSet keeps those."""
+    pods = (pod for name in REFUSED for pod in user.items("pods", f"app={name}"))
+    return frozenset(pod["metadata"]["uid"] for pod in pods)
 
 
 @pytest.fixture(scope="session")
@@ -56,21 +60,23 @@ def breeding(federation: Federation, session_agent: AgentProcess) -> Iterator[Br
         manifest = deployment(name, replicas=REPLICAS, spec=pod_spec(cluster=KWOK, **spec))
         manifest["metadata"]["namespace"] = UNDISTURBED
         user.apply(manifest)
-    yield Breeding(user, time.monotonic())
+    total = REPLICAS * len(REFUSED)
+    until(lambda: len(_uids(user)) >= total, "the Deployments have their pods")
+    yield Breeding(user, time.monotonic(), _uids(user))
     user.kubectl("delete", "deployments", *REFUSED, "--ignore-not-found", "--wait=false")
 
 
 @pytest.mark.run_first
 def test_pods_with_a_forbidden_field_wait_and_tell_its_name(breeding: Breeding) -> None:
     user = breeding.user
-    for name, (_, field) in REFUSED.items():
+    for name, (_, path) in REFUSED.items():
         for seen in _wait_refused(user, name):
             assert seen["status"]["phase"] == "Pending"
-            assert field in seen["status"]["message"]
+            assert path in seen["status"]["message"]
             waiting = seen["status"]["containerStatuses"][0]["state"]["waiting"]
             assert waiting["reason"] == "PodRejected"
-            assert field in waiting["message"]
-            _is_told(user, seen["metadata"]["name"], field)
+            assert path in waiting["message"]
+            _is_told(user, seen["metadata"]["name"], path)
 
 
 def _wait_refused(user: User, name: str) -> list[Any]:
@@ -85,11 +91,11 @@ def _wait_refused(user: User, name: str) -> list[Any]:
     return pods
 
 
-def _is_told(user: User, name: str, field: str) -> None:
+def _is_told(user: User, name: str, path: str) -> None:
     """By kubectl get, kubectl describe and one event."""
     assert "PodRejected" in user.kubectl("get", "pod", name)
     until(lambda: user.event_reasons(name)["PodRejected"] == 1, "there is one event")
-    assert field in user.kubectl("describe", "pod", name)
+    assert path in user.kubectl("describe", "pod", name)
 
 
 def test_pods_that_end_fail_with_the_name_of_a_forbidden_field(user: User) -> None:
@@ -153,6 +159,7 @@ def test_keys_that_make_the_compute_side_act_do_not_travel(
 
 
 @pytest.mark.run_last
+@pytest.mark.usefixtures("agent")
 @pytest.mark.timeout(SECONDS + 60, func_only=True)
 def test_refused_pods_of_deployments_do_not_breed(
     breeding: Breeding, federation: Federation
@@ -161,19 +168,8 @@ def test_refused_pods_of_deployments_do_not_breed(
     if left > 0:
         print(f"the run was shorter than {SECONDS:g} s: waiting {left:.0f} s more")
         time.sleep(left)
-    made = [
-        entry
-        for entry in pod_creates(federation.tenant, UNDISTURBED)
-        if entry["user"]["username"].endswith(":replicaset-controller")
-        and entry.get("responseStatus", {}).get("code") == 201
-    ]
-    assert len(made) == REPLICAS * len(REFUSED)
-    for name in REFUSED:
-        assert len(breeding.uids(name)) == REPLICAS
+    assert len(breeding.first) == REPLICAS * len(REFUSED)
+    assert _uids(breeding.user) == breeding.first
     assert User(federation.computes[KWOK], "demo--default").items("pods") == []
     breeding.user.kubectl("delete", "deployments", *REFUSED)
-    until(
-        lambda: not any(breeding.uids(name) for name in REFUSED),
-        "what never ran goes at once",
-        timeout=10,
-    )
+    until(lambda: not _uids(breeding.user), "what never ran goes at once", timeout=10)
