@@ -70,9 +70,8 @@ def agent_for_virtual_kubelet(site: Site) -> Iterator[str]:
     )
     _grant(site.compute, "usage-kubelet.yaml")
     change(joined, for_virtual_kubelet)
-    with AgentProcess(joined) as agent:
-        agent.wait_ready()
-        yield joined.nodes[0]
+    with _running(joined) as node:
+        yield node
 
 
 @contextmanager
@@ -89,9 +88,20 @@ def agent_for_kubernetes(site: Site) -> Iterator[str]:
     )
     _grant(site.compute, "capacity-nodes.yaml")
     change(joined, for_kubernetes)
-    with AgentProcess(joined) as agent:
-        agent.wait_ready()
-        yield joined.nodes[0]
+    with _running(joined) as node:
+        yield node
+
+
+@contextmanager
+def _running(joined: Federation) -> Iterator[str]:
+    """Run the agent; afterwards its Node goes, since taints are written only to new ones."""
+    node = joined.nodes[0]
+    try:
+        with AgentProcess(joined) as agent:
+            agent.wait_ready()
+            yield node
+    finally:
+        joined.tenant.kubectl("delete", "node", node, "--ignore-not-found")
 
 
 def _grant(compute: Cluster, name: str) -> None:
