@@ -117,7 +117,9 @@ class Tenant:
     def synced(self) -> bool:
         """Whether the shared stores are complete."""
         stores = (self.config_maps, self.secrets, self.services)
-        return all(s.synced(scope or "") for s in stores for scope in self.scopes)
+        # Before all namespaces are known, a copy seems to lie where nothing is forwarded.
+        named = bool(self._config.tenant.namespaces) or self.namespaces.synced()
+        return named and all(s.synced(scope or "") for s in stores for scope in self.scopes)
 
     def each_namespace(
         self, found: Callable[[str], None], gone: Callable[[str], None]

@@ -170,6 +170,7 @@ class KubernetesBackend:
             mapping=namespaces,
             watches=self._watches,
             vacant=self._is_vacant,
+            opened=self._tell_all,
             on_demand=on_demand,
             clock=clock,
             rng=rng,
@@ -287,6 +288,16 @@ class KubernetesBackend:
     def _tell(self, key: ObjectKey) -> None:
         for listener in self._listeners:
             listener(key)
+
+    def _tell_all(self, namespace: str) -> None:
+        """A namespace can be seen (again): what was known of it before was passed over."""
+        below = self._mapping.below(namespace)
+        here = [pod for pod in self.pods.values() if pod.metadata.namespace == below]
+        copies = [copy for pod in here if (copy := self._observe(pod)) is not None]
+        copies += [copy for copy in self._gone.values() if copy.key.namespace == namespace]
+        for copy in copies:
+            self._tell(copy.key)
+        self._copies.tell_all(namespace)
 
     def _event_changed(self, change: Change[Event]) -> None:
         event = change.new

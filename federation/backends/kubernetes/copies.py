@@ -81,6 +81,16 @@ class ObjectCopies:
         """Call `listener` when a copy changed or went."""
         self._listeners.append(listener)
 
+    def tell_all(self, namespace: str) -> None:
+        """Tell of every copy that was made from an object of a tenant namespace."""
+        below = self._mapping.below(namespace)
+        for kind, store in self._stores.items():
+            for held in store.values():
+                ref = self._ref(kind, held) if held.metadata.namespace == below else None
+                if ref is not None and ref.namespace == namespace:
+                    for listener in self._listeners:
+                        listener(ref)
+
     def version(self, ref: ObjectRef) -> str | None:
         """`uid/resourceVersion` of the tenant object that the copy was made from; None: no copy."""
         held = self._stores[ref.kind].get(self._key(ref))

@@ -104,6 +104,7 @@ class ComputeNamespaces:
         clock: Clock,
         backoff: Callable[[], Backoff],
         vacant: Callable[[str], bool],
+        opened: Callable[[str], None] = lambda _: None,
         maker: NamespaceMaker | None = None,
         leftovers: Leftovers | None = None,
     ) -> None:
@@ -117,6 +118,8 @@ class ComputeNamespaces:
             clock: of the agent.
             backoff: between looks at one namespace that is not ready.
             vacant: whether nothing of ours is left below for a tenant namespace.
+            opened: called with a tenant namespace whose compute namespace became ready. What is in
+                it may have been listed, and passed over, before that.
             maker: makes missing ones; without it they have to be prepared by somebody else.
             leftovers: judges those that are not needed any more; None: they are left alone.
         """
@@ -127,6 +130,7 @@ class ComputeNamespaces:
         self._clock = clock
         self._backoff = backoff
         self._vacant = vacant
+        self._opened = opened
         self._maker = maker
         self._leftovers = leftovers
         self._places: dict[str, _Place] = {}
@@ -329,6 +333,7 @@ class ComputeNamespaces:
         if state is NamespaceState.READY:
             for watch in self._watches:
                 watch.add(str(self._mapping.below(namespace)))
+            self._opened(namespace)
         elif before is NamespaceState.READY:
             self._unwatch(namespace)
 

@@ -38,6 +38,7 @@ def compute_namespaces(
     mapping: NamespaceMapping,
     watches: Iterable[Watches],
     vacant: Callable[[str], bool],
+    opened: Callable[[str], None],
     on_demand: OnDemand | None,
     clock: Clock,
     rng: random.Random,
@@ -70,6 +71,7 @@ def compute_namespaces(
         clock=clock,
         backoff=lambda: Backoff(1.0, 60.0, rng=rng),
         vacant=vacant,
+        opened=opened,
         maker=maker,
         leftovers=leftovers,
     )

@@ -203,12 +203,13 @@ class TestNamespaces:
 class TestSynced:
     def test_it_takes_every_store(self) -> None:
         tenant = make_tenant()
-        for store in (tenant.config_maps, tenant.secrets, tenant.services):
+        stores = (tenant.config_maps, tenant.secrets, tenant.services, tenant.namespaces)
+        for store in stores:
             assert not tenant.synced
             store.mark_synced()
         assert tenant.synced
 
-    def test_it_takes_every_namespace(self) -> None:
+    def test_where_namespaces_are_listed_in_the_configuration_it_takes_each_of_them(self) -> None:
         tenant = make_tenant(namespaces=["team-a", "team-b"])
         for namespace in ("team-a", "team-b"):
             assert not tenant.synced

@@ -1,0 +1,156 @@
+"""A tenant and a compute cluster with watches, and the pod controller on the Kubernetes backend.
+
+`Sides` is what stays: the objects of both clusters. Each `start` is one life of an agent that makes
+its namespaces on demand; what it names (`backend.namespaces.add`) is up to the test.
+"""
+
+import asyncio
+import random
+from typing import Any
+
+from federation.backends.kubernetes.backend import KubernetesBackend
+from federation.backends.kubernetes.on_demand import OnDemand
+from federation.backends.kubernetes.translate.names import NamespaceMapping
+from federation.backends.kubernetes.translate.policy import TranslationPolicy
+from tests.builders import NODE, NODE_ADDRESS, NOW, OWNER, make_key, make_metadata, make_pod
+from tests.fakes.clock import LoopClock
+from tests.fakes.watching import WatchingClient
+from vnode.backend import ObjectRef, ReferenceKind
+from vnode.kube.resources import CONFIG_MAPS, NAMESPACES, PODS, SECRETS, SERVICE_ACCOUNTS
+from vnode.kube.types import UID, ObjectKey, PartialObject, Pod
+from vnode.pods.addresses import AddressPool
+from vnode.pods.controller import NodeSettings, PodController
+from vnode.pods.events import EventRecorder
+from vnode.pods.objects import ReferencedObjects
+from vnode.pods.orphans import OrphanGuard
+from vnode.pods.service_variables import ServiceVariables, service_store
+from vnode.pods.tokens import TokenIssuer
+from vnode.runtime.reflector import Reflector
+from vnode.runtime.store import Store
+from vnode.runtime.workqueue import WorkQueue, run_workers
+
+BELOW = "red--team-a"
+COPY = ObjectKey(BELOW, "job-0")
+LONG = 7200.0
+"""Seconds after which everything has happened that ever will."""
+
+
+class Sides:
+    """Both clusters, and the agent of now."""
+
+    def __init__(self) -> None:
+        time = LoopClock().time
+        self.compute = WatchingClient(name="compute", unix_time=time)
+        self.tenant = WatchingClient(name="tenant", unix_time=time)
+        for side, uid in ((self.tenant, OWNER.cluster_uid), (self.compute, "the-compute-cluster")):
+            side.put(NAMESPACES, {"metadata": {"name": "kube-system", "uid": uid}})
+        self.compute.put(SERVICE_ACCOUNTS, make_metadata("default", namespace=BELOW))
+        self.tenant_has = {"team-a"}
+        self._tasks: list[asyncio.Task[Any]] = []
+
+    async def _is_gone(self, namespace: str) -> bool:
+        return namespace not in self.tenant_has
+
+    def start(self) -> None:
+        """Start an agent that remembers nothing and has heard of no tenant namespace."""
+        rng, clock, client = random.Random(1), LoopClock(), self.tenant.client
+        self.backend = KubernetesBackend(
+            self.compute.client,
+            cluster="home",
+            owner=OWNER,
+            namespaces=NamespaceMapping(OWNER.tenant),
+            policies={NODE: TranslationPolicy()},
+            clock=clock,
+            rng=rng,
+            on_demand=OnDemand(is_gone=self._is_gone, delete=True),
+        )
+        pods: Store[Pod] = Store("tenant pods")
+        keys: WorkQueue[ObjectKey] = WorkQueue("pods", rng=rng)
+        refs: WorkQueue[ObjectRef] = WorkQueue("objects", rng=rng)
+        events = EventRecorder(client, clock=clock)
+        objects = ReferencedObjects(
+            client,
+            self.backend,
+            metadata={kind: Store[PartialObject](str(kind)) for kind in ReferenceKind},
+            services=ServiceVariables(service_store("services"), {}),
+            queue=refs,
+            pods_synced=lambda: pods.synced(),
+        )
+        controller = PodController(
+            client=client,
+            pods=pods,
+            backend=self.backend,
+            nodes={NODE: NodeSettings(NODE, NODE_ADDRESS, flat_network=True)},
+            objects=objects,
+            tokens=TokenIssuer(client, clock),
+            events=events,
+            addresses=AddressPool("198.18.0.0/24"),
+            orphans=OrphanGuard(
+                client,
+                cluster_uid=UID(OWNER.cluster_uid),
+                node_born=lambda _: "2000-01-01T00:00:00Z",
+                copies=lambda: len(self.backend.pods),
+                clock=clock,
+            ),
+            queue=keys,
+            pods_synced=lambda: pods.synced(),
+            clock=clock,
+            rng=rng,
+        )
+        watch = Reflector(client, PODS, Pod, pods, clock=clock, rng=rng)
+        work = (
+            self.backend.run(),
+            watch.run(),
+            events.run(),
+            run_workers(keys, controller.reconcile, workers=3, name="pods"),
+            run_workers(refs, objects.reconcile, workers=1, name="objects"),
+        )
+        self._tasks = [asyncio.ensure_future(each) for each in work]
+
+    async def stop(self) -> None:
+        """Kill the agent."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def run_a_pod(self, *, phase: str = "Running") -> None:
+        """The first agent: a tenant pod, and its copy in that phase."""
+        self.tenant.put(PODS, make_pod())
+        self.start()
+        self.backend.namespaces.add("team-a")
+        await asyncio.sleep(20)
+        status = {"phase": phase, "startTime": NOW}
+        self.compute.edit(PODS, COPY, lambda body: body["status"].update(status))
+        await asyncio.sleep(20)
+        assert self.pod()["status"]["phase"] == phase
+
+    def pod(self) -> Any:
+        """The tenant pod; None: it is gone."""
+        return self.tenant.get_body(PODS, make_key())
+
+    def copy(self) -> Any:
+        """The pod below; None: it is gone."""
+        return self.compute.get_body(PODS, COPY)
+
+    def copied_objects(self) -> list[str]:
+        """Names of ConfigMaps and Secrets below."""
+        plurals = (CONFIG_MAPS.plural, SECRETS.plural)
+        return [key.name for plural, key in self.compute.objects if plural in plurals]
+
+    def namespace(self) -> Any:
+        """The compute namespace; None: it is gone."""
+        return self.compute.get_body(NAMESPACES, ObjectKey("", BELOW))
+
+    def vanish(self) -> None:
+        """Somebody deletes the compute namespace, and it goes with all that is in it."""
+        for plural, key in list(self.compute.objects):
+            if key.namespace == BELOW and plural != SERVICE_ACCOUNTS.plural:
+                del self.compute.objects[plural, key]
+        self.compute.drop(NAMESPACES, ObjectKey("", BELOW))
+
+    def events(self) -> list[str]:
+        """Reasons of the events in the tenant."""
+        return [
+            body["reason"] for (kind, _), body in self.tenant.objects.items() if kind == "events"
+        ]
