@@ -144,6 +144,8 @@ class KubernetesBackend:
         self.quotas: Store[ResourceQuota] = Store(f"{cluster} quotas")
         self._read: dict[ObjectKey, tuple[str, ObservedPod | None]] = {}
         self._gone: dict[ObjectKey, ObservedPod] = {}
+        self._in_doubt: set[str] = set()
+        """Copies of which an update was not answered well: they may be newer than the watch."""
         self._listeners: list[Callable[[ObjectKey], None]] = []
         self._event_listeners: list[Callable[[PodEvent], None]] = []
         self._reachability = Reachability(client, clock=clock)
@@ -273,6 +275,10 @@ class KubernetesBackend:
         copy = self._observe(seen) if seen is not None else None
         if change.new is None:
             self._read.pop(change.key, None)
+        if change.old is not None and (
+            change.new is None or change.new.metadata.uid != change.old.metadata.uid
+        ):
+            self._in_doubt.discard(change.old.metadata.uid)
         if copy is None:
             return
         kept = self._gone.get(copy.key)
@@ -368,7 +374,10 @@ class KubernetesBackend:
     async def update(self, request: PodRequest, copy: ObservedPod) -> Updated:
         """See `PodBackend.update`."""
         self._require_sight(copy.key.namespace)
-        pod = self.pods.get(self._below(copy.key))
+        below = self._below(copy.key)
+        pod = self.pods.get(below)
+        if pod is not None and copy.handle in self._in_doubt:
+            pod = await self._live(below)
         if pod is None or pod.metadata.uid != copy.handle:
             raise Waiting("the copy has just gone", reason="ComputeConflict")
         wanted = update(
@@ -378,7 +387,9 @@ class KubernetesBackend:
             namespaces=self._mapping,
             policy=self._policies[request.node],
         )
+        self._in_doubt.add(copy.handle)
         pod, held_back = await carry_out(self._client, wanted, pod)
+        self._in_doubt.discard(copy.handle)
         return Updated(self._remember(copy.key, pod), held_back)
 
     async def _adopt(self, request: PodRequest, below: ObjectKey) -> Pod:

@@ -5,10 +5,10 @@ pods/ephemeralcontainers, each conditional on the copy's UID; the copy as it is 
 held back. Parts go together as far as the API takes them together, which is one patch for nearly
 every update. Where that is refused, each goes alone, so that one refusal holds no others up.
 
-The marks by which the copy says what it is are written last. Before anything else than the pod
-itself is changed, the old ones are taken back, and the names of ephemeral containers that are about
-to be added are noted: a copy never claims to be what it is not, and never takes what is ours for
-somebody else's, whatever is interrupted.
+The marks by which the copy says what it is go along with a patch of the pod itself. Subresources
+take none: before they are changed the old marks are taken back and what is sent is noted, and the
+new marks are written last. So a copy never claims to be what it is not, and never takes what is
+ours for somebody else's, whatever is interrupted.
 """
 
 from collections.abc import Iterable, Sequence
@@ -31,6 +31,7 @@ from vnode.kube.resources import PODS
 from vnode.kube.types import JSON, Pod
 
 _INFEASIBLE = ("NodeCapacity", "UnsupportedPlatform")
+_REFUSALS = (BadRequest, Forbidden, Invalid)
 _WHAT = "the compute cluster refused the change for now"
 
 
@@ -43,12 +44,14 @@ async def carry_out(
         Rejected: not even the marks are taken.
         Waiting: the compute side did not answer, or the copy is not the one that it was.
     """
-    sender = _Sender(client, pod)
+    sender = _Sender(client, update, pod)
     own = [write for write in update.writes if not write.subresource]
     others = [write for write in update.writes if write.subresource]
     ahead = update.marks_ahead(pod.metadata)
-    at_once = not others and not update.refused
-    marks = update.marks(own, whole=True, present=pod.metadata) if at_once else ahead
+    if not others and not update.refused:
+        marks = update.marks(own, whole=True, present=pod.metadata)
+    else:
+        marks = _merged([ahead, update.marks_along(own, pod.metadata)])
     if not await sender.send_together(own, marks):
         await sender.send_marks(ahead)
         await sender.send_alone(own)
@@ -67,47 +70,65 @@ async def carry_out(
 @dataclass(slots=True)
 class _Sender:
     client: KubeClient
+    update: Update
     pod: Pod
     """The copy as it was last answered."""
     applied: list[Write] = field(default_factory=list)
     held: list[HeldBack] = field(default_factory=list)
     unsure: list[Write] = field(default_factory=list)
-    """Those held back that a server which failed may have carried out all the same."""
+    """Those held back that stay noted as sent: a server which failed may have carried them out all
+    the same, and a resize that is tried again and again is not noted anew each time."""
 
     async def send_together(self, writes: Sequence[Write], marks: JSONObject) -> bool:
         """Send them in one patch; False: it was refused, and each may go well alone."""
-        try:
-            await self._patch(writes, marks)
-        except (BadRequest, Forbidden, Invalid) as error:
-            if marks or len(writes) > 1:
-                return False
-            self._hold(writes, error)
-        except KubeError as error:
-            self._hold(writes, error)
-        else:
-            self.applied += writes
+        error = await self._try(writes, marks)
+        if error is None:
+            return True
+        if isinstance(error, _REFUSALS) and (marks or len(writes) > 1):
+            return False
+        if marks:
+            raise self._failure(error) from error  # What comes next may not go before the marks.
+        self._hold(writes, error)
         return True
 
     async def send_alone(self, writes: Iterable[Write]) -> None:
         for write in writes:
-            await self.send_together([write], {})
+            marks: JSONObject = {}
+            if not write.subresource:
+                applied = [*self.applied, write]
+                marks = self.update.marks_along(applied, self.pod.metadata, unsure=self.unsure)
+            if (error := await self._try([write], marks)) is not None:
+                self._hold([write], error)
 
     async def send_marks(self, marks: JSONObject) -> None:
-        try:
-            await self._patch([], marks)
-        except KubeError as error:
-            raise pod_refused(error, names=names_of(self.pod), what=_WHAT) from error
+        if (error := await self._try([], marks)) is not None:
+            raise self._failure(error) from error
 
     def _hold(self, writes: Sequence[Write], error: KubeError) -> None:
         """Note what is held back; raise where nothing else would go well either."""
-        if isinstance(error, NotFound) and not is_missing_subresource(error):
-            raise Waiting("the copy has just gone", reason="ComputeConflict") from None
-        failure = pod_refused(error, names=names_of(self.pod), what=_WHAT)
+        failure = self._failure(error)
         if not judges(error):
             raise failure from error
-        if isinstance(error, ServerError):
-            self.unsure += writes
-        self.held += (_held_back(write, error, failure) for write in writes)
+        held = [_held_back(write, error, failure) for write in writes]
+        self.held += held
+        self.unsure += (
+            write
+            for write, why in zip(writes, held, strict=True)
+            if isinstance(error, ServerError) or (write.subresource == RESIZE and not why.permanent)
+        )
+
+    def _failure(self, error: KubeError) -> Rejected | Waiting:
+        if isinstance(error, NotFound) and not is_missing_subresource(error):
+            return Waiting("the copy has just gone", reason="ComputeConflict")
+        return pod_refused(error, names=names_of(self.pod), what=_WHAT)
+
+    async def _try(self, writes: Sequence[Write], marks: JSONObject) -> KubeError | None:
+        try:
+            await self._patch(writes, marks)
+        except KubeError as error:
+            return error
+        self.applied += writes
+        return None
 
     async def _patch(self, writes: Sequence[Write], marks: JSONObject) -> None:
         body = _merged([{"metadata": marks}, *(write.patch for write in writes)])

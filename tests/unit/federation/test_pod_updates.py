@@ -1,10 +1,13 @@
 """An update is sent part by part, and a refused part holds no other up."""
 
+import asyncio
 import contextlib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from federation.backends.kubernetes.translate.names import ANNOTATION_DIGEST
 from tests.builders import (
@@ -13,6 +16,7 @@ from tests.builders import (
     make_pod,
     make_request,
 )
+from tests.fakes.client import Body
 from tests.unit.federation.compute import BELOW, Compute
 from vnode.backend import (
     HeldBack,
@@ -26,7 +30,7 @@ from vnode.backend import (
     UpdatePart,
     Waiting,
 )
-from vnode.kube.errors import KubeError, Unreachable
+from vnode.kube.errors import Conflict, Forbidden, Invalid, KubeError, Unreachable
 from vnode.kube.resources import PODS
 from vnode.kube.types import ObjectKey, Pod
 
@@ -229,15 +233,25 @@ class TestWhatIsRefused:
         assert not result.held_back
         assert result.copy.digest == make_request(wanted).digest
 
-    async def test_a_held_back_change_that_is_taken_back_is_not_sent_later(
+    async def test_a_held_back_change_that_is_taken_back_is_as_if_it_had_not_been(
         self, compute: Compute
     ) -> None:
         compute.client.fail(QUOTA, "patch pods/resize")
         await update(compute, pod(cpu="4", labels={"a": "1"}, generation=2))
-        compute.client.calls.clear()
         result = await update(compute, pod(generation=3))
-        assert compute.client.names() == ["patch pods"]
+        assert compute.pod()["spec"]["containers"][0]["resources"]["requests"] == {"cpu": "1"}
         assert "a" not in compute.pod()["metadata"]["labels"]
+        assert result.copy.digest == make_request(pod()).digest
+
+    async def test_what_is_refused_for_good_and_taken_back_is_not_sent_again(
+        self, compute: Compute
+    ) -> None:
+        missing = make_error(404, "the server could not find it")
+        compute.client.fail(missing, "patch pods/resize", times=9)
+        await update(compute, pod(cpu="4", generation=2))
+        result = await update(compute, pod(generation=3))
+        assert len(compute.client.named("patch pods/resize")) == 1
+        assert not result.held_back
         assert result.copy.digest == make_request(pod()).digest
 
     async def test_our_own_refusal_holds_nothing_else_up(self, compute: Compute) -> None:
@@ -366,6 +380,25 @@ class TestInterruptions:
         assert result.copy.digest == make_request(wanted).digest
         compute.backend.logs(result.copy, LogOptions("debug"))  # it is not refused
 
+    async def test_what_may_have_been_carried_out_is_looked_at_before_anything_else_is_claimed(
+        self, compute: Compute
+    ) -> None:
+        patch = compute.client.patch
+
+        async def cut(*args: Any, **options: Any) -> Any:
+            await patch(*args, **options)
+            raise Unreachable("cut")
+
+        compute.client.patch = cut  # type: ignore[method-assign]
+        with pytest.raises(Waiting):
+            await update(compute, pod(image="i:2", generation=2))
+        compute.client.patch = patch  # type: ignore[method-assign]
+        # The watch is behind, and the image is taken back.
+        wanted = pod(labels={"a": "1"}, generation=3)
+        result = await update(compute, wanted)
+        assert images(compute) == ["i:1", "i:1"]
+        assert result.copy.digest == make_request(wanted).digest
+
     async def test_what_was_refused_is_not_ours_when_somebody_adds_it_later(
         self, compute: Compute
     ) -> None:
@@ -404,3 +437,112 @@ class TestContainersOfOthers:
         request = StreamRequest(verb=StreamVerb.EXEC, method="GET", container="debug")
         with pytest.raises(StreamError):
             await taken.backend.upgrade(copy, request)
+
+
+# --- whatever is refused or interrupted, a copy is what it claims to be ---------------------------
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a tenant pod may ask for anew."""
+
+    image: str
+    cpu: str
+    labels: frozenset[str]
+    debuggers: frozenset[str]
+
+    def pod(self, generation: int) -> Pod:
+        return pod(
+            image=self.image,
+            cpu=self.cpu,
+            labels=dict.fromkeys(sorted(self.labels), "1"),
+            debuggers=tuple(sorted(self.debuggers)),
+            generation=generation,
+        )
+
+    def is_met_by(self, below: Any) -> bool:
+        spec = below["spec"]
+        (main, aux) = spec["containers"]
+        added = {c["name"] for c in spec.get("ephemeralContainers", [])}
+        return (
+            main["image"] == aux["image"] == self.image
+            and main["resources"]["requests"] == {"cpu": self.cpu}
+            and {"a", "b"} & below["metadata"]["labels"].keys() == self.labels
+            and added >= self.debuggers
+        )
+
+
+names = st.sampled_from(["a", "b"])
+wishes = st.builds(
+    Wish,
+    image=st.sampled_from(["i:1", "i:2"]),
+    cpu=st.sampled_from(["1", "2"]),
+    labels=st.frozensets(names),
+    debuggers=st.frozensets(st.sampled_from(["x", "y"])),
+)
+ERRORS = (None, None, INVALID, QUOTA, make_error(500, "broken"), make_error(409, "changed"))
+outcomes = st.tuples(st.sampled_from([*ERRORS, Unreachable("cut")]), st.booleans())
+
+
+Outcome = tuple[KubeError | None, bool]
+Step = tuple[Wish, list[Outcome], bool]
+"""What is wished, what becomes of the patches, and whether the watch tells of it in time."""
+
+
+class Lottery:
+    """An API server that answers patches as drawn: well, with an error, or with one afterwards."""
+
+    def __init__(self, compute: Compute) -> None:
+        self.drawn: list[Outcome] = []
+        self._patch = compute.client.patch
+        compute.client.patch = self.patch  # type: ignore[method-assign]
+
+    async def patch(self, *args: Any, **options: Any) -> Any:
+        error, after = self.drawn.pop() if self.drawn else (None, False)
+        carried_out = after and not isinstance(error, Invalid | Forbidden | Conflict)
+        answer = await self._patch(*args, **options) if carried_out or error is None else None
+        if error is not None:
+            raise error
+        return answer
+
+
+async def history(steps: list[Step]) -> None:
+    compute = Compute()
+    await compute.open()
+    await compute.backend.apply(make_request(pod()))
+    compute.deliver()
+    lottery = Lottery(compute)
+    wished: dict[str, Wish] = {}
+
+    def check(_plural: str, body: Body, _exists: bool) -> None:
+        claim = wished.get(body["metadata"]["annotations"][ANNOTATION_DIGEST])
+        assert claim is None or claim.is_met_by(body)
+
+    compute.client.on_change.append(check)
+    debuggers: frozenset[str] = frozenset()
+    for generation, (wish, drawn, watched) in enumerate(steps, start=2):
+        debuggers |= wish.debuggers  # they are never taken away again
+        wanted = replace(wish, debuggers=debuggers).pod(generation)
+        request = make_request(wanted)
+        wished[request.digest] = replace(wish, debuggers=debuggers)
+        lottery.drawn = list(drawn)
+        with contextlib.suppress(Waiting, Rejected):
+            await compute.backend.update(request, copy_of(compute))
+        if watched:
+            compute.deliver()
+    compute.deliver()
+    lottery.drawn = []
+    result = await compute.backend.update(request, copy_of(compute))
+    assert not result.held_back
+    assert (result.copy.digest, result.copy.generation) == (request.digest, generation)
+    assert wished[request.digest].is_met_by(compute.pod())
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(wishes, st.lists(outcomes, max_size=8), st.booleans()), min_size=1, max_size=5
+    )
+)
+def test_a_copy_is_what_it_claims_to_be_and_becomes_what_is_asked_for(steps: list[Step]) -> None:
+    asyncio.run(history(steps))

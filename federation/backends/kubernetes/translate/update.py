@@ -16,7 +16,7 @@ Every write can be refused below without the others: who sends them (`pod_update
 which were applied.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
@@ -96,20 +96,30 @@ class Update:
     """Annotation -> fingerprints of what needs no write."""
 
     def marks_ahead(self, present: ObjectMeta) -> JSONObject:
-        """Annotations of the patch that goes before all that is not the pod itself.
+        """Annotations of the patch that goes before subresources, which take no marks.
 
-        The copy is no longer up to date, and what is added next is ours: if all after this is
-        interrupted, a container that a webhook has rewritten is still known by its name.
+        The copy is no longer up to date, and what is sent next may be there or not: if all after
+        this is interrupted, a resize that is taken back meanwhile is still undone, and a container
+        that a webhook has rewritten is still known by its name.
         """
-        annotations: dict[str, str] = {}
+        ahead = [write for write in self.writes if write.subresource]
+        annotations = _marks(_noted(self.noted, ahead, as_sent=True), ahead)
         if present.annotations.get(ANNOTATION_DIGEST):
             annotations[ANNOTATION_DIGEST] = ""
-        if added := {
-            w.container: SENT for w in self.writes if w.subresource == EPHEMERAL_CONTAINERS
-        }:
-            noted = self.noted.get(ANNOTATION_EPHEMERAL, {})
-            annotations[ANNOTATION_EPHEMERAL] = as_mark({**noted, **added})
         return metadata.changed({}, annotations, present)
+
+    def marks_along(
+        self, applied: Collection[Write], present: ObjectMeta, *, unsure: Collection[Write] = ()
+    ) -> JSONObject:
+        """Annotations of a patch of the pod itself: they are there if its writes are.
+
+        Args:
+            applied: the writes of the patch, and those that went well before.
+            present: the copy's metadata as it is now.
+            unsure: see `marks`.
+        """
+        noted = _noted(_noted(self.noted, applied), unsure, as_sent=True)
+        return metadata.changed({}, _marks(noted, [*applied, *unsure]), present)
 
     def marks(
         self,
@@ -125,15 +135,9 @@ class Update:
             applied: the writes that went well.
             whole: nothing was refused by anybody.
             present: the copy's metadata as it is now.
-            unsure: the writes that may have been carried out although they were refused.
+            unsure: the writes that stay noted as sent although they were refused.
         """
-        noted = {name: dict(prints) for name, prints in self.noted.items()}
-        for write in applied:
-            for name, prints in write.marks.items():
-                noted.setdefault(name, {}).update(prints)
-        for write in unsure:
-            for name in write.marks.keys() & {ANNOTATION_EPHEMERAL}:
-                noted.setdefault(name, {})[write.container] = SENT
+        noted = _noted(_noted(self.noted, applied), unsure, as_sent=True)
         labels, annotations = self.own
         marks = {name: as_mark(prints) for name, prints in noted.items() if prints}
         if ANNOTATION_EPHEMERAL in self.noted and present.annotations.get(ANNOTATION_EPHEMERAL):
@@ -234,9 +238,12 @@ class _Comparison:
             yield Write(UpdatePart.POD, {"spec": {"activeDeadlineSeconds": wanted}})
 
     def resize(self) -> Iterator[Write]:
-        if spec := resources.resize(self.source, self._applied(ANNOTATION_RESOURCES)):
-            noted = {ANNOTATION_RESOURCES: resources.wishes(self.source)}
-            yield Write(UpdatePart.RESIZE, {"spec": spec}, subresource=RESIZE, marks=noted)
+        applied = self._applied(ANNOTATION_RESOURCES)
+        if spec := resources.resize(self.source, applied):
+            wishes = resources.wishes(self.source)
+            noted = {name: now for name, now in wishes.items() if applied.get(name, now) != now}
+            marks = {ANNOTATION_RESOURCES: noted}
+            yield Write(UpdatePart.RESIZE, {"spec": spec}, subresource=RESIZE, marks=marks)
 
     def ephemeral_containers(self) -> tuple[tuple[Write, ...], tuple[HeldBack, ...]]:
         known = self._added()
@@ -274,21 +281,34 @@ class _Comparison:
         )
 
     def unchanged(self, writes: Iterable[Write]) -> dict[str, dict[str, str]]:
-        """Fingerprints of what no write is about."""
-        resized = any(write.part is UpdatePart.RESIZE for write in writes)
-        changing = {write.container for write in writes}
-        was, now = self._applied(ANNOTATION_IMAGES), images.wishes(self.source)
-        kept = {name: was[name] for name in now if name in was and name in changing}
-        return {
-            ANNOTATION_IMAGES: {
-                **kept,
-                **{name: now[name] for name in now if name not in changing},
-            },
-            ANNOTATION_RESOURCES: self._applied(ANNOTATION_RESOURCES)
-            if resized
-            else resources.wishes(self.source),
-            ANNOTATION_EPHEMERAL: self._added(),
+        """Fingerprints that stand if no write goes well."""
+        now = {
+            ANNOTATION_IMAGES: images.wishes(self.source),
+            ANNOTATION_RESOURCES: resources.wishes(self.source),
         }
+        for write in writes:
+            for annotation, prints in write.marks.items():
+                was = self._applied(annotation)
+                now[annotation].update({name: was.get(name, SENT) for name in prints})
+        return {**now, ANNOTATION_EPHEMERAL: self._added()}
+
+
+def _marks(noted: Mapping[str, Mapping[str, str]], writes: Iterable[Write]) -> dict[str, str]:
+    """The annotations that some writes are about."""
+    about = {name for write in writes for name in write.marks}
+    return {name: as_mark(noted[name]) for name in about}
+
+
+def _noted(
+    noted: Mapping[str, Mapping[str, str]], writes: Iterable[Write], *, as_sent: bool = False
+) -> dict[str, dict[str, str]]:
+    """Fingerprints by annotation, those of some writes added."""
+    result = {name: dict(prints) for name, prints in noted.items()}
+    for write in writes:
+        for name, prints in write.marks.items():
+            added = dict.fromkeys(prints, SENT) if as_sent else prints
+            result.setdefault(name, {}).update(added)
+    return result
 
 
 def _refusal(why: Rejected, part: UpdatePart, *, container: str = "") -> HeldBack:
