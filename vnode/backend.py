@@ -378,6 +378,10 @@ class PodBackend(Protocol):
         """How much `observed` says about a tenant namespace."""
         ...
 
+    def why_unseen(self, namespace: str) -> WaitingReason:
+        """Why `sight` of that namespace is UNKNOWN, in words for the tenant's users."""
+        ...
+
     def place(self, namespace: str) -> str:
         """Fingerprint of where copies of a tenant namespace lie; empty while that is unknown.
 

@@ -42,6 +42,7 @@ from vnode.backend import (
     Updated,
     UpgradedConnection,
     Waiting,
+    WaitingReason,
 )
 from vnode.kube.types import UID, ConfigMap, ObjectKey, Secret
 from vnode.pods.lifecycle import phase_below
@@ -204,6 +205,7 @@ class FakeBackend:
         """What `admit` raises."""
         self.holds_back: Callable[[PodRequest], tuple[HeldBack, ...]] = lambda _: ()
         self.sights: dict[str, Sight] = {}
+        self.unseen_because = WaitingReason("ComputeNotSeen", "not looked at yet")
         self.places: dict[str, str] = {}
         self._lag = lag
         self._latency = latency
@@ -242,6 +244,9 @@ class FakeBackend:
 
     def sight(self, namespace: str) -> Sight:
         return self.sights.get(namespace, Sight.COMPLETE)
+
+    def why_unseen(self, namespace: str) -> WaitingReason:
+        return self.unseen_because
 
     def place(self, namespace: str) -> str:
         return self.places.get(namespace, "1a2b3c4d")

@@ -54,7 +54,7 @@ __all__ = ["NodeSettings", "PodController"]
 _LOG = structlog.get_logger(__name__)
 
 _PATIENCE_SECONDS = 10.0
-"""A compute cluster that was not looked at for so long is told to users as the reason."""
+"""What cannot be seen below for so long is told to users, with the reason."""
 _WAIT_FIRST, _WAIT_MOST = 1.0, 60.0
 _WAIT_PASSING, _SILENT_TRIES = 0.25, 2
 """What passes by itself is tried again so soon and so often before users hear of it."""
@@ -192,7 +192,7 @@ class PodController:
             memory, now = self._memories[seen.key], self._clock.monotonic()
             memory.unseen_since = now if memory.unseen_since is None else memory.unseen_since
             if now - memory.unseen_since >= _PATIENCE_SECONDS:
-                why = WaitingReason("ComputeUnreachable", "the compute cluster does not answer")
+                why = self._backend.why_unseen(seen.key.namespace)
                 await self._status.write(pod, seen, status.held(pod, why, self._time.now()))
         return Result(requeue_after=SETTLE_SECONDS)
 

@@ -23,7 +23,7 @@ from typing import Generic, Never, TypeVar
 import structlog
 
 from vnode.kube.client import KubeClient
-from vnode.kube.errors import ApiError, Gone, KubeError, Silent
+from vnode.kube.errors import ApiError, Forbidden, Gone, KubeError, Silent, Unauthorized
 from vnode.kube.listing import Selection, list_pages
 from vnode.kube.resources import Resource
 from vnode.kube.types import HasMetadata
@@ -265,8 +265,18 @@ class Reflector(Generic[T]):
         wait = error.retry_after if isinstance(error, ApiError) and error.retry_after else 0.0
         # The same trouble again is not news.
         log = self._log.debug if known else self._log.warning
-        log("cannot list or watch", error=str(error), retry_in=max(delay, wait))
+        advice = _advice(error)
+        log("cannot list or watch", error=str(error), retry_in=max(delay, wait), **advice)
         return wait
+
+
+def _advice(error: KubeError) -> dict[str, str]:
+    """What an operator can do about an error."""
+    if isinstance(error, Forbidden):
+        return {"advice": "give the account of this kubeconfig the right to list and watch these"}
+    if isinstance(error, Unauthorized):
+        return {"advice": "give this kubeconfig a valid credential: its token may have expired"}
+    return {}
 
 
 class ReflectorSet(Generic[T]):
@@ -292,6 +302,11 @@ class ReflectorSet(Generic[T]):
         """Stop mirroring a namespace and drop its objects from the store."""
         if self._reflectors.pop(namespace, None) is not None:
             self._changed.set()
+
+    def error(self, namespace: str) -> KubeError | None:
+        """What is wrong with the reflector of a namespace now; None: nothing, or there is none."""
+        reflector = self._reflectors.get(namespace)
+        return reflector.last_error if reflector is not None else None
 
     async def run(self) -> Never:
         """Run the reflectors of the set, as it changes, until cancelled."""

@@ -17,7 +17,7 @@ from federation.backends.kubernetes.capacity.quota import ResourceQuota
 from federation.backends.kubernetes.claims import ClaimsBelow, claim_names
 from federation.backends.kubernetes.conceal import Names
 from federation.backends.kubernetes.copies import ObjectCopies
-from federation.backends.kubernetes.failures import pod_refused, waiting
+from federation.backends.kubernetes.failures import pod_refused, unseen, waiting
 from federation.backends.kubernetes.namespaces import NamespaceState
 from federation.backends.kubernetes.observe import foreign_containers, names_of, observed_pod
 from federation.backends.kubernetes.on_demand import OnDemand, compute_namespaces
@@ -53,6 +53,7 @@ from vnode.backend import (
     Updated,
     UpgradedConnection,
     Waiting,
+    WaitingReason,
 )
 from vnode.kube.client import KubeClient
 from vnode.kube.errors import AlreadyExists, Conflict, KubeError, NotFound
@@ -165,7 +166,8 @@ class KubernetesBackend:
             tenant_label=f"{LABEL_TENANT}={owner.tenant}",
             whole_cluster=on_demand is not None,
         )
-        self._watches = self._make_watches()
+        self._own_watches = self._watch_own()
+        self._watches = (*self._own_watches, *self._watch_others())
         self.namespaces = compute_namespaces(
             client,
             owner=owner,
@@ -180,13 +182,18 @@ class KubernetesBackend:
         self.pods.subscribe(self._pod_changed)
         self._events.subscribe(self._event_changed)
 
-    def _make_watches(self) -> tuple[Watches, ...]:
-        make, partial = self._watching, PartialObject
-        copies = self._copies
+    def _watch_own(self) -> tuple[Watches, ...]:
+        """What has to be listed before a namespace counts as seen."""
+        make, partial, copies = self._watching, PartialObject, self._copies
         return (
             make.ours(PODS, Pod, self.pods),
             make.ours(CONFIG_MAPS, partial, copies.config_maps, metadata_only=True),
             make.ours(SECRETS, partial, copies.secrets, metadata_only=True),
+        )
+
+    def _watch_others(self) -> tuple[Watches, ...]:
+        make = self._watching
+        return (
             make.others(EVENTS, Event, self._events, fields="involvedObject.kind=Pod"),
             make.others(RESOURCE_QUOTAS, ResourceQuota, self.quotas),
         )
@@ -211,6 +218,12 @@ class KubernetesBackend:
         scope = self._watching.scope(self._mapping.below(namespace) or "")
         listed = self.pods.synced(scope) and self._copies.synced(scope)
         return Sight.COMPLETE if listed else Sight.UNKNOWN
+
+    def why_unseen(self, namespace: str) -> WaitingReason:
+        """See `PodBackend.why_unseen`."""
+        below = self._mapping.below(namespace) or ""
+        errors = (watch.error(below) for watch in self._own_watches)
+        return unseen(next((e for e in errors if e is not None), self._reachability.error))
 
     def _is_vacant(self, namespace: str) -> bool:
         """Whether all below is known and nothing of ours is left for a tenant namespace."""

@@ -5,7 +5,7 @@ pod's waiting reason (DESIGN 5, Rejection). Texts are for tenants: the caller co
 """
 
 from federation.backends.kubernetes.conceal import Names
-from vnode.backend import Rejected, StreamError, Waiting
+from vnode.backend import Rejected, StreamError, Waiting, WaitingReason
 from vnode.kube.errors import (
     ApiError,
     BadRequest,
@@ -29,12 +29,7 @@ has changed meanwhile (apiserver, pkg/admission/plugin/resourcequota)."""
 def waiting(error: KubeError, *, what: str, names: Names) -> Waiting:
     """Anything that may pass, with the reason that `kubectl get pods` shows."""
     retry_after = error.retry_after if isinstance(error, ApiError) else None
-    if isinstance(error, Unreachable):
-        text = "the compute cluster does not answer"
-    elif isinstance(error, ApiError):
-        text = names.conceal(error.message)
-    else:
-        text = "the virtual node's connection to the compute cluster is not usable"
+    text = names.conceal(error.message) if isinstance(error, ApiError) else _unanswered(error)
     return Waiting(
         f"{what}: {text}",
         reason=_reason(error),
@@ -71,6 +66,18 @@ def is_missing_subresource(error: KubeError) -> bool:
     )
 
 
+def unseen(error: KubeError | None) -> WaitingReason:
+    """Why it cannot be seen what is below; None: nothing went wrong, it was not looked at yet."""
+    if error is None:
+        return WaitingReason("ComputeNotSeen", "the compute cluster was not looked at yet")
+    if isinstance(error, Forbidden | Unauthorized):
+        text = "the virtual node has no right to see its pods in the compute cluster"
+        return WaitingReason("ComputeForbidden", f"{text}; tell the platform team")
+    if isinstance(error, ApiError):
+        return WaitingReason(_reason(error), "the compute cluster answers with an error")
+    return WaitingReason("ComputeUnreachable", _unanswered(error))
+
+
 def stream_failed(error: KubeError, *, names: Names) -> StreamError:
     """The meaning of an error on logs, exec, attach or port-forward."""
     if isinstance(error, Forbidden | Unauthorized):  # It is ours that was refused, not the user's.
@@ -80,6 +87,12 @@ def stream_failed(error: KubeError, *, names: Names) -> StreamError:
         return StreamError(names.conceal(error.message), code=error.code, reason=error.reason)
     text = "the compute cluster does not answer"
     return StreamError(text, code=504, reason="Timeout")
+
+
+def _unanswered(error: KubeError) -> str:
+    if isinstance(error, Unreachable):
+        return "the compute cluster does not answer"
+    return "the virtual node's connection to the compute cluster is not usable"
 
 
 def _reason(error: KubeError) -> str:

@@ -28,7 +28,8 @@ class Reachability:
         self._clock = clock
         # Before the first answer nothing is known: patience begins to run now.
         self._answered_at = clock.monotonic()
-        self._failing = False
+        self.error: KubeError | None = None
+        """What the newest answer was instead of a good one."""
 
     @property
     def reachable(self) -> bool:
@@ -41,13 +42,13 @@ class Reachability:
             try:
                 await self._client.request("GET", "/version", timeout=_TIMEOUT)
             except KubeError as error:
-                if not self._failing:
+                if self.error is None:
                     _LOG.warning(
                         "compute does not answer", cluster=self._client.name, why=str(error)
                     )
-                self._failing = True
+                self.error = error
             else:
-                if self._failing:
+                if self.error is not None:
                     _LOG.info("compute answers again", cluster=self._client.name)
-                self._answered_at, self._failing = self._clock.monotonic(), False
+                self._answered_at, self.error = self._clock.monotonic(), None
             await self._clock.sleep(_EVERY)

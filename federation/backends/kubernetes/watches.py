@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from vnode.kube.client import KubeClient
+from vnode.kube.errors import KubeError
 from vnode.kube.resources import Resource
 from vnode.kube.types import HasMetadata
 from vnode.runtime.clock import Clock
@@ -34,6 +35,10 @@ class Watches(Protocol):
         """Stop watching a namespace and forget what is in it."""
         ...
 
+    def error(self, namespace: str) -> KubeError | None:
+        """What is wrong with the watch of a namespace now; None: nothing, or it has not begun."""
+        ...
+
     async def run(self) -> None:
         """Watch until cancelled."""
         ...
@@ -50,6 +55,10 @@ class WholeCluster(Generic[T]):
 
     def remove(self, namespace: str) -> None:
         """Nothing to do: the watch itself says what goes."""
+
+    def error(self, namespace: str) -> KubeError | None:
+        """What is wrong with the one watch now."""
+        return self._reflector.last_error
 
     async def run(self) -> None:
         """Watch until cancelled."""

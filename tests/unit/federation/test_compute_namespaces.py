@@ -48,6 +48,9 @@ class Watched:
         self.now.discard(namespace)
         self.left.append(namespace)
 
+    def error(self, namespace: str) -> None:
+        return None
+
     async def run(self) -> None:
         raise AssertionError("the backend runs its watches")
 

@@ -3,7 +3,12 @@
 import pytest
 
 from federation.backends.kubernetes.conceal import Names
-from federation.backends.kubernetes.failures import pod_refused, stream_failed, waiting
+from federation.backends.kubernetes.failures import (
+    pod_refused,
+    stream_failed,
+    unseen,
+    waiting,
+)
 from tests.builders import make_error
 from vnode.backend import Rejected, Waiting
 from vnode.kube.errors import ConfigError, KubeError, Silent, Unreachable, Untrusted
@@ -52,6 +57,28 @@ class TestPodRefused:
         assert isinstance(refused, Waiting)
         assert refused.reason == "ComputeUnreachable"
         assert "10.0.0.1" not in str(refused)
+
+
+class TestUnseen:
+    @pytest.mark.parametrize(
+        ("error", "reason"),
+        [
+            (None, "ComputeNotSeen"),
+            (make_error(401, "red--team-a"), "ComputeForbidden"),
+            (make_error(403, "red--team-a"), "ComputeForbidden"),
+            (make_error(429, "red--team-a"), "ComputeBusy"),
+            (make_error(500, "red--team-a"), "ComputeError"),
+            *((error, "ComputeUnreachable") for error in NO_ANSWER),
+            (ConfigError("red--team-a"), "ComputeUnreachable"),
+        ],
+    )
+    def test_what_is_wrong_is_told_without_names(
+        self, error: KubeError | None, reason: str
+    ) -> None:
+        told = unseen(error)
+        assert told.reason == reason
+        assert "red--team-a" not in told.message
+        assert "10.0.0.1" not in told.message
 
 
 class TestWaiting:

@@ -63,6 +63,11 @@ class World:
 
     async def start(self) -> None:
         """Run the backend until it has seen the namespace."""
+        await self.begin()
+        assert self.sight() is Sight.COMPLETE
+
+    async def begin(self) -> None:
+        """Run the backend for a second."""
         self.backend = KubernetesBackend(
             self.cluster.client,
             cluster="home",
@@ -75,7 +80,6 @@ class World:
         self.task = asyncio.create_task(self.backend.run())
         self.backend.namespaces.add("team-a")
         await asyncio.sleep(1)
-        assert self.sight() is Sight.COMPLETE
 
     async def stop(self) -> None:
         self.task.cancel()
@@ -210,6 +214,29 @@ async def test_copies_in_a_namespace_that_was_given_up_are_not_gone(world: World
     assert world.sight() is Sight.COMPLETE
     assert world.copy().handle == made.handle
     assert not world.copy().gone
+
+
+@pytest.mark.parametrize("kind", ["pods", "configmaps", "secrets"])
+async def test_a_right_that_is_missing_is_the_reason_why_nothing_is_seen(
+    world: World, kind: str
+) -> None:
+    world.cluster.fail(make_error(403, NAMESPACE_BELOW), f"list {kind}", times=10**6)
+    await world.begin()
+    assert world.sight() is Sight.UNKNOWN
+    assert world.backend.why_unseen("team-a").reason == "ComputeForbidden"
+    world.cluster.heal()
+    await asyncio.sleep(60)
+    assert world.sight() is Sight.COMPLETE
+
+
+async def test_a_credential_that_is_refused_is_the_reason_why_nothing_is_seen(
+    world: World,
+) -> None:
+    for call in ("get namespaces", "get version"):
+        world.cluster.fail(make_error(401, "expired"), call, times=10**6)
+    await world.begin()
+    assert world.sight() is Sight.UNKNOWN
+    assert world.backend.why_unseen("team-a").reason == "ComputeForbidden"
 
 
 def cut_link(world: World) -> None:

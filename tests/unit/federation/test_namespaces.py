@@ -41,6 +41,9 @@ class Watched:
     def remove(self, namespace: str) -> None:
         self.namespaces.remove(namespace)
 
+    def error(self, namespace: str) -> None:
+        return None
+
     async def run(self) -> None:
         raise AssertionError("the backend runs the watches")
 

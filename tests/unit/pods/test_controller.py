@@ -18,7 +18,15 @@ from tests.builders import (
 )
 from tests.fakes.client import Body
 from tests.unit.pods.world import World
-from vnode.backend import BackendError, HeldBack, Rejected, Sight, UpdatePart, Waiting
+from vnode.backend import (
+    BackendError,
+    HeldBack,
+    Rejected,
+    Sight,
+    UpdatePart,
+    Waiting,
+    WaitingReason,
+)
 from vnode.kube.resources import CONFIG_MAPS, PODS, SECRETS
 from vnode.kube.types import ConfigMap, ObjectKey, OwnerReference, Secret
 from vnode.pods.forwarding import FORWARD_DAEMON
@@ -444,9 +452,11 @@ class TestBeforeAnythingIsSeen:
     async def test_a_long_one_is_explained_and_ends(self, world: World) -> None:
         agent = world.start()
         agent.backend.sights["team-a"] = Sight.UNKNOWN
+        agent.backend.unseen_because = WaitingReason("ComputeForbidden", "no right to look")
         key = world.create(make_pod())
         await world.settle(60)
-        assert world.status(key)["reason"] == "ComputeUnreachable"
+        assert world.status(key)["reason"] == "ComputeForbidden"
+        assert world.status(key)["message"] == "no right to look"
         assert world.tenant.names() == [STATUS]
         agent.backend.sights.clear()
         await world.settle(2)

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+import structlog
 
 from tests.unit.runtime.scripted_server import (
     Reply,
@@ -179,6 +180,21 @@ async def test_retry_after_of_a_429_is_waited_for() -> None:
         waited = time.monotonic() - began
         await it.until(lambda: it.reflector.last_error is None)
     assert 0.95 <= waited < 1.6
+
+
+@pytest.mark.parametrize(("code", "advice"), [(401, "valid credential"), (403, "list and watch")])
+async def test_a_refusal_is_one_line_that_says_what_the_operator_can_do(
+    code: int, advice: str
+) -> None:
+    refusal = status(code, "no")
+    with structlog.testing.capture_logs() as logs:
+        async with (
+            ScriptedServer(refusal, refusal, page(version=9)) as server,
+            mirror(server) as it,
+        ):
+            await it.until(lambda: it.reflector.statistics().lists == 1)
+    (told,) = [line for line in logs if line["log_level"] == "warning"]
+    assert advice in told["advice"]
 
 
 @pytest.mark.parametrize("code", [200, 404, 502])
