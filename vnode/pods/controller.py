@@ -170,7 +170,8 @@ class PodController:
         )
         if not isinstance(step, lifecycle.Orphan):
             self._guard.cleared(key)
-        if sight is Sight.BARRED and seen is not None and seen.forwarded:
+        missed = sight is Sight.BARRED and seen is not None and _needs_sight(seen)
+        if seen is not None and missed:
             text = "The place where the pod's copy was made cannot be looked into now"
             self._events.say(seen, "Warning", "ComputeNamespaceUnavailable", text)
         try:
@@ -183,8 +184,7 @@ class PodController:
             # The pod has changed since it was read: the watch will bring it.
             return Result(requeue_after=SETTLE_SECONDS)
         dying = self._removal.watch_deletion(seen, copy) if copy is not None else None
-        unseen = LOOK_AGAIN_SECONDS if pod is not None and sight is Sight.BARRED else None
-        return soonest(result.requeue_after, dying, unseen)
+        return soonest(result.requeue_after, dying, LOOK_AGAIN_SECONDS if missed else None)
 
     async def _unseen(self, pod: Pod | None, seen: PodView | None) -> Result:
         """Nothing can be decided before the first look below; users hear of it if it lasts."""
@@ -258,6 +258,11 @@ def _explain_predecessor(seen: PodView, copy: ObservedPod) -> None:
             "the copy of an older pod of the same name is not gone yet",
             reason="PredecessorExists",
         )
+
+
+def _needs_sight(seen: PodView) -> bool:
+    """Whether something is still to be done about its copy: nothing is about a finished one's."""
+    return seen.forwarded and (seen.deleting or not seen.terminal)
 
 
 def _is_settled(seen: PodView) -> bool:

@@ -381,6 +381,43 @@ class TestWaiting:
         await world.settle(120)
         assert world.status(key)["phase"] == "Failed"
 
+    async def test_a_running_pod_whose_copy_cannot_be_seen_says_so(self, world: World) -> None:
+        agent = world.start()
+        key = await running(world)
+        agent.backend.sights["team-a"] = Sight.BARRED
+        agent.queue.add(key)
+        await world.settle(1)
+        assert world.events() == ["ComputeNamespaceUnavailable"]
+
+    async def test_a_finished_pod_needs_no_sight_of_its_copy(self, world: World) -> None:
+        agent = world.start()
+        key = await running(world)
+        world.below.end(key)
+        await world.settle(1)
+        assert world.status(key)["phase"] == "Succeeded"
+        agent.backend.sights["team-a"] = Sight.BARRED
+        agent.queue.add(key)
+        await world.settle(1)
+        adds = agent.queue.statistics().adds
+        await world.settle()
+        assert world.events() == []
+        assert agent.queue.statistics().adds == adds
+
+    async def test_a_finished_pod_that_is_deleted_does(self, world: World) -> None:
+        agent = world.start()
+        key = await running(world)
+        world.below.end(key)
+        await world.settle(1)
+        agent.backend.sights["team-a"] = Sight.BARRED
+        world.delete(key)
+        await world.settle(1)
+        assert world.events() == ["ComputeNamespaceUnavailable"]
+        agent.backend.sights.clear()
+        await world.settle(70)
+        world.below.finish_deletion(key)
+        await world.settle(1)
+        assert world.pod(key) is None
+
     async def test_status_is_mirrored_while_a_change_has_to_wait(self, world: World) -> None:
         world.start()
         key = await running(world)
