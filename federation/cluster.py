@@ -164,6 +164,7 @@ class ComputeCluster:
                 node_born=self._node_born,
                 copies=lambda: len(backend.pods),
                 clock=shared.clock,
+                rng=shared.rng,
             ),
             queue=keys,
             pods_synced=synced,

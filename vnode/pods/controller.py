@@ -170,6 +170,7 @@ class PodController:
         )
         if not isinstance(step, lifecycle.Orphan):
             self._guard.cleared(key)
+            self._memories.no_orphan(key)
         missed = sight is Sight.BARRED and seen is not None and _needs_sight(seen)
         if seen is not None and missed:
             text = "The place where the pod's copy was made cannot be looked into now"
@@ -228,10 +229,9 @@ class PodController:
         self, waiting: Waiting, key: ObjectKey, pod: Pod | None, seen: PodView | None
     ) -> Result:
         """Something has to wait: say so on the pod and come back with backoff."""
-        attempts, silent = 0, False
+        attempts, silent = self._memories.failed(key), False
         memory = self._memories.get(seen.key) if seen else None
         if seen is not None and pod is not None and memory is not None:
-            attempts, memory.attempts = memory.attempts, memory.attempts + 1
             silent = waiting.passing and attempts < _SILENT_TRIES
             if not silent and (not isinstance(waiting, NameConflict) or attempts == 0):
                 self._events.say(seen, "Warning", waiting.reason, str(waiting))

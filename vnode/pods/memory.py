@@ -78,6 +78,7 @@ class Memories:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._pods: dict[ObjectKey, PodMemory] = {}
+        self._tries_without_pod: dict[ObjectKey, int] = {}
 
     def __getitem__(self, key: ObjectKey) -> PodMemory:
         """The memory of a pod that `look` has seen."""
@@ -99,6 +100,20 @@ class Memories:
         elif memory.resource_version != pod.metadata.resource_version:
             memory.seen, memory.resource_version = view(pod), pod.metadata.resource_version
         return memory.seen
+
+    def failed(self, key: ObjectKey) -> int:
+        """Something has to wait: how often in a row it had to before."""
+        memory = self._pods.get(key)
+        if memory is not None:
+            memory.attempts += 1
+            return memory.attempts - 1
+        before = self._tries_without_pod.get(key, 0)
+        self._tries_without_pod[key] = before + 1
+        return before
+
+    def no_orphan(self, key: ObjectKey) -> None:
+        """There is no copy without tenant pod of that name (any more)."""
+        self._tries_without_pod.pop(key, None)
 
     def too_soon(self, seen: PodView) -> float | None:
         """Seconds until what has to wait is tried again; None: now."""

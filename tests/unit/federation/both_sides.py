@@ -91,6 +91,7 @@ class Sides:
                 node_born=lambda _: "2000-01-01T00:00:00Z",
                 copies=lambda: len(self.backend.pods),
                 clock=clock,
+                rng=rng,
             ),
             queue=keys,
             pods_synced=lambda: pods.synced(),

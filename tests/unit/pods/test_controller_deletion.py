@@ -27,6 +27,7 @@ pytestmark = pytest.mark.looptime
 KEY = ObjectKey("team-a", "job-0")
 STATUS = "patch pods/status"
 HALF_DAY = 12 * 3600
+FORBIDDEN = Waiting("no right to delete", reason="ComputeForbidden", not_done=True)
 TOKEN_VOLUME = {
     "name": "kube-api-access-x",
     "projected": {"sources": [{"serviceAccountToken": {"expirationSeconds": 3607, "path": "t"}}]},
@@ -344,6 +345,36 @@ class TestOrphans:
         world.start()
         await world.settle(600)
         assert not world.below.called("delete")
+
+    async def test_a_deletion_that_is_refused_is_tried_ever_more_rarely(self, world: World) -> None:
+        await running_then_down(world)
+        world.delete(KEY, grace=0)
+        for _ in range(1000):
+            world.below.fail("delete", error=FORBIDDEN)
+        world.start()
+        await world.settle(120)
+        early = len(world.below.called("delete"))
+        assert 4 <= early <= 8
+        await world.settle(600)
+        assert 7 <= len(world.below.called("delete")) - early <= 11
+
+    async def test_after_one_went_well_the_next_is_tried_as_eagerly(self, world: World) -> None:
+        await running_then_down(world)
+        world.delete(KEY, grace=0)
+        for _ in range(20):
+            world.below.fail("delete", error=FORBIDDEN)
+        world.start()
+        await world.settle(300)
+        world.below.faults.clear()
+        await world.settle(80)
+        world.below.finish_deletion(KEY)
+        await running(world, uid=UID_2)
+        for _ in range(20):
+            world.below.fail("delete", error=FORBIDDEN)
+        before = len(world.below.called("delete"))
+        world.delete(KEY, grace=0)
+        await world.settle(20)
+        assert len(world.below.called("delete")) - before >= 3
 
     async def test_a_copy_whose_pod_exists_after_all_stays(self, world: World) -> None:
         world.below.put(make_copy())

@@ -2,8 +2,11 @@
 
 import asyncio
 import dataclasses
+import random
+from collections.abc import Callable
 
 import pytest
+import structlog
 
 from tests.builders import NODE, NOW, OWNER, make_copy, make_error, make_key, make_pod, make_uid
 from tests.fakes.client import Body, RecordingClient
@@ -41,6 +44,7 @@ class Tenant:
             node_born=self._node_born,
             copies=lambda: self.copies,
             clock=LoopClock(epoch=parse(NOW)),
+            rng=random.Random(1),
         )
 
     def _node_born(self, name: NodeName) -> str | None:
@@ -210,6 +214,54 @@ async def test_a_copy_waits_until_its_node_is_known() -> None:
     assert tenant.client.calls == []
     tenant.born = EARLIER
     assert await tenant.wait(orphan()) == 0
+
+
+def exchanged(tenant: Tenant) -> None:
+    tenant.client.edit(
+        NAMESPACES, make_key("kube-system", ""), lambda b: b["metadata"].update(uid="another")
+    )
+
+
+def without_node(tenant: Tenant) -> None:
+    tenant.born = None
+
+
+def with_younger_node(tenant: Tenant) -> None:
+    tenant.born = "2028-01-15T07:00:00Z"
+
+
+def busy(tenant: Tenant) -> None:
+    tenant.guard._deleted.extend([float("inf")] * 100)
+
+
+async def test_a_copy_without_node_is_looked_at_ever_more_rarely() -> None:
+    tenant = Tenant()
+    tenant.born = None
+    waits = [await tenant.second_wait(orphan())]
+    for _ in range(9):
+        await asyncio.sleep(waits[-1])
+        waits.append(await tenant.wait(orphan()))
+    assert waits[0] < 3
+    assert all(before < after for before, after in zip(waits[:4], waits[1:5], strict=True))
+    assert all(40 < wait <= 60 for wait in waits[6:])
+    assert len(set(waits[6:])) > 1, "spread"
+
+
+@pytest.mark.parametrize("trouble", [without_node, with_younger_node, exchanged, busy])
+async def test_why_a_copy_is_held_is_one_line_until_that_changes(
+    trouble: Callable[[Tenant], None],
+) -> None:
+    tenant = Tenant()
+    trouble(tenant)
+    with structlog.testing.capture_logs() as logs:
+        await tenant.second_wait(orphan())
+        for _ in range(5):
+            await tenant.wait(orphan())
+        assert len(logs) == 1
+        (with_younger_node if trouble is without_node else without_node)(tenant)
+        for _ in range(5):
+            await tenant.wait(orphan())
+    assert len(logs) == 2
 
 
 # --- how many ---------------------------------------------------------------------------------

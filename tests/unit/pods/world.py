@@ -146,6 +146,7 @@ class Agent:
                 node_born=lambda _: NODE_BORN,
                 copies=lambda: len(world.below.copies),
                 clock=world.clock,
+                rng=world.rng,
             ),
             queue=keys,
             pods_synced=lambda: self.pods.synced(),
