@@ -422,6 +422,17 @@ class PodBackend(Protocol):
         """
         ...
 
+    def refused(self, request: PodRequest, copy: ObservedPod) -> Sequence[HeldBack]:
+        """What `update` would hold back by the backend's own rules.
+
+        What only such ephemeral containers refer to does not travel. Reads memory only.
+
+        Raises:
+            Rejected: nothing of the pod can be brought here as it is.
+            Waiting: nothing can be said now.
+        """
+        ...
+
     async def apply(self, request: PodRequest) -> ObservedPod:
         """Create the copy. Idempotent: a copy of the same UID is adopted, as it is.
 

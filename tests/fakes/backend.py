@@ -268,6 +268,9 @@ class FakeBackend:
         if (refused := self.refuses(request)) is not None:
             raise refused
 
+    def refused(self, request: PodRequest, copy: ObservedPod) -> tuple[HeldBack, ...]:
+        return tuple(held for held in self.holds_back(request) if held.permanent)
+
     async def apply(self, request: PodRequest) -> ObservedPod:
         metadata = request.pod.metadata
         self.below.calls.append(("apply", metadata.key, metadata.uid))

@@ -8,6 +8,7 @@ and nothing else waits for it. What may pass is `Waiting`, for the controller to
 again.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import structlog
@@ -72,7 +73,8 @@ class Forwarding:
                 raise refusal
             request = self._request(pod, seen)
             self.backend.admit(request)
-            missing = await self.objects.ensure(seen.key, uses)
+            own = [use for use in uses if not use.ephemeral]  # Those are added by an update.
+            missing = await self.objects.ensure(seen.key, own)
             mandatory = [m for m in missing if not m.use.optional]
             for m in missing:
                 if m not in mandatory[:1]:
@@ -129,9 +131,12 @@ class Forwarding:
         judged = (seen.digest, seen.generation)
         if memory.held_for_good == judged:
             return copy
-        await self.objects.ensure(seen.key, references(pod.spec))
+        request = self._request(pod, seen)
         try:
-            updated = await self.backend.update(self._request(pod, seen), copy)
+            refused = _containers(self.backend.refused(request, copy))
+            uses = [use for use in references(pod.spec) if use.ephemeral not in refused]
+            await self.objects.ensure(seen.key, uses)
+            updated = await self.backend.update(request, copy)
         except Rejected as rejected:
             updated = Updated(copy, (_rejection(rejected),))
         for held in updated.held_back:
@@ -179,6 +184,11 @@ class Forwarding:
             digest=seen.digest,
             host_ip=self.mirror.nodes[seen.node].address,
         )
+
+
+def _containers(held_back: Iterable[HeldBack]) -> set[str]:
+    """Names of the ephemeral containers that are held back."""
+    return {held.container for held in held_back if held.part is UpdatePart.EPHEMERAL_CONTAINER}
 
 
 def _rejection(rejected: Rejected) -> HeldBack:

@@ -7,8 +7,9 @@ and kept nowhere; of the bodies only the key names are remembered.
 
 Invariants:
 
-* an object goes down first when a pod that is about to be made needs it (`ensure`), so what only
-  refused pods refer to does not travel; from then on it is kept up to date;
+* an object goes down first when a pod that is about to be made or changed needs it (`ensure`), so
+  what only refused pods and refused ephemeral containers refer to does not travel; from then on it
+  is kept up to date;
 * an object is dropped below only when no tenant pod on our nodes refers to it, judged under the
   same lock under which it is put;
 * nothing is dropped in a namespace with a copy that has no tenant pod: what that one refers to is
@@ -22,6 +23,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import structlog
 
@@ -65,6 +67,15 @@ class Missing:
         return f"{what} not found ({self.use.where})"
 
 
+class _Need(NamedTuple):
+    """How a pod needs an object."""
+
+    optional: bool
+    """It may start without."""
+    ephemeral: bool
+    """Only ephemeral containers refer to it, and these may have been refused."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Keys:
     version: str
@@ -75,6 +86,15 @@ class _Keys:
 class _Turn:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     users: int = 0
+
+
+def _needs(pod: Pod) -> dict[ObjectRef, _Need]:
+    needs: dict[ObjectRef, _Need] = {}
+    for use in references(pod.spec):
+        ref = ObjectRef(pod.metadata.namespace, *use.ref)
+        need = needs.get(ref, _Need(optional=True, ephemeral=True))
+        needs[ref] = _Need(need.optional and use.optional, need.ephemeral and bool(use.ephemeral))
+    return needs
 
 
 class ReferencedObjects:
@@ -107,8 +127,8 @@ class ReferencedObjects:
         self._queue = queue
         self._pods_synced = pods_synced
         self._listeners: list[Callable[[ObjectKey], None]] = []
-        self._users: defaultdict[ObjectRef, dict[ObjectKey, bool]] = defaultdict(dict)
-        """The pods that refer to an object, and whether it is optional to them."""
+        self._users: defaultdict[ObjectRef, dict[ObjectKey, _Need]] = defaultdict(dict)
+        """The pods that refer to an object."""
         self._used_by: dict[ObjectKey, frozenset[ObjectRef]] = {}
         self._asked: defaultdict[ObjectRef, set[ObjectKey]] = defaultdict(set)
         """The users for which it was brought: their copies may be made before they are observed."""
@@ -135,15 +155,12 @@ class ReferencedObjects:
 
     def pod_changed(self, change: Change[Pod]) -> None:
         """Count references: called with every change of the store of tenant pods."""
-        after: dict[ObjectRef, bool] = {}
-        for use in references(change.new.spec) if change.new else ():
-            ref = ObjectRef(change.key.namespace, *use.ref)
-            after[ref] = use.optional and after.get(ref, True)
+        after = _needs(change.new) if change.new else {}
         before = self._used_by.pop(change.key, frozenset())
         if after:
             self._used_by[change.key] = frozenset(after)
-        for ref, optional in after.items():
-            self._users[ref][change.key] = optional
+        for ref, need in after.items():
+            self._users[ref][change.key] = need
             if change.initial and ref not in before:
                 # What became of the copy while nobody looked, no event will tell.
                 self._queue.add(ref, low=True)
@@ -191,13 +208,20 @@ class ReferencedObjects:
             users = self._users.get(ref, {})
             held = self._backend.held_version(ref) is not None
             asked = self._asked.get(ref)
-            needed = held or asked or any(self._backend.observed(key) is not None for key in users)
+            needed = (
+                held
+                or asked
+                or any(
+                    not need.ephemeral and self._backend.observed(key) is not None
+                    for key, need in users.items()
+                )
+            )
             if not users and held and self._has_orphans(ref.namespace):
                 self._kept[ref.namespace].add(ref)
                 return Result()
             gone = not users or (needed and await self._bring(ref, need_keys=False) is None)
             # Asked again: pods came and went meanwhile.
-            if gone and held and all(self._users.get(ref, {}).values()):
+            if gone and held and all(need.optional for need in self._users.get(ref, {}).values()):
                 await self._backend.drop_object(ref)
                 _LOG.info("dropped copy", object=str(ref))
             if gone:

@@ -10,7 +10,7 @@ refuse pods with such volumes.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 from msgspec import Struct
@@ -52,6 +52,9 @@ class ReferenceUse:
     """Keys that must exist in it; empty: the object alone is enough."""
     where: str
     """Path of the field that refers to it, e.g. `spec.containers[0].env[2]`."""
+    ephemeral: str = ""
+    """Name of the ephemeral container that refers to it: whether that one may run is not said by
+    the pod's running; empty: the pod itself needs it."""
 
 
 class _Source(Struct, rename="camel"):
@@ -83,6 +86,7 @@ class _EnvFrom(Struct, rename="camel"):
 
 
 class _Container(Struct, rename="camel"):
+    name: str = ""
     env: list[_EnvVar] | None = None
     env_from: list[_EnvFrom] | None = None
 
@@ -197,10 +201,12 @@ def _uses(spec: _Spec) -> Iterator[ReferenceUse]:
     for field, containers in (
         ("containers", spec.containers),
         ("initContainers", spec.init_containers),
-        ("ephemeralContainers", spec.ephemeral_containers),
     ):
         for index, container in enumerate(containers or ()):
             yield from _container_uses(container, f"spec.{field}[{index}]")
+    for index, container in enumerate(spec.ephemeral_containers or ()):
+        for use in _container_uses(container, f"spec.ephemeralContainers[{index}]"):
+            yield replace(use, ephemeral=container.name)
     for index, secret in enumerate(spec.image_pull_secrets or ()):
         where = f"spec.imagePullSecrets[{index}]"
         yield from _use(ReferenceKind.SECRET, secret, where, optional=True)

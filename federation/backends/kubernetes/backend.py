@@ -31,13 +31,14 @@ from federation.backends.kubernetes.translate.names import (
 from federation.backends.kubernetes.translate.pod import translate
 from federation.backends.kubernetes.translate.policy import PvcMode, TranslationPolicy
 from federation.backends.kubernetes.translate.rules import JSONObject
-from federation.backends.kubernetes.translate.update import update
+from federation.backends.kubernetes.translate.update import Update, update
 from federation.backends.kubernetes.usage.reader import UsageMode, UsageReader, usage_sources
 from federation.backends.kubernetes.usage.samples import RunningCopy, running_copy
 from federation.backends.kubernetes.watches import Watches, WatchFactory
 from vnode.backend import (
     Capabilities,
     ExecSession,
+    HeldBack,
     LogOptions,
     NameConflict,
     ObjectRef,
@@ -348,6 +349,12 @@ class KubernetesBackend:
         if self._mapping.below(request.pod.metadata.namespace) is not None:
             self._translate(request)
 
+    def refused(self, request: PodRequest, copy: ObservedPod) -> tuple[HeldBack, ...]:
+        """See `PodBackend.refused`."""
+        self._require_sight(copy.key.namespace)
+        pod = self.pods.get(self._below(copy.key))
+        return self._compare(request, copy, pod)[1].refused
+
     def _translate(self, request: PodRequest) -> JSONObject:
         return translate(
             request,
@@ -391,6 +398,16 @@ class KubernetesBackend:
         pod = self.pods.get(below)
         if pod is not None and copy.handle in self._in_doubt:
             pod = await self._live(below)
+        pod, wanted = self._compare(request, copy, pod)
+        self._in_doubt.add(copy.handle)
+        pod, held_back = await carry_out(self._client, wanted, pod)
+        self._in_doubt.discard(copy.handle)
+        return Updated(self._remember(copy.key, pod), held_back)
+
+    def _compare(
+        self, request: PodRequest, copy: ObservedPod, pod: Pod | None
+    ) -> tuple[Pod, Update]:
+        """The copy as it is below, and what has to change in it."""
         if pod is None or pod.metadata.uid != copy.handle:
             raise Waiting("the copy has just gone", reason="ComputeConflict")
         wanted = update(
@@ -400,10 +417,7 @@ class KubernetesBackend:
             namespaces=self._mapping,
             policy=self._policies[request.node],
         )
-        self._in_doubt.add(copy.handle)
-        pod, held_back = await carry_out(self._client, wanted, pod)
-        self._in_doubt.discard(copy.handle)
-        return Updated(self._remember(copy.key, pod), held_back)
+        return pod, wanted
 
     async def _adopt(self, request: PodRequest, below: ObjectKey) -> Pod:
         """A pod of that name exists: ours of the same UID is the copy, nothing else is touched."""

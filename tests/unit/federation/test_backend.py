@@ -40,6 +40,7 @@ from vnode.backend import (
     Sight,
     Token,
     TokenKey,
+    UpdatePart,
     Waiting,
 )
 from vnode.kube.errors import Unreachable
@@ -531,6 +532,17 @@ class TestAdmission:
         with pytest.raises(Waiting) as waiting:
             compute.backend.admit(make_request(make_pod(volumes=volumes)))
         assert waiting.value.reason == "VolumeNotSupported"
+
+    async def test_what_an_update_would_hold_back_is_told_without_a_call(
+        self, compute: Compute
+    ) -> None:
+        copy = await compute.backend.apply(make_request())
+        compute.client.calls.clear()
+        privileged = {"name": "bad", "image": "i", "securityContext": {"privileged": True}}
+        wanted = make_pod(ephemeralContainers=[privileged, {"name": "good", "image": "i"}])
+        (held,) = compute.backend.refused(make_request(wanted), copy)
+        assert (held.part, held.container) == (UpdatePart.EPHEMERAL_CONTAINER, "bad")
+        assert not compute.client.calls
 
 
 async def test_policies_are_those_of_the_node_s_pool() -> None:

@@ -21,6 +21,8 @@ from tests.unit.pods.world import World
 from vnode.backend import (
     BackendError,
     HeldBack,
+    ObjectRef,
+    ReferenceKind,
     Rejected,
     Sight,
     UpdatePart,
@@ -594,6 +596,48 @@ class TestHeldBack:
         assert world.events() == ["UpdateRejected"]
         (container,) = world.status(key)["ephemeralContainerStatuses"]
         assert container["state"]["waiting"]["message"] == "privileged"
+
+    async def test_what_only_a_refused_container_refers_to_does_not_travel(
+        self, world: World
+    ) -> None:
+        agent = world.start()
+        key = await running(world)
+        put_object(world, make_secret())
+        agent.backend.holds_back = lambda _: (DEBUGGER,)
+        (container,) = env_from("secretRef", "login")
+        debugger = {**container, "name": "dbg"}
+        world.tenant.edit(PODS, key, lambda b: b["spec"].update(ephemeralContainers=[debugger]))
+        await world.settle()
+        assert len(world.below.called("update")) == 1
+        world.tenant.put(SECRETS, make_secret(password="other"))
+        await world.settle()
+        again = await world.restart()
+        again.backend.holds_back = lambda _: (DEBUGGER,)
+        await world.settle()
+        assert not [ref for ref in world.below.objects if ref.name == "login"]
+
+    async def test_a_copy_is_made_without_what_an_ephemeral_container_refers_to(
+        self, world: World
+    ) -> None:
+        """It is no part of a create: whether it may run is judged by the update that follows."""
+        world.start()
+        (container,) = env_from("secretRef", "missing")
+        key = world.create(make_pod(ephemeralContainers=[{**container, "name": "dbg"}]))
+        await world.settle()
+        assert key in world.below.copies
+
+    async def test_what_an_added_container_refers_to_is_there_before_it(self, world: World) -> None:
+        world.start()
+        key = await running(world)
+        put_object(world, make_secret())
+        (container,) = env_from("secretRef", "login")
+        debugger = {**container, "name": "dbg"}
+        world.tenant.edit(PODS, key, lambda b: b["spec"].update(ephemeralContainers=[debugger]))
+        await world.settle()
+        calls = [call[0] for call in world.below.calls]
+        login = ObjectRef(key.namespace, ReferenceKind.SECRET, "login")
+        put = world.below.calls.index(("put_object", login))
+        assert put < calls.index("update")
 
     async def test_the_next_change_goes_through_without_saying_it_again(self, world: World) -> None:
         agent = world.start()

@@ -54,6 +54,19 @@ def test_a_pod_that_refers_to_nothing_needs_nothing_else() -> None:
     assert of_the_tenant(spec) == set()
 
 
+def test_what_an_ephemeral_container_refers_to_is_told_from_what_the_pod_needs() -> None:
+    source = {"envFrom": [{"secretRef": {"name": "s"}}]}
+    spec = {
+        "containers": [{"name": "main", **source}],
+        "ephemeralContainers": [{"name": "debug", **source}],
+    }
+    found = {(use.where, use.ephemeral) for use in of_the_tenant(spec)}
+    assert found == {
+        ("spec.containers[0].envFrom[0]", ""),
+        ("spec.ephemeralContainers[0].envFrom[0]", "debug"),
+    }
+
+
 def test_variables_need_their_key() -> None:
     env = [
         {"name": "A", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}},
