@@ -388,6 +388,7 @@ class ComputeCluster:
             policies={n.name: _policy(self._config.policy, n.pool) for n in self._nodes},
             on_demand=self._on_demand(),
             claim_check=self._claim_check(owner),
+            forwards=self._shared.config.tenant.forwards,
             clock=self._shared.clock,
             rng=self._shared.rng,
             usage=self._config.usage,

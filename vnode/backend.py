@@ -49,8 +49,10 @@ class Sight(enum.Enum):
     UNKNOWN = enum.auto()
     """Not looked at yet."""
     BARRED = enum.auto()
-    """No place for this namespace (not forwarded, not prepared, not ours): nothing can be made
-    there, and what may have been made earlier cannot be seen."""
+    """No place for this namespace (not prepared, not ours): nothing can be made there, and what may
+    have been made earlier cannot be seen."""
+    NOWHERE = enum.auto()
+    """Pods of this namespace are never brought here: there is nothing to see."""
 
 
 class ReferenceKind(enum.StrEnum):

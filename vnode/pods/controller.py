@@ -135,6 +135,12 @@ class PodController:
         old, new = change.old, change.new
         if old is not None and (new is None or new.metadata.uid != old.metadata.uid):
             self._addresses.release(old.metadata.uid)
+        if (
+            new is not None
+            and not change.initial
+            and (old is None or old.metadata.uid != new.metadata.uid)
+        ):
+            self._memories.arrived(new)
         if new is not None and change.initial and (address := pod_address(new)):
             self._addresses.learn(new.metadata.uid, address)
         self._objects.pod_changed(change)
@@ -171,7 +177,7 @@ class PodController:
         if not isinstance(step, lifecycle.Orphan):
             self._guard.cleared(key)
             self._memories.no_orphan(key)
-        missed = sight is Sight.BARRED and seen is not None and _needs_sight(seen)
+        missed = sight is not Sight.COMPLETE and seen is not None and _needs_sight(seen)
         if seen is not None and missed:
             text = "The place where the pod's copy was made cannot be looked into now"
             self._events.say(seen, "Warning", "ComputeNamespaceUnavailable", text)
@@ -239,7 +245,10 @@ class PodController:
             made = copy is not None and copy.uid == seen.uid
             if not silent and not made and not _is_settled(seen):
                 why = WaitingReason(waiting.reason, str(waiting))
-                await self._status.write(pod, seen, status.held(pod, why, self._time.now()))
+                # Where it can be seen what is below, the mark would cost two writes a try.
+                blind = self._backend.sight(key.namespace) is not Sight.COMPLETE
+                held = status.held(pod, why, self._time.now(), unsent=blind and memory.nothing_sent)
+                await self._status.write(pod, seen, held)
         first = _WAIT_PASSING if silent else _WAIT_FIRST
         delay = min(_WAIT_MOST, first * 2 ** min(attempts, 10))
         if waiting.retry_after is not None:

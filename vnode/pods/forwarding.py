@@ -81,18 +81,21 @@ class Forwarding:
                     self.events.say(seen, "Warning", m.reason, m.message)
             if mandatory:
                 raise Waiting(mandatory[0].message, reason=mandatory[0].reason)
-            copy = await self._send(request, seen)
+            copy = await self._send(request, pod, seen)
         except Rejected as rejected:
             return await self._reject(pod, seen, rejected)
         memory.attempts = 0
         return await self.mirror.show(pod, seen, copy)
 
-    async def _send(self, request: PodRequest, seen: PodView) -> ObservedPod:
+    async def _send(self, request: PodRequest, pod: Pod, seen: PodView) -> ObservedPod:
         """Make the copy; until that is answered well there may be one that nobody saw."""
         memory = self.memories[seen.key]
         before = memory.unanswered
         # Where nothing can be seen nothing is sent; of what was sent earlier that says nothing.
-        memory.unanswered = before or self.backend.sight(seen.key.namespace) is Sight.COMPLETE
+        sends = self.backend.sight(seen.key.namespace) is Sight.COMPLETE
+        if sends and seen.unsent:
+            await self.writer.write(pod, seen, status.sent(pod, self.mirror.time.now()))
+        memory.unanswered = before or sends
         try:
             copy = await self.backend.apply(request)
         except Rejected:
@@ -102,7 +105,7 @@ class Forwarding:
             if waiting.not_done:
                 memory.unanswered = before
             raise
-        memory.unanswered = False
+        memory.unanswered, memory.made = False, True
         return copy
 
     async def change(self, pod: Pod, seen: PodView, copy: ObservedPod) -> Result:
@@ -155,18 +158,21 @@ class Forwarding:
             f'{FORWARD_DAEMON}: "true" to forward them',
         )
         self.events.say(seen, "Normal", waiting.reason, waiting.message)
-        await self.writer.write(pod, seen, status.held(pod, waiting, self.mirror.time.now()))
-        self.memories[seen.key].rejected = seen.digest
+        memory, now = self.memories[seen.key], self.mirror.time.now()
+        held = status.held(pod, waiting, now, unsent=memory.nothing_sent)
+        await self.writer.write(pod, seen, held)
+        memory.rejected = seen.digest
         return Result()
 
     async def _reject(self, pod: Pod, seen: PodView, rejected: Rejected) -> Result:
         text = str(rejected)
         self.events.say(seen, "Warning", "PodRejected", text)
         _LOG.info("pod rejected", pod=str(seen.key), uid=seen.uid, field=rejected.field)
-        names = container_names(pod)[1]
-        now = self.mirror.time.now()
-        await self.writer.write(pod, seen, status.rejected(pod, seen, names, text, now))
-        self.memories[seen.key].rejected = seen.digest
+        memory, names = self.memories[seen.key], container_names(pod)[1]
+        now, unsent = self.mirror.time.now(), memory.nothing_sent
+        rejection = status.rejected(pod, seen, names, text, now=now, unsent=unsent)
+        await self.writer.write(pod, seen, rejection)
+        memory.rejected = seen.digest
         return Result()
 
     def _unmet(self, pod: Pod, uses: frozenset[ReferenceUse]) -> Rejected | None:

@@ -171,7 +171,10 @@ def decide(
 
 
 def _blind(pod: PodView | None, sight: Sight) -> Step:
-    """What is below cannot be seen: only pods of which there never was a copy can be decided on."""
+    """What is below cannot be seen: only pods that show no copy can be decided on.
+
+    One that is deleted may have a copy all the same: `vnode.pods.removal` makes sure.
+    """
     if sight is Sight.UNKNOWN or pod is None or pod.forwarded:
         return Nothing()
     if pod.deleting:

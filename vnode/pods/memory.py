@@ -35,8 +35,17 @@ class PodMemory:
     unseen_since: float | None = None
     unanswered: bool = False
     """A create was asked for and not answered well: there may be a copy that nobody saw yet."""
+    made: bool = False
+    """A create was answered well."""
+    ours_alone: bool = False
+    """It came after we began to watch: nobody else can have asked for a copy of it."""
     removed: bool = False
     """Deleted for good in the tenant; only the watch has not said so yet."""
+
+    @property
+    def nothing_sent(self) -> bool:
+        """Whether there certainly is no copy, although nothing can be seen."""
+        return not (self.unanswered or self.made) and (self.ours_alone or self.seen.unsent)
 
 
 class AskedDeletions:
@@ -78,6 +87,8 @@ class Memories:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._pods: dict[ObjectKey, PodMemory] = {}
+        self._arrived: dict[ObjectKey, str] = {}
+        """UIDs of pods that a watch has brought and nobody has looked at yet."""
         self._tries_without_pod: dict[ObjectKey, int] = {}
 
     def __getitem__(self, key: ObjectKey) -> PodMemory:
@@ -88,14 +99,20 @@ class Memories:
         """The memory of a pod, if there is one."""
         return self._pods.get(key)
 
+    def arrived(self, pod: Pod) -> None:
+        """The watch, and not a listing, has brought a pod: it was bound to us just now."""
+        self._arrived[pod.metadata.key] = pod.metadata.uid
+
     def look(self, key: ObjectKey, pod: Pod | None) -> PodView | None:
         """See a pod as it is now; a namesake starts anew, and one that is gone is forgotten."""
+        arrived = self._arrived.pop(key, None)
         if pod is None:
             self._pods.pop(key, None)
             return None
         memory = self._pods.get(key)
         if memory is None or memory.uid != pod.metadata.uid:
             memory = PodMemory(pod.metadata.uid, view(pod), pod.metadata.resource_version)
+            memory.ours_alone = arrived == pod.metadata.uid
             self._pods[key] = memory
         elif memory.resource_version != pod.metadata.resource_version:
             memory.seen, memory.resource_version = view(pod), pod.metadata.resource_version

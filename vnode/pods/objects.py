@@ -202,7 +202,7 @@ class ReferencedObjects:
         sight = self._backend.sight(ref.namespace)
         if not self._pods_synced() or sight is Sight.UNKNOWN:
             return Result(requeue_after=_RECHECK_SECONDS)
-        if sight is Sight.BARRED:
+        if sight is not Sight.COMPLETE:
             return Result(requeue_after=_BARRED_SECONDS) if ref in self._users else Result()
         async with self._alone(ref):
             users = self._users.get(ref, {})

@@ -130,16 +130,19 @@ class Removal:
         return LOOK_AGAIN_SECONDS
 
     async def _nothing_made(self, seen: PodView) -> bool:
-        """Whether what is not seen below is not there: our watch may be behind our own create."""
-        if not self.memories[seen.key].unanswered:
+        """Whether what is not seen below is not there: our watch may be behind our own create.
+
+        Where nothing is seen, an agent before us may have asked for a copy and died on it.
+        """
+        memory, sight = self.memories[seen.key], self.backend.sight(seen.key.namespace)
+        if sight is Sight.NOWHERE or memory.nothing_sent:
             return True
-        if self.backend.sight(seen.key.namespace) is not Sight.COMPLETE:
-            # It could be seen when the create was sent; wait until it can be again.
+        if sight is not Sight.COMPLETE:
             raise Waiting(
                 "the pod's copy may have been made in a place that cannot be looked into now",
                 reason="ComputeNamespaceUnavailable",
             )
-        return await self.backend.confirm_gone(seen.key, seen.uid)
+        return not memory.unanswered or await self.backend.confirm_gone(seen.key, seen.uid)
 
     async def _require_gone(self, seen: PodView) -> None:
         """What is no longer seen may be there all the same: its labels may have been taken."""

@@ -136,7 +136,15 @@ def _ended(
     return status, base
 
 
-def rejected(pod: Pod, seen: PodView, names: Iterable[str], message: str, now: str) -> JSONObject:
+def rejected(
+    pod: Pod,
+    seen: PodView,
+    names: Iterable[str],
+    message: str,
+    *,
+    now: str,
+    unsent: bool = False,
+) -> JSONObject:
     """The status of a pod that can never run here as it is.
 
     restartPolicy Always stays Pending: a Failed pod would make its ReplicaSet create pods without
@@ -150,25 +158,38 @@ def rejected(pod: Pod, seen: PodView, names: Iterable[str], message: str, now: s
             container_status.not_started(n, reason, message) for n in names
         ]
     status["conditions"] = _stamp(
-        [_condition(COMPUTE_SCHEDULED, "False", reason, message)],
+        [_condition(COMPUTE_SCHEDULED, "False", reason, message), *_unsent(unsent)],
         object_in(msgspec.json.decode(pod.status)),
         now,
     )
     return status
 
 
-def held(pod: Pod, waiting: WaitingReason, now: str) -> JSONObject:
-    """The status of a pod whose copy cannot be made yet; tried again."""
+def held(pod: Pod, waiting: WaitingReason, now: str, *, unsent: bool = False) -> JSONObject:
+    """The status of a pod whose copy cannot be made yet; tried again.
+
+    `unsent`: no copy was ever asked for. Whoever reads that later, with no memory of the pod and
+    no sight of what is below, may let the pod go.
+    """
     return {
         "phase": "Pending",
         "reason": waiting.reason,
         "message": waiting.message,
         "conditions": _stamp(
-            [_condition(COMPUTE_SCHEDULED, "False", waiting.reason, waiting.message)],
+            [
+                _condition(COMPUTE_SCHEDULED, "False", waiting.reason, waiting.message),
+                *_unsent(unsent),
+            ],
             object_in(msgspec.json.decode(pod.status)),
             now,
         ),
     }
+
+
+def sent(pod: Pod, now: str) -> JSONObject:
+    """Takes back that no copy was ever asked for, just before one is."""
+    mark = _condition(FORWARDED, "Unknown", "CopyAskedFor")
+    return {"conditions": _stamp([mark], object_in(msgspec.json.decode(pod.status)), now)}
 
 
 def _generation(below: JSONObject, current: JSONObject, copy: ObservedPod) -> JSON:
@@ -254,6 +275,10 @@ def _forwarded(seen: PodView, placement: Placement) -> JSONObject:
     """The mark says where the copy was made first, for ever."""
     place = seen.place or placement.place
     return _condition(FORWARDED, "True", "CopyMade", f"{PLACE}{place}" if place else "")
+
+
+def _unsent(unsent: bool) -> list[JSONObject]:
+    return [_condition(FORWARDED, "False", "NoCopyAskedFor")] if unsent else []
 
 
 def _scheduled(copy: ObservedPod) -> JSONObject:

@@ -11,7 +11,7 @@ import msgspec
 from vnode.kube.types import UID, NodeName, ObjectKey, Pod
 
 FORWARDED = "vnode.dev/Forwarded"
-"""Condition: a copy of this pod was made below. Never taken back."""
+"""Condition: a copy of this pod was made below. Never taken back. False: none was asked for."""
 COMPUTE_SCHEDULED = "vnode.dev/ComputeScheduled"
 """Condition: the compute side has given the copy a place (else reason and message say why not)."""
 
@@ -81,6 +81,8 @@ class PodView:
     """Controlled by a DaemonSet."""
     digest: str
     """Fingerprint of everything that travels to the copy."""
+    unsent: bool = False
+    """The tenant status says that no copy was ever asked for."""
 
     @property
     def terminal(self) -> bool:
@@ -93,7 +95,8 @@ def view(pod: Pod) -> PodView:
     spec = _SPEC.decode(pod.spec)
     status = _STATUS.decode(pod.status)
     phase = status.phase or "Pending"
-    mark = next((c for c in status.conditions if c.type == FORWARDED and c.status == "True"), None)
+    marks = {c.status: c for c in status.conditions if c.type == FORWARDED}
+    mark = marks.get("True")
     names = (*spec.containers, *spec.init_containers, *spec.ephemeral_containers)
     return PodView(
         key=pod.metadata.key,
@@ -111,6 +114,7 @@ def view(pod: Pod) -> PodView:
         containers=frozenset(c.name for c in names),
         daemon=any(o.controller and o.kind == "DaemonSet" for o in pod.metadata.owner_references),
         digest=digest(pod),
+        unsent="False" in marks,
     )
 
 

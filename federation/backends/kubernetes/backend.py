@@ -114,6 +114,7 @@ class KubernetesBackend:
         usage: UsageMode = UsageMode.AUTO,
         on_demand: OnDemand | None = None,
         claim_check: Callable[[Pod], Awaitable[None]] | None = None,
+        forwards: Callable[[str], bool] = lambda _: True,
     ) -> None:
         """Make the stores and watches; nothing is asked of the cluster before `run`.
 
@@ -130,6 +131,7 @@ class KubernetesBackend:
                 credential then reaches the whole cluster, and so do the watches.
             claim_check: raises Waiting for a pod whose claims mean nothing here, by what the tenant
                 says of them; None: not asked.
+            forwards: whether pods of a tenant namespace may ever be brought here.
         """
         self._client = client
         self._cluster = cluster
@@ -160,6 +162,7 @@ class KubernetesBackend:
         )
         self._claims = ClaimsBelow(client, cluster=cluster, clock=clock)
         self._claim_check = claim_check
+        self._forwards = forwards
         self._watching = WatchFactory(
             client,
             clock=clock,
@@ -214,6 +217,8 @@ class KubernetesBackend:
         state = self.namespaces.state(namespace)
         if state is NamespaceState.UNKNOWN:
             return Sight.UNKNOWN
+        if state is NamespaceState.NOT_FORWARDED and not self._forwards(namespace):
+            return Sight.NOWHERE
         if state not in _OPEN:
             return Sight.BARRED
         scope = self._watching.scope(self._mapping.below(namespace) or "")
@@ -299,7 +304,7 @@ class KubernetesBackend:
         if change.new is not None:
             if kept is not None and kept.handle == copy.handle:
                 del self._gone[copy.key]  # It is there after all.
-        elif self.sight(copy.key.namespace) is not Sight.BARRED:
+        elif self.sight(copy.key.namespace) not in (Sight.BARRED, Sight.NOWHERE):
             # Kept until the lifecycle rules have written its final states. A namespace that we may
             # no longer watch says nothing about what is in it.
             self._gone[copy.key] = dataclasses.replace(copy, gone=True)

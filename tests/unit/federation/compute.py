@@ -6,6 +6,7 @@ calls were answered. `Compute.open` prepares a namespace as the platform team do
 
 import asyncio
 import random
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from federation.backends.kubernetes.backend import KubernetesBackend
@@ -32,7 +33,13 @@ BELOW = "red--team-a"
 class Compute:
     """One compute cluster and this tenant's backend for it."""
 
-    def __init__(self, *, owner: Owner = OWNER, policy: TranslationPolicy | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        owner: Owner = OWNER,
+        policy: TranslationPolicy | None = None,
+        forwards: Callable[[str], bool] = lambda _: True,
+    ) -> None:
         clock = LoopClock()
         self.client = RecordingClient(name="clusters[0] gpu", unix_time=clock.time)
         self.backend = KubernetesBackend(
@@ -43,6 +50,7 @@ class Compute:
             policies={NODE: policy or TranslationPolicy()},
             clock=clock,
             rng=random.Random(1),
+            forwards=forwards,
         )
         self._waiting: list[tuple[str, Body, bool]] = []
         self.client.on_change.append(lambda *change: self._waiting.append(change))

@@ -342,7 +342,15 @@ class TestWatching:
         assert compute.backend.sight("team-a") is Sight.UNKNOWN
         await compute.open()
         assert compute.backend.sight("team-a") is Sight.COMPLETE
-        assert compute.backend.sight("kube-system") is Sight.BARRED
+        assert compute.backend.sight("another") is Sight.BARRED
+
+    async def test_of_namespaces_that_are_never_forwarded_there_is_nothing_to_see(self) -> None:
+        compute = Compute(forwards=lambda namespace: namespace != "kube-system")
+        assert compute.backend.sight("kube-system") is Sight.NOWHERE
+        assert compute.backend.sight("team-a") is Sight.BARRED  # its watch has not told of it
+        # Something of ours that was found below all the same is seen through.
+        compute.backend.namespaces.revisit("kube-system")
+        assert compute.backend.sight("kube-system") is Sight.UNKNOWN
 
     async def test_memory_of_copies_goes_with_them(self, compute: Compute) -> None:
         for number in range(20):

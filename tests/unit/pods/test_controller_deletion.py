@@ -16,10 +16,10 @@ from tests.builders import (
     running_status,
 )
 from tests.fakes.backend import UNREACHABLE
-from tests.unit.pods.world import World
+from tests.unit.pods.world import Agent, World
 from vnode.backend import PodEvent, Rejected, Sight, TokenKey, Waiting
 from vnode.kube.resources import PODS
-from vnode.kube.types import UID, ObjectKey
+from vnode.kube.types import UID, ObjectKey, OwnerReference
 from vnode.pods.view import FORWARDED
 
 pytestmark = pytest.mark.looptime
@@ -184,6 +184,20 @@ class TestDeletion:
         await world.settle(100)
         assert world.pod(KEY) is not None
 
+    async def test_a_create_that_was_answered_is_remembered_before_any_status_says_so(
+        self, world: World
+    ) -> None:
+        agent = world.start()
+        world.create(make_pod())
+        await world.settle(0.1)
+        assert world.below.copies
+        assert not world.tenant.named(STATUS)
+        agent.backend.sights["team-a"] = Sight.BARRED
+        world.delete(KEY)
+        await world.settle(100)
+        assert world.pod(KEY) is not None
+        assert "ComputeNamespaceUnavailable" in world.events()
+
     async def test_a_namesake_is_not_removed_in_a_deleted_pod_s_place(self, world: World) -> None:
         world.start()
         await running(world)
@@ -198,6 +212,118 @@ class TestDeletion:
         assert body["metadata"]["uid"] == UID_2
         assert not world.tenant.named("delete pods")
         assert world.below.copies[KEY].uid == UID_2
+
+
+class TestAfterARestartWithoutSight:
+    """An agent before this one may have asked for a copy, and died before it was answered."""
+
+    @staticmethod
+    async def restart_barred(world: World, sight: Sight = Sight.BARRED) -> Agent:
+        agent = await world.restart()
+        agent.backend.sights["team-a"] = sight
+        return agent
+
+    @staticmethod
+    async def die_on_a_create(world: World) -> None:
+        """The agent is killed while the answer is on its way."""
+        world._latency = 1.0
+        while not world.below.copies:
+            await world.settle(0.01)
+        await world.stop()
+        world._latency = 0.0
+
+    async def test_a_pod_that_may_have_a_copy_stays_until_that_can_be_seen(
+        self, world: World
+    ) -> None:
+        world.start()
+        world.create(make_pod())
+        await self.die_on_a_create(world)
+        agent = await self.restart_barred(world)
+        world.delete(KEY)
+        await world.settle(300)
+        assert world.pod(KEY) is not None
+        assert "ComputeNamespaceUnavailable" in world.events()
+        agent.backend.sights.clear()
+        await world.settle(80)
+        assert world.below.copies[KEY].deleting
+        world.below.finish_deletion(KEY)
+        await world.settle(5)
+        assert world.pod(KEY) is None
+
+    async def test_a_pod_that_only_waited_for_its_namespace_goes_at_once(
+        self, world: World
+    ) -> None:
+        agent = world.start()
+        agent.backend.sights["team-a"] = Sight.BARRED
+        world.create(make_pod())
+        await world.settle(5)
+        await self.restart_barred(world)
+        await world.settle(5)
+        world.delete(KEY)
+        await world.settle(1)
+        assert world.pod(KEY) is None
+
+    async def test_what_it_waited_for_counts_no_more_once_a_copy_was_asked_for(
+        self, world: World
+    ) -> None:
+        agent = world.start()
+        agent.backend.sights["team-a"] = Sight.BARRED
+        world.create(make_pod())
+        await world.settle(5)
+        mark = world.condition(KEY, FORWARDED)
+        assert mark is not None
+        assert mark["status"] == "False"
+        agent.backend.sights.clear()
+        await self.die_on_a_create(world)
+        await self.restart_barred(world)
+        world.delete(KEY)
+        await world.settle(300)
+        assert world.pod(KEY) is not None
+
+    async def test_a_daemonset_pod_that_was_left_goes_at_once(self, world: World) -> None:
+        owner = OwnerReference(api_version="apps/v1", kind="DaemonSet", name="d", controller=True)
+        world.start()
+        world.create(make_pod(owners=[owner]))
+        await world.settle(5)
+        await self.restart_barred(world)
+        world.delete(KEY)
+        await world.settle(1)
+        assert world.pod(KEY) is None
+
+    async def test_a_rejected_pod_goes_at_once(self, world: World) -> None:
+        agent = world.start()
+        agent.backend.refuses = lambda _: Rejected("no")
+        world.create(make_pod(restart="Always"))
+        await world.settle(5)
+        await self.restart_barred(world)
+        world.delete(KEY)
+        await world.settle(1)
+        assert world.pod(KEY) is None
+
+    async def test_a_pod_of_a_namespace_that_is_never_brought_here_goes_at_once(
+        self, world: World
+    ) -> None:
+        world.create(make_pod())
+        await self.restart_barred(world, Sight.NOWHERE)
+        world.delete(KEY)
+        await world.settle(1)
+        assert world.pod(KEY) is None
+
+    async def test_waiting_for_a_namespace_costs_two_more_writes(self, world: World) -> None:
+        agent = world.start()
+        agent.backend.sights["team-a"] = Sight.BARRED
+        world.create(make_pod())
+        await world.settle(100)
+        assert world.tenant.named(STATUS) == world.tenant.named(STATUS)[:1]
+        agent.backend.sights.clear()
+        await world.settle(61)
+        world.below.start(KEY)
+        await world.settle(5)
+        assert world.status(KEY)["phase"] == "Running"
+        assert len(world.tenant.named(STATUS)) <= 4
+        mark = world.condition(KEY, FORWARDED)
+        assert mark is not None
+        assert mark["status"] == "True"
 
 
 async def running_then_down(world: World) -> None:

@@ -344,7 +344,7 @@ class TestWhatNoLongerHolds:
 
     def test_a_rejection_that_was_lifted_leaves_no_trace(self) -> None:
         pod = make_pod(restart="Always")
-        rejected = status.rejected(pod, view(pod), ["main"], "no", NOW)
+        rejected = status.rejected(pod, view(pod), ["main"], "no", now=NOW)
         pod = patched(pod, patch_for(pod, rejected))
         pod = mirrored(pod, make_copy(pod, status={"phase": "Pending"}, scheduled=False))
         assert not shown(pod).get("containerStatuses")
@@ -542,7 +542,7 @@ class TestRejected:
     @staticmethod
     def rejected(restart: str) -> Any:
         pod = make_pod(restart=restart)
-        made = status.rejected(pod, view(pod), ["main"], "spec.hostPID: no", NOW)
+        made = status.rejected(pod, view(pod), ["main"], "spec.hostPID: no", now=NOW)
         return shown(patched(pod, patch_for(pod, made)))
 
     @pytest.mark.parametrize("restart", ["Never", "OnFailure"])
@@ -717,7 +717,7 @@ def test_a_pod_that_waits_needs_no_second_patch(pod: Pod, kind: str) -> None:
     def make(of: Pod, now: str) -> Object:
         if kind == "held":
             return status.held(of, WaitingReason("Quota", "full"), now)
-        return status.rejected(of, view(of), ["main"], "no", now)
+        return status.rejected(of, view(of), ["main"], "no", now=now)
 
     once = patched(pod, patch_for(pod, make(pod, NOW)))
     assert patch_for(once, make(once, LATER)) is None

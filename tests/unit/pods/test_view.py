@@ -38,6 +38,14 @@ def test_a_pod_was_forwarded_once_a_status_shows_it(
 
 
 @pytest.mark.parametrize(
+    ("status", "unsent"), [("True", False), ("Unknown", False), ("False", True)]
+)
+def test_no_copy_was_asked_for_only_if_a_status_says_so(status: str, unsent: bool) -> None:
+    assert not view(make_pod()).unsent
+    assert view(make_pod(status={"conditions": [condition(FORWARDED, status)]})).unsent is unsent
+
+
+@pytest.mark.parametrize(
     ("owner", "daemon"),
     [
         (OwnerReference(kind="DaemonSet", name="d", controller=True), True),
