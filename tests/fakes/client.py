@@ -40,6 +40,7 @@ class Call:
     uid: str = ""
     grace_seconds: int | None = None
     strict: bool = False
+    resource_version: str | None = None
 
     @property
     def name(self) -> str:
@@ -206,9 +207,17 @@ class RecordingClient:
         uid: UID,
         namespace: str | None = None,
         grace_seconds: int | None = None,
+        resource_version: str | None = None,
     ) -> None:
         key = ObjectKey(namespace or "", name)
-        call = Call("delete", resource.plural, key, uid=uid, grace_seconds=grace_seconds)
+        call = Call(
+            "delete",
+            resource.plural,
+            key,
+            uid=uid,
+            grace_seconds=grace_seconds,
+            resource_version=resource_version,
+        )
         await self._do(call, lambda: self._delete(resource, call))
 
     # --- what they do ---------------------------------------------------------------------------
@@ -300,6 +309,9 @@ class RecordingClient:
         current = self._existing(call)
         if call.uid != current["metadata"]["uid"]:
             text = f"Precondition failed: UID in precondition: {call.uid}"
+            raise make_error(409, text, reason="Conflict")
+        if call.resource_version not in (None, current["metadata"]["resourceVersion"]):
+            text = f"Precondition failed: ResourceVersion in precondition: {call.resource_version}"
             raise make_error(409, text, reason="Conflict")
         if resource is not PODS:
             self.drop(resource, call.key)

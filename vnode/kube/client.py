@@ -196,9 +196,16 @@ class KubeClient:
         uid: UID,
         namespace: str | None = None,
         grace_seconds: int | None = None,
+        resource_version: str | None = None,
     ) -> None:
-        """Delete exactly the object with that UID. Raises NotFound, and Conflict for another."""
-        options: dict[str, object] = {"preconditions": {"uid": uid}}
+        """Delete exactly the object with that UID. Raises NotFound, and Conflict for another.
+
+        With `resource_version` only if it still is as it was in that version: else Conflict too.
+        """
+        preconditions = {"uid": str(uid)}
+        if resource_version is not None:
+            preconditions["resourceVersion"] = resource_version
+        options: dict[str, object] = {"preconditions": preconditions}
         if grace_seconds is not None:
             options["gracePeriodSeconds"] = grace_seconds
         path = resource.path(namespace=namespace, name=name)

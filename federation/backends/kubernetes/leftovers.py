@@ -29,7 +29,7 @@ from federation.backends.kubernetes.translate.names import (
     Owner,
 )
 from vnode.kube.client import KubeClient
-from vnode.kube.errors import Conflict, KubeError, NotFound
+from vnode.kube.errors import KubeError, NotFound
 from vnode.kube.listing import Selection, list_pages
 from vnode.kube.resources import NAMESPACES, PERSISTENT_VOLUME_CLAIMS, PODS, Resource
 from vnode.kube.types import PartialObject
@@ -127,10 +127,16 @@ class Leftovers:
                 revisit(namespace)
 
     async def _remove(self, namespace: str, found: PartialObject) -> None:
+        """Delete it as it was judged. Raises Conflict: its marks may have been changed since."""
         try:
-            await self._client.delete(NAMESPACES, name=found.metadata.name, uid=found.metadata.uid)
-        except (NotFound, Conflict):
-            return  # It is gone; what may have its name now is another one.
+            await self._client.delete(
+                NAMESPACES,
+                name=found.metadata.name,
+                uid=found.metadata.uid,
+                resource_version=found.metadata.resource_version,
+            )
+        except NotFound:
+            return
         _LOG.info("compute namespace deleted", **self._about(namespace))
 
     async def _judge(self, namespace: str, found: PartialObject) -> Kept | None:

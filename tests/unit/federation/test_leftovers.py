@@ -159,6 +159,24 @@ async def test_an_empty_one_that_the_agent_made_is_deleted_with_its_uid(world: W
     assert world.kept == {}
 
 
+async def test_one_that_was_changed_since_it_was_looked_at_is_judged_again(world: World) -> None:
+    world.prepare()
+    await world.start()
+    await world.add()
+    world.decides.clear()
+    await world.release()
+    world.cluster.edit(
+        NAMESPACES,
+        ObjectKey("", BELOW),
+        lambda body: body["metadata"]["annotations"].pop(ANNOTATION_MADE),
+    )
+    world.decides.set()
+    await asyncio.sleep(5)
+    assert world.exists()
+    await asyncio.sleep(SWEEP)
+    assert world.kept == {Kept.NOT_MADE_BY_US: 1}
+
+
 async def test_nothing_is_deleted_unless_the_configuration_says_so(world: World) -> None:
     world.prepare()
     await world.start(delete=False)

@@ -29,7 +29,7 @@ from vnode.kube.errors import (
     Unreachable,
     Untrusted,
 )
-from vnode.kube.resources import LEASES, NODES, PODS, SERVICE_ACCOUNTS
+from vnode.kube.resources import LEASES, NAMESPACES, NODES, PODS, SERVICE_ACCOUNTS
 from vnode.kube.transport import Transport
 from vnode.kube.types import UID, PartialObject, Pod
 
@@ -110,6 +110,13 @@ async def test_delete_always_names_the_uid() -> None:
         plain, full = (json.loads(request.body) for request in server.requests)
     assert plain == {"preconditions": {"uid": "u"}}
     assert full == {"preconditions": {"uid": "u"}, "gracePeriodSeconds": 0}
+
+
+async def test_delete_can_name_the_version_too() -> None:
+    async with ScriptedServer(answer({})) as server, connect(server.url) as client:
+        await client.delete(NAMESPACES, name="a", uid=UID("u"), resource_version="7")
+        (request,) = server.requests
+    assert json.loads(request.body) == {"preconditions": {"uid": "u", "resourceVersion": "7"}}
 
 
 @pytest.mark.parametrize(
