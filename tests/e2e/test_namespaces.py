@@ -222,12 +222,49 @@ class TestFence:
         body = {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
         assert f"'{policy}'" in agent("create", "-f", "-", input=json.dumps(body))
 
-    def test_what_nobody_granted_stays_forbidden(self, agent: Any) -> None:
-        for command in (
-            "label namespace stranger a=b",
-            "create serviceaccount a -n stranger",
-        ):
-            assert "forbidden" in agent(*command.split()).lower()
+    @pytest.mark.parametrize(
+        ("command", "refused"),
+        [
+            ("label namespace stranger a=b", "cannot patch resource"),
+            ("label namespace demo--prepared a=b", "cannot patch resource"),
+            ("create serviceaccount a -n stranger", "cannot create resource"),
+            ("create serviceaccount a -n demo--prepared", "cannot create resource"),
+            ("create quota a -n demo--prepared", "cannot create resource"),
+            ("delete validatingadmissionpolicybinding vnode-demo-fence", "cannot delete resource"),
+        ],
+    )
+    def test_what_nobody_granted_is_refused_before_any_fence(
+        self, agent: Any, command: str, refused: str
+    ) -> None:
+        answer = agent(*command.split())
+        assert refused in answer
+        assert "ValidatingAdmissionPolicy" not in answer
+
+    @pytest.mark.parametrize("verb", ["update", "patch"])
+    def test_the_account_has_no_right_to_change_a_namespace(self, agent: Any, verb: str) -> None:
+        for namespace in ("stranger", "demo--prepared"):
+            answer = agent("auth", "can-i", verb, "namespaces", "-n", namespace)
+            assert answer.split()[0] == "no"
+
+    def test_tenants_are_not_told_what_the_fence_is_called(
+        self, agent: Any, federation: Federation
+    ) -> None:
+        user = user_of(federation, "fenced")
+        user.apply(forwarded("one", "fenced"))
+        user.wait_phase("one", "Running")
+        below = User(federation.computes[POOL], "demo--fenced")
+        below.kubectl("label", "namespace", "demo--fenced", "vnode.dev/tenant-")
+        probe = ("create", "configmap", "probe", "-n", "demo--fenced", "--dry-run=server")
+        until(lambda: "vnode-demo-fence" in agent(*probe), "the fence has heard of it")
+        user.apply(forwarded("two", "fenced"))
+        until(
+            lambda: user.get("pod", "two")["status"].get("reason") == "ComputeForbidden",
+            "the pod says why it waits",
+        )
+        said = user.get("pod", "two")["status"]["message"] + user.kubectl("get", "events")
+        assert "a policy of the compute cluster denied request" in said
+        assert "vnode-demo-fence" not in said
+        assert "demo--" not in said
 
     def test_a_write_inside_is_allowed(self, agent: Any, federation: Federation) -> None:
         user_of(federation, "inside").apply(forwarded("one", "inside"))

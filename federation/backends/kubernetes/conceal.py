@@ -1,7 +1,8 @@
 """Keeps the compute cluster's names out of everything that tenants read. Pure.
 
 In: texts and statuses as the compute side words them. Out: the same with the tenant's names in
-place of the compute namespace, the copy's UID and the compute node (DESIGN 11).
+place of the compute namespace, the copy's UID and the compute node (DESIGN 11). What else is only
+a name down there, accounts and admission policies, is called what it is.
 """
 
 import functools
@@ -15,6 +16,10 @@ from vnode.kube.types import JSON
 _USER = re.compile(r'[Uu]ser "[^"]*"')
 _QUOTED_USER = 'ser \\"'
 """What a match of `_USER` looks like in JSON."""
+_POLICY = re.compile(
+    r"""(?:\w+AdmissionPolicy|policy) ['"][^'"]*['"](?: with binding ['"][^'"]*['"])?(?= denied )"""
+)
+"""How API servers name an admission policy of theirs (apiserver, admission/plugin/policy)."""
 _FOR_PEOPLE = frozenset({"message", "reason"})
 _PATHS = "|".join(
     rf"(?<={part}/)" for part in ("namespaces", "containerLogs", "exec", "attach", "portForward")
@@ -38,6 +43,7 @@ class Names:
     def conceal(self, text: str) -> str:
         """Replace the names below in a text for people."""
         text = _USER.sub("the virtual node", text)
+        text = _POLICY.sub("a policy of the compute cluster", text)
         for below, own in zip(_spellings(self.uid_below), _spellings(self.uid), strict=True):
             text = text.replace(below, own) if below else text
         if self._maps_namespace and self.namespace_below in text:

@@ -34,6 +34,20 @@ SEEN_IN_THE_WILD = {
     "unable to create new content in namespace red--team-a because it is being terminated": (
         "unable to create new content in namespace team-a because it is being terminated"
     ),
+    "pods \"job-0\" is forbidden: ValidatingAdmissionPolicy 'vnode-red-fence' with binding "
+    "'vnode-red-fence' denied request: write in your own namespaces only": (
+        'pods "job-0" is forbidden: a policy of the compute cluster denied request: '
+        "write in your own namespaces only"
+    ),
+    "ValidatingAdmissionPolicy 'images' denied request: no tag": (
+        "a policy of the compute cluster denied request: no tag"
+    ),
+    "policy 'gpu-defaults' with binding 'all' denied request: no such label": (
+        "a policy of the compute cluster denied request: no such label"
+    ),
+    'policy "gpu-defaults" denied request: no such label': (
+        "a policy of the compute cluster denied request: no such label"
+    ),
     "namespace red--team-a.": "namespace team-a.",
     'object "red--team-a"/"settings" not registered': 'object "team-a"/"settings" not registered',
     "lookup web.red--team-a.svc.cluster.local: no such host": (
