@@ -387,8 +387,17 @@ class PodBackend(Protocol):
     def place(self, namespace: str) -> str:
         """Fingerprint of where copies of a tenant namespace lie; empty while that is unknown.
 
-        It is shown to tenants and must not be a name. A copy that is missing in another place than
-        it was made in is not lost: somebody has exchanged the place behind the virtual node.
+        It is shown to tenants and must not be a name. It may grow as more becomes known: one that
+        begins with another is the same place.
+        """
+        ...
+
+    async def require_place(self, namespace: str, made_in: str) -> None:
+        """Return if a copy that was made in a place, and is not seen now, cannot be in it any more.
+
+        So it is where `place` is the one that it was then (`made_in`), and where that one is proven
+        to be gone with all that was in it. Otherwise somebody may have exchanged the place behind
+        the virtual node, and the copy runs on in the old one: raises Waiting that says what to do.
         """
         ...
 

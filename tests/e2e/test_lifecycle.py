@@ -1,6 +1,7 @@
 """Identity and lifecycle under changes from both sides, on simulated compute nodes."""
 
 import json
+import re
 
 from tests.agents import AgentProcess, Federation
 from tests.e2e.user import BELOW, User, pods_created, until
@@ -100,6 +101,14 @@ def test_copies_carry_who_they_belong_to_and_nothing_of_the_tenants_metadata(
     _below(federation).wait_gone("pod", "marked")
     user.kubectl("patch", "pod", "marked", "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
     user.wait_gone("pod", "marked")
+
+
+def test_the_place_of_a_copy_is_noted_with_its_cluster_and_without_names(user: User) -> None:
+    user.apply(pod("placed", cluster=KWOK))
+    conditions = user.wait_phase("placed", "Running")["status"]["conditions"]
+    (mark,) = [c for c in conditions if c["type"] == "vnode.dev/Forwarded"]
+    assert re.fullmatch(r"place [0-9a-f]{8}\.[0-9a-f]{16}", mark["message"])
+    user.kubectl("delete", "pod", "placed")
 
 
 def test_a_deleted_node_is_made_again_and_users_labels_stay(

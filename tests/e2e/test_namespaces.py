@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 POOL = "pool"
 LEVEL = "pod-security.kubernetes.io/enforce"
+TOLERATIONS = [{"key": "vnode.dev/provider", "operator": "Exists"}]
+RUNS_FOR = "pod-complete.stage.kwok.x-k8s.io/delay"
 READY_ACCOUNT = ["get", "serviceaccount", "default", "-o", "name"]
 
 
@@ -64,8 +66,7 @@ def user_of(federation: Federation, namespace: str) -> User:
 
 def forwarded(name: str, namespace: str) -> Any:
     """A pod of that namespace that tolerates virtual nodes."""
-    tolerations = [{"key": "vnode.dev/provider", "operator": "Exists"}]
-    manifest = pod(name, cluster=POOL, tolerations=tolerations)
+    manifest = pod(name, cluster=POOL, tolerations=TOLERATIONS)
     manifest["metadata"]["namespace"] = namespace
     return manifest
 
@@ -160,6 +161,31 @@ class TestReclaim:
         until(lambda: below.get("pod", "one") is None, "our own pod is gone")
         assert "deletionTimestamp" not in below.get("namespace", "demo--visited")["metadata"]
         assert below.get("pod", "guest") is not None
+
+
+def test_what_a_deleted_compute_namespace_took_with_it_is_told_apart(
+    federation: Federation, process: AgentProcess
+) -> None:
+    """Somebody deletes it while the agent is down."""
+    user = user_of(federation, "razed")
+    ends = forwarded("ends", "razed")
+    ends["metadata"]["annotations"] = {RUNS_FOR: "1s"}
+    ends["spec"]["restartPolicy"] = "Never"
+    user.apply(forwarded("runs", "razed"), ends)
+    user.wait_phase("runs", "Running")
+    user.wait_phase("ends", "Succeeded")
+    process.stop()
+    below = User(federation.computes[POOL], "demo--razed")
+    below.kubectl("delete", "namespace", "demo--razed", timeout=90)
+    process.start()
+    process.wait_ready()
+    user.kubectl("delete", "pod", "ends", timeout=60)
+    assert user.get("pod", "ends") is None
+    until(lambda: "ComputeReplaced" in user.event_reasons("runs"), "the pod says why it waits")
+    assert user.get("pod", "runs")["status"]["phase"] == "Running"
+    lost = user.wait_phase("runs", "Failed", timeout=300)
+    assert lost["status"]["reason"] == "Evicted"
+    assert below.get("namespace", "demo--razed") is None
 
 
 class TestFence:

@@ -207,6 +207,8 @@ class FakeBackend:
         self.sights: dict[str, Sight] = {}
         self.unseen_because = WaitingReason("ComputeNotSeen", "not looked at yet")
         self.places: dict[str, str] = {}
+        self.gone_places: set[str] = set()
+        """Places that are proven to be gone."""
         self._lag = lag
         self._latency = latency
         self._due = 0.0
@@ -250,6 +252,10 @@ class FakeBackend:
 
     def place(self, namespace: str) -> str:
         return self.places.get(namespace, "1a2b3c4d")
+
+    async def require_place(self, namespace: str, made_in: str) -> None:
+        if made_in not in (self.place(namespace), *self.gone_places):
+            raise Waiting("the place behind the node was exchanged", reason="ComputeReplaced")
 
     def subscribe(self, listener: Callable[[ObjectKey], None]) -> None:
         self._listeners.append(listener)

@@ -303,6 +303,7 @@ _FRESH = PodView(
     deleting=False,
     grace_seconds=None,
     forwarded=False,
+    ended=False,
     place="",
     restart_policy="Never",
     service_account="default",
@@ -314,11 +315,13 @@ _FRESH = PodView(
 _FORWARDED = replace(_FRESH, forwarded=True, phase="Running")
 _ENDED = replace(_FORWARDED, phase="Succeeded")
 _DELETING = replace(_FORWARDED, deleting=True, grace_seconds=30)
+_WRITTEN = replace(_ENDED, ended=True)
 _PODS: dict[str, list[PodView | None]] = {
     "any": [None, _FRESH, _FORWARDED, _ENDED, _DELETING],
     "none": [None],
     "there": [_FRESH, _FORWARDED, _ENDED, _DELETING],
-    "none, or forwarded": [None, _FORWARDED, _ENDED, _DELETING],
+    "none, or forwarded": [None, _FORWARDED, _ENDED, _WRITTEN, _DELETING],
+    "being deleted, ended by our own word": [replace(_WRITTEN, deleting=True)],
     "never forwarded, being deleted": [
         replace(_FRESH, deleting=True),
         replace(_FRESH, deleting=True, phase="Failed"),

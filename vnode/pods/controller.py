@@ -271,7 +271,7 @@ def _explain_predecessor(seen: PodView, copy: ObservedPod) -> None:
 
 def _needs_sight(seen: PodView) -> bool:
     """Whether something is still to be done about its copy: nothing is about a finished one's."""
-    return seen.forwarded and (seen.deleting or not seen.terminal)
+    return seen.forwarded and not seen.ended and (seen.deleting or not seen.terminal)
 
 
 def _is_settled(seen: PodView) -> bool:

@@ -9,7 +9,8 @@ Invariants:
 * a copy is created only for a pod that never was forwarded, and only while nothing of that name
   exists below;
 * a tenant pod that is terminal stays terminal; its copy stays dead;
-* a tenant pod is removed only when its copy is known to be gone;
+* a tenant pod is removed only when its copy is known to be gone, or to have ended in a place that
+  cannot be looked into any more: what is left of it there goes as soon as it is seen;
 * whatever cannot be taken back (`Lost`, `Orphan`) is confirmed by the caller with a live read.
 """
 
@@ -171,11 +172,11 @@ def decide(
 
 
 def _blind(pod: PodView | None, sight: Sight) -> Step:
-    """What is below cannot be seen: only pods that show no copy can be decided on.
+    """What is below cannot be seen: only pods that show no copy can be decided on, or an ended one.
 
     One that is deleted may have a copy all the same: `vnode.pods.removal` makes sure.
     """
-    if sight is Sight.UNKNOWN or pod is None or pod.forwarded:
+    if sight is Sight.UNKNOWN or pod is None or (pod.forwarded and not pod.ended):
         return Nothing()
     if pod.deleting:
         return RemovePod(None)

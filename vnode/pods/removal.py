@@ -67,13 +67,14 @@ class Removal:
 
     async def remove_pod(self, pod: Pod, seen: PodView, last: ObservedPod | None) -> Result:
         """Let a deleted tenant pod go; `last` is its copy, which is gone."""
-        if last is None and not await self._nothing_made(seen):
+        unsure = last is None and not seen.ended
+        if unsure and not await self._nothing_made(seen):
             return Result(requeue_after=SETTLE_SECONDS)
         memory = self.memories[seen.key]
         if memory.removed:
             return Result(requeue_after=LOOK_AGAIN_SECONDS)
-        if last is None and seen.forwarded:
-            self._require_same_place(seen)
+        if unsure and seen.forwarded:
+            await self._require_place(seen)
         if last is not None and not lifecycle.was_deleted(last):
             await self._require_gone(seen)
         if not seen.terminal and (last is not None or seen.forwarded):
@@ -104,7 +105,7 @@ class Removal:
 
     async def lose(self, pod: Pod, seen: PodView, last: ObservedPod | None) -> Result:
         """The copy went without our asking: the tenant pod becomes Failed, if it is really gone."""
-        self._require_same_place(seen)
+        await self._require_place(seen)
         await self._require_gone(seen)
         placement = self.mirror.placement(pod, seen)
         await self.writer.write(pod, seen, status.lost(pod, seen, last, placement))
@@ -154,12 +155,7 @@ class Removal:
                 reason="CopyNotSeen",
             )
 
-    def _require_same_place(self, seen: PodView) -> None:
+    async def _require_place(self, seen: PodView) -> None:
         """What is missing in another place than it was made in is not gone."""
-        place = self.backend.place(seen.key.namespace)
-        if seen.place and place != seen.place:
-            raise Waiting(
-                "the compute namespace behind the virtual node is not the one in which the pod's "
-                "copy was made; the copy cannot be looked for",
-                reason="ComputeReplaced",
-            )
+        if seen.place:
+            await self.backend.require_place(seen.key.namespace, seen.place)

@@ -17,7 +17,15 @@ from vnode.backend import HeldBack, ObservedPod, UpdatePart, WaitingReason
 from vnode.kube.types import JSON, JSONObject, Pod, object_in, objects_in
 from vnode.pods import asked_for, container_status
 from vnode.pods.status_patch import CONTAINER_LISTS, clean
-from vnode.pods.view import COMPUTE_SCHEDULED, FORWARDED, PLACE, TERMINAL, PodView
+from vnode.pods.view import (
+    COMPUTE_SCHEDULED,
+    COPY_ENDED,
+    COPY_MADE,
+    FORWARDED,
+    PLACE,
+    TERMINAL,
+    PodView,
+)
 
 _KUBELET_CONDITIONS = frozenset(
     {
@@ -82,7 +90,9 @@ def mirrored(
         status["hostIP"], status["hostIPs"] = host, [{"ip": host}]
     conditions = _hold_resize(_conditions(below, current, seen, copy), seen, held_back)
     status["conditions"] = _stamp(
-        [*conditions, _forwarded(seen, placement), _scheduled(copy)], current, placement.now
+        [*conditions, _forwarded(seen, placement, ended=_has_ended(status)), _scheduled(copy)],
+        current,
+        placement.now,
     )
     return status
 
@@ -128,7 +138,7 @@ def _ended(
         [
             _condition("Ready", *over),
             _condition("ContainersReady", *over),
-            _forwarded(seen, placement),
+            _forwarded(seen, placement, ended=True),
         ],
         current,
         placement.now,
@@ -271,10 +281,19 @@ def _gated(ready: JSONObject, seen: PodView, current: JSONObject) -> JSONObject:
     return {**ready, "status": "False", "reason": "ReadinessGatesNotReady", "message": text}
 
 
-def _forwarded(seen: PodView, placement: Placement) -> JSONObject:
-    """The mark says where the copy was made first, for ever."""
-    place = seen.place or placement.place
-    return _condition(FORWARDED, "True", "CopyMade", f"{PLACE}{place}" if place else "")
+def _has_ended(status: JSONObject) -> bool:
+    """Whether a status is final and no container runs by it."""
+    containers = [c for name in CONTAINER_LISTS for c in objects_in(status[name])]
+    runs = any(object_in(c.get("state")).get("running") is not None for c in containers)
+    return status["phase"] in TERMINAL and not runs
+
+
+def _forwarded(seen: PodView, placement: Placement, *, ended: bool) -> JSONObject:
+    """The mark says where the copy was made first, for ever, as exactly as that is known."""
+    known = placement.place.startswith(seen.place)
+    place = placement.place if known else seen.place
+    reason = COPY_ENDED if ended else COPY_MADE
+    return _condition(FORWARDED, "True", reason, f"{PLACE}{place}" if place else "")
 
 
 def _unsent(unsent: bool) -> list[JSONObject]:

@@ -15,6 +15,9 @@ FORWARDED = "vnode.dev/Forwarded"
 COMPUTE_SCHEDULED = "vnode.dev/ComputeScheduled"
 """Condition: the compute side has given the copy a place (else reason and message say why not)."""
 
+COPY_MADE, COPY_ENDED = "CopyMade", "CopyEnded"
+"""Reasons of condition `vnode.dev/Forwarded`. The second stands beside a final status that we have
+written ourselves, by which nothing runs below; others may write a terminal phase too."""
 PLACE = "place "
 """Begins the message of condition `vnode.dev/Forwarded`; the fingerprint of the place follows."""
 
@@ -42,6 +45,7 @@ class _SpecHead(msgspec.Struct, frozen=True, rename="camel"):
 class _Condition(msgspec.Struct, frozen=True):
     type: str = ""
     status: str = ""
+    reason: str = ""
     message: str = ""
 
 
@@ -70,6 +74,8 @@ class PodView:
     """metadata.deletionGracePeriodSeconds."""
     forwarded: bool
     """A tenant status showed that a copy was made: it must never be made again."""
+    ended: bool
+    """Terminal, since its copy ended or was gone: nothing of it runs any more."""
     place: str
     """`PodBackend.place` of the namespace in which it was made; empty: not known."""
     restart_policy: str
@@ -107,6 +113,7 @@ def view(pod: Pod) -> PodView:
         deleting=pod.metadata.deletion_timestamp is not None,
         grace_seconds=pod.metadata.deletion_grace_period_seconds,
         forwarded=mark is not None or phase == "Running",
+        ended=mark is not None and mark.reason == COPY_ENDED and phase in TERMINAL,
         place=mark.message.removeprefix(PLACE) if mark is not None else "",
         restart_policy=spec.restart_policy,
         service_account=spec.service_account_name or "default",

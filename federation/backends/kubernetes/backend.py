@@ -21,6 +21,7 @@ from federation.backends.kubernetes.failures import pod_refused, unseen, waiting
 from federation.backends.kubernetes.namespaces import NamespaceState
 from federation.backends.kubernetes.observe import foreign_containers, names_of, observed_pod
 from federation.backends.kubernetes.on_demand import OnDemand, compute_namespaces
+from federation.backends.kubernetes.places import Places
 from federation.backends.kubernetes.pod_updates import carry_out
 from federation.backends.kubernetes.reachability import Reachability
 from federation.backends.kubernetes.translate.names import (
@@ -183,6 +184,7 @@ class KubernetesBackend:
             clock=clock,
             rng=rng,
         )
+        self._places = Places(client, mapping=namespaces, namespaces=self.namespaces)
         self.pods.subscribe(self._pod_changed)
         self._events.subscribe(self._event_changed)
 
@@ -481,7 +483,11 @@ class KubernetesBackend:
 
     def place(self, namespace: str) -> str:
         """See `PodBackend.place`."""
-        return self.namespaces.fingerprint(namespace)
+        return self._places.mark(namespace)
+
+    async def require_place(self, namespace: str, made_in: str) -> None:
+        """See `PodBackend.require_place`."""
+        await self._places.require(namespace, made_in)
 
     async def delete(self, pod: ObservedPod, *, grace_seconds: int | None) -> None:
         """See `PodBackend.delete`."""

@@ -10,10 +10,10 @@ decided in `leftovers`.
 
 import asyncio
 import enum
-import hashlib
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import structlog
 
@@ -79,6 +79,10 @@ class _Place:
     """Looks in a row that did not find it although it was ready."""
     doubtful: bool = False
     """The newest look did not find it, or could not be taken, although it was ready."""
+    cluster: UID | None = None
+    """UID of the cluster in which it was found; None: no right to know."""
+    since: float = 0.0
+    """Monotonic time since when it is this one, or none."""
     made_here: bool = False
     """Made by this process: whatever is in it is news."""
     wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -89,6 +93,25 @@ class _Place:
     def uid(self) -> UID | None:
         """UID of the compute namespace, if it is known."""
         return self.found.metadata.uid if self.found is not None else None
+
+
+class Identity(NamedTuple):
+    """UIDs of a compute namespace and of the cluster that it is in; None: not known."""
+
+    namespace: UID | None
+    cluster: UID | None
+
+
+async def cluster_uid(client: KubeClient) -> UID | None:
+    """Ask for the UID of a cluster: its kube-system namespace's. None: we may not know.
+
+    Raises KubeError.
+    """
+    try:
+        found = await client.get(NAMESPACES, PartialObject, name="kube-system")
+    except (Forbidden, NotFound):
+        return None
+    return found.metadata.uid
 
 
 class ComputeNamespaces:
@@ -148,12 +171,19 @@ class ComputeNamespaces:
         usable = self._maker is not None or NamespaceState.READY in states
         return usable and NamespaceState.UNKNOWN not in states
 
-    def fingerprint(self, namespace: str) -> str:
-        """Which compute namespace this is, whatever its name: made of its UID. Empty: unknown."""
+    def identity(self, namespace: str) -> Identity:
+        """Which compute namespace this is, whatever its name, as of the last look."""
         place = self._places.get(namespace)
-        if place is None or not place.uid:
-            return ""
-        return hashlib.blake2b(place.uid.encode(), digest_size=4).hexdigest()
+        if place is None or place.uid is None:
+            return Identity(None, None)
+        return Identity(place.uid, place.cluster)
+
+    def known_for(self, namespace: str) -> float:
+        """Seconds for which the compute namespace has been this one, or not there at all."""
+        place = self._places.get(namespace)
+        if place is None or place.state not in (NamespaceState.READY, NamespaceState.ABSENT):
+            return 0.0
+        return 0.0 if place.doubtful else self._clock.monotonic() - place.since
 
     def made_here(self, namespace: str) -> bool:
         """Whether this process made the compute namespace, so that nothing in it is old news."""
@@ -221,7 +251,7 @@ class ComputeNamespaces:
             if place.state is not NamespaceState.ABSENT or below is None:
                 return
             found, made = await self._maker.make(namespace, below)
-            self._found(namespace, place, found)
+            self._found(namespace, place, found, await self._cluster_of(place, found))
             place.made_here = made
 
     async def run(self) -> None:
@@ -296,6 +326,7 @@ class ComputeNamespaces:
             return self._enter(namespace, place, NamespaceState.UNMAPPED)
         try:
             found = await self._client.get(NAMESPACES, PartialObject, name=below)
+            cluster = await self._cluster_of(place, found)
         except NotFound:
             may_be_made = self._maker is not None
             state = NamespaceState.ABSENT if may_be_made else NamespaceState.MISSING
@@ -305,16 +336,24 @@ class ComputeNamespaces:
             _LOG.warning("compute namespace not read", cluster=self._client.name, why=str(error))
             state = NamespaceState.UNKNOWN
         else:
-            return self._found(namespace, place, found)
+            return self._found(namespace, place, found, cluster)
         if not _stays(place, state):
             self._enter(namespace, place, state)
         return None
 
-    def _found(self, namespace: str, place: _Place, found: PartialObject) -> None:
+    async def _cluster_of(self, place: _Place, found: PartialObject) -> UID | None:
+        """The cluster in which a namespace was just found. Raises KubeError."""
+        if found.metadata.uid == place.uid:
+            return place.cluster
+        return await cluster_uid(self._client)
+
+    def _found(
+        self, namespace: str, place: _Place, found: PartialObject, cluster: UID | None
+    ) -> None:
         place.ending = found.metadata.deletion_timestamp is not None
         if found.metadata.uid != place.uid:
-            place.made_here = False
-        place.found = found
+            place.made_here, place.since = False, self._clock.monotonic()
+        place.found, place.cluster = found, cluster
         self._enter(namespace, place, self._judge(namespace, found))
 
     def _enter(self, namespace: str, place: _Place, state: NamespaceState) -> None:
@@ -324,7 +363,9 @@ class ComputeNamespaces:
         if state is not NamespaceState.READY:
             place.ending = place.made_here = False
         if state is NamespaceState.ABSENT:
-            place.found = None
+            place.found = place.cluster = None
+            if state is not before:
+                place.since = self._clock.monotonic()
         if state is before:
             return
         _LOG.info(

@@ -405,7 +405,7 @@ class TestWaiting:
         assert world.events() == []
         assert agent.queue.statistics().adds == adds
 
-    async def test_a_finished_pod_that_is_deleted_does(self, world: World) -> None:
+    async def test_a_finished_pod_that_is_deleted_needs_none_either(self, world: World) -> None:
         agent = world.start()
         key = await running(world)
         world.below.end(key)
@@ -413,7 +413,24 @@ class TestWaiting:
         agent.backend.sights["team-a"] = Sight.BARRED
         world.delete(key)
         await world.settle(1)
-        assert world.events() == ["ComputeNamespaceUnavailable"]
+        assert world.pod(key) is None
+        assert world.events() == []
+        assert not world.below.copies[key].deleting
+        agent.backend.sights.clear()
+        agent.queue.add(key)
+        await world.settle(70)
+        assert world.below.copies[key].deleting
+
+    async def test_a_deleted_pod_that_others_called_failed_does(self, world: World) -> None:
+        agent = world.start()
+        key = await running(world)
+        agent.backend.sights["team-a"] = Sight.BARRED
+        world.tenant.edit(PODS, key, lambda body: body["status"].update(phase="Failed"))
+        await world.settle(1)
+        world.delete(key)
+        await world.settle(1)
+        assert "ComputeNamespaceUnavailable" in world.events()
+        assert world.pod(key) is not None
         agent.backend.sights.clear()
         await world.settle(70)
         world.below.finish_deletion(key)

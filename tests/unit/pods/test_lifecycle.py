@@ -71,6 +71,12 @@ ENDED_THEN_DELETED = make_copy(
 )
 
 
+def make_ended(*, deleted: bool = False, phase: str = "Failed", reason: str = "CopyEnded") -> Pod:
+    mark = {"type": "vnode.dev/Forwarded", "status": "True", "reason": reason}
+    status = {"phase": phase, "conditions": [mark]}
+    return make_pod(deleted=ASKED, grace=30, status=status) if deleted else make_pod(status=status)
+
+
 def step(
     pod: Pod | None,
     copy: ObservedPod | None,
@@ -180,6 +186,20 @@ class TestWithoutAPlaceBelow:
 
     def test_a_deleted_pod_that_failed_without_being_forwarded_goes(self) -> None:
         assert step(DELETED_FAILED, None, sight=Sight.BARRED) == RemovePod(None)
+
+    def test_a_deleted_pod_whose_copy_ended_before_goes(self) -> None:
+        assert step(make_ended(deleted=True), None, sight=Sight.BARRED) == RemovePod(None)
+
+    def test_a_pod_whose_copy_ended_stays_until_somebody_deletes_it(self) -> None:
+        assert step(make_ended(), None, sight=Sight.BARRED) == Nothing()
+
+    def test_a_deleted_pod_that_others_called_failed_is_left_alone(self) -> None:
+        pod = make_ended(deleted=True, reason="CopyMade")
+        assert step(pod, None, sight=Sight.BARRED) == Nothing()
+
+    def test_a_deleted_pod_whose_phase_was_taken_back_is_left_alone(self) -> None:
+        pod = make_ended(deleted=True, phase="Running")
+        assert step(pod, None, sight=Sight.BARRED) == Nothing()
 
     @pytest.mark.parametrize("pod", [RUNNING, MARKED, FAILED, DELETED_RUNNING])
     def test_a_pod_whose_copy_cannot_be_seen_is_left_alone(self, pod: Pod) -> None:

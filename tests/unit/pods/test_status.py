@@ -99,6 +99,44 @@ class TestWhatIsWritten:
         pod = make_pod(status={"phase": "Pending", "conditions": [theirs]})
         assert condition_of(mirrored(pod, make_copy()), "example.com/approved") == theirs
 
+    @pytest.mark.parametrize(
+        ("below", "reason"),
+        [
+            (running_status(), "CopyMade"),
+            (ended_status(), "CopyEnded"),
+            (ended_status("Failed", exit_code=1), "CopyEnded"),
+            (running_status(phase="Failed", reason="DeadlineExceeded"), "CopyMade"),
+        ],
+        ids=["runs", "succeeded", "failed", "failed, but a container is still stopping"],
+    )
+    def test_the_mark_says_when_nothing_runs_any_more(self, below: Object, reason: str) -> None:
+        pod = mirrored(make_pod(), make_copy(status=below))
+        assert condition_of(pod, FORWARDED)["reason"] == reason
+
+    def test_the_mark_of_a_lost_pod_says_that_nothing_runs(self) -> None:
+        running = mirrored(make_pod(), make_copy())
+        lost = patched(running, patch_for(running, status.lost(running, view(running), None, FLAT)))
+        assert view(lost).ended
+
+    @pytest.mark.parametrize(
+        ("before", "now", "after"),
+        [
+            ("", "1a.c1", "1a.c1"),
+            ("1a", "1a.c1", "1a.c1"),
+            ("1a.c1", "1a", "1a.c1"),
+            ("1a.c1", "1b.c1", "1a.c1"),
+            ("1a", "1b.c1", "1a"),
+            ("1a.c1", "", "1a.c1"),
+        ],
+    )
+    def test_the_mark_stays_with_the_first_place_and_learns_more_of_it(
+        self, before: str, now: str, after: str
+    ) -> None:
+        first = replace(FLAT, place=before)
+        again = replace(FLAT, place=now, now=LATER)
+        pod = mirrored(mirrored(make_pod(), make_copy(), first), make_copy(), again)
+        assert view(pod).place == after
+
     def test_the_patch_can_hit_no_namesake(self) -> None:
         patch = cast("Any", patch_for(make_pod(), wanted(make_pod(), make_copy())))
         assert patch["metadata"]["uid"] == make_pod().metadata.uid
