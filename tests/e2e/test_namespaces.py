@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.agents import AgentProcess, Federation, join
+from tests.agents.join import DEPLOY
 from tests.clusters import ClusterSpec, Harness, NodePool
 from tests.clusters.existing import requested
 from tests.e2e.user import User, until
@@ -230,6 +231,22 @@ class TestFence:
         theirs.kubectl("run", "theirs", "--image=busybox")
         theirs.wait_phase("theirs", "Running")
         assert "vnode-demo-fence" in agent("exec", "-n", "stranger", "theirs", "--", "true")
+
+    def test_of_kubelets_resource_usage_can_be_read_and_nothing_else(
+        self, agent: Any, federation: Federation
+    ) -> None:
+        cluster = federation.computes[POOL]
+        kubelet = f"/api/v1/{cluster.kubectl('get', 'nodes', '--output=name').strip()}/proxy"
+        kubelet = kubelet.replace("node/", "nodes/")
+        cluster.kubectl("apply", "-f", str(DEPLOY / "compute" / "usage-kubelet.yaml"))
+
+        def ask(path: str) -> Any:
+            return agent("get", "--raw", f"{kubelet}/{path}")
+
+        until(lambda: "cannot get resource" not in ask("pods"), "the right is there")
+        for path in ("pods", "containerLogs/a/b/c", "exec/a/b/c?command=id", "stats/summary/../.."):
+            assert "vnode-demo-fence" in ask(path)
+        assert "forbidden" not in ask("stats/summary?only_cpu_and_memory=true").lower()
 
     @pytest.mark.parametrize(
         ("name", "labels", "policy"),

@@ -282,6 +282,10 @@ class TestOnDemand:
         assert f'"{LABEL_TENANT}"' in fence
         assert f'"{ANNOTATION_MADE}"].orValue("") == "{MADE_ON_DEMAND}"' in fence
 
+    def test_of_kubelets_the_fence_lets_resource_usage_through_alone(self) -> None:
+        fence = (ON_DEMAND / "fence.yaml").read_text(encoding="utf-8")
+        assert re.findall(r"object\.path .*", fence) == ['object.path == "/stats/summary"']
+
 
 class TestTenant:
     def test_namespaces_of_configuration_labels_and_rights_agree(self) -> None:

@@ -2,7 +2,8 @@
 
 In: copies. Out: counters of CPU time and memory of their containers, from `/stats/summary` of each
 node that runs one of them. What kubelets say about pods of others is not decoded. Needs `get` on
-`nodes/proxy` of the compute cluster, a broad right: it opens logs and commands of every pod there.
+`nodes/proxy` of the compute cluster, a broad right: it opens logs and commands of every pod there,
+but where the fence of deploy/compute/on-demand lets nothing through but this.
 
 Source: k8s.io/kubelet/pkg/apis/stats/v1alpha1.
 """
@@ -26,7 +27,11 @@ from vnode.usage import AcceleratorUsage, MemoryUsage
 
 __all__ = ["KubeletSource"]
 
-_ADVICE = "the agent's account in the compute cluster has no right to get nodes/proxy"
+_ADVICE = (
+    "the agent's account in the compute cluster needs the right to get nodes/proxy "
+    "(deploy/compute/usage-kubelet.yaml); where admission policies fence the agent, they have to "
+    "let CONNECT to /stats/summary through (deploy/compute/on-demand/fence.yaml does)"
+)
 
 
 class _Cpu(msgspec.Struct, frozen=True, rename="camel"):
