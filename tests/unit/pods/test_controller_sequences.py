@@ -25,7 +25,7 @@ from tests.builders import NODE, loads, make_error, make_pod, make_uid
 from tests.fakes.backend import UNREACHABLE
 from tests.fakes.client import Body
 from tests.unit.pods.world import World
-from vnode.backend import ObservedPod
+from vnode.backend import ObservedPod, Sight
 from vnode.kube.resources import PODS
 from vnode.kube.types import ObjectKey
 from vnode.pods.lifecycle import finished_by_itself
@@ -135,6 +135,7 @@ class Histories(RuleBasedStateMachine):
         """All faults end and time passes."""
         self.world.tenant.heal()
         self.world.below.faults.clear()
+        self.run(self._act(lambda: self._look_below(Sight.COMPLETE), 0.0))
         self.run(self._rest())
         self.check_rest()
 
@@ -309,6 +310,20 @@ class Histories(RuleBasedStateMachine):
     )
     def compute_write_fails(self, call: str, applied: bool) -> None:
         self.world.below.fail(call, after=applied, error=UNREACHABLE)
+
+    @rule(barred=st.booleans(), after=moments)
+    def namespace_below_is_barred(self, barred: bool, after: float) -> None:
+        """What is there cannot be seen; or it can again, and backends tell of all of it."""
+        sight = Sight.BARRED if barred else Sight.COMPLETE
+        self.run(self._act(lambda: self._look_below(sight), after))
+
+    def _look_below(self, sight: Sight) -> None:
+        before = self.world.sights.get(KEYS[0].namespace, Sight.COMPLETE)
+        self.world.sights[KEYS[0].namespace] = sight
+        if self.world.agent is not None and before is not sight is Sight.COMPLETE:
+            backend = self.world.agent.backend
+            for key in (*backend._known, *backend._gone):
+                backend._notify(key)
 
     @staticmethod
     async def _act(act: Callable[[], object], after: float) -> None:

@@ -15,7 +15,7 @@ from tests.builders import NODE, NODE_ADDRESS
 from tests.fakes.backend import Below, FakeBackend
 from tests.fakes.client import Body, RecordingClient
 from tests.fakes.clock import LoopClock
-from vnode.backend import ObjectRef, ReferenceKind
+from vnode.backend import ObjectRef, ReferenceKind, Sight
 from vnode.kube.decode import decode
 from vnode.kube.resources import CONFIG_MAPS, NAMESPACES, PODS, SECRETS, Resource
 from vnode.kube.types import UID, ObjectKey, PartialObject, Pod, encode
@@ -48,6 +48,8 @@ class World:
         system = {"metadata": {"name": "kube-system", "uid": CLUSTER_UID}}
         self.tenant.put(NAMESPACES, system)
         self.below = Below()
+        self.sights: dict[str, Sight] = {}
+        """How much agents see of a tenant namespace below; all, where nothing is said."""
         self.flat_network = True
         self.agent: Agent | None = None
 
@@ -118,6 +120,7 @@ class Agent:
         self.pods: Store[Pod] = Store("tenant pods")
         self.metadata = {kind: Store[PartialObject](str(kind)) for kind in ReferenceKind}
         self.backend = FakeBackend(world.below, lag=world.lag, latency=world.latency)
+        self.backend.sights = world.sights
         keys: WorkQueue[ObjectKey] = WorkQueue("pods", rng=world.rng)
         refs: WorkQueue[ObjectRef] = WorkQueue("objects", rng=world.rng)
         self.queue = keys
