@@ -101,6 +101,23 @@ class Places:
             return
         raise _replaced("it seems to be gone, which is confirmed in some minutes", again=True)
 
+    async def require_same(self, namespace: str) -> None:
+        """A pod that another cluster does not have is not gone: was the kubeconfig exchanged?
+
+        Raises:
+            Waiting: it was, or nobody answers.
+        """
+        try:
+            same = await self._namespaces.is_same(namespace)
+        except KubeError as error:
+            names = Names(self._mapping.below(namespace) or "", namespace)
+            raise waiting(error, what="look-up in the compute cluster", names=names) from error
+        if not same:
+            raise Waiting(
+                "the compute namespace behind the virtual node has been exchanged",
+                reason="ComputeReplaced",
+            )
+
     async def _uid(self, below: str) -> UID | None:
         try:
             found = await self._client.get(NAMESPACES, PartialObject, name=below)

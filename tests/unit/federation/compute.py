@@ -6,7 +6,7 @@ calls were answered. `Compute.open` prepares a namespace as the platform team do
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from federation.backends.kubernetes.backend import KubernetesBackend
@@ -39,6 +39,7 @@ class Compute:
         owner: Owner = OWNER,
         policy: TranslationPolicy | None = None,
         forwards: Callable[[str], bool] = lambda _: True,
+        claim_check: Callable[[Pod], Awaitable[None]] | None = None,
     ) -> None:
         clock = LoopClock()
         self.client = RecordingClient(name="clusters[0] gpu", unix_time=clock.time)
@@ -51,6 +52,7 @@ class Compute:
             clock=clock,
             rng=random.Random(1),
             forwards=forwards,
+            claim_check=claim_check,
         )
         self._waiting: list[tuple[str, Body, bool]] = []
         self.client.on_change.append(lambda *change: self._waiting.append(change))
@@ -69,8 +71,8 @@ class Compute:
         await asyncio.wait([task])
         self.client.calls.clear()
         self.backend.pods.mark_synced(below)
-        copies = self.backend._copies
-        for store in (copies.config_maps, copies.secrets):
+        objects = self.backend._objects
+        for store in (objects.config_maps, objects.secrets):
             store.mark_synced(below)
 
     def deliver(self, *, initial: bool = False) -> None:
@@ -82,13 +84,13 @@ class Compute:
                 case PODS.plural if owned:
                     _take(self.backend.pods, decode(encode(body), Pod), exists, initial)
                 case CONFIG_MAPS.plural if owned:
-                    store = self.backend._copies.config_maps
+                    store = self.backend._objects.config_maps
                     _take(store, decode(encode(body), PartialObject), exists, initial)
                 case SECRETS.plural if owned:
-                    store = self.backend._copies.secrets
+                    store = self.backend._objects.secrets
                     _take(store, decode(encode(body), PartialObject), exists, initial)
                 case EVENTS.plural:
-                    events = self.backend._events
+                    events = self.backend._events.store
                     _take(events, decode(encode(body), Event), exists, initial)
                 case _:
                     pass

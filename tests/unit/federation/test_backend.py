@@ -361,8 +361,8 @@ class TestWatching:
             gone = compute.backend.observed(copy.key)
             assert gone is not None
             compute.backend.forget(gone)
-        assert not compute.backend._read
-        assert not compute.backend._gone
+        assert not compute.backend._copies._read
+        assert not compute.backend._copies._gone
 
 
 class TestEvents:

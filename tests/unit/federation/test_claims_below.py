@@ -82,16 +82,16 @@ async def test_a_look_up_that_fails_is_a_reason_to_wait(compute: Compute) -> Non
     assert await apply(compute, CLAIM) == "ComputeForbidden"
 
 
-async def test_what_the_tenant_says_of_its_claims_comes_first(compute: Compute) -> None:
+async def test_what_the_tenant_says_of_its_claims_comes_first() -> None:
     asked: list[Pod] = []
 
     async def check(pod: Pod) -> None:
         asked.append(pod)
         raise Waiting("not this one", reason="VolumeNotSupported")
 
+    compute = Compute(policy=TranslationPolicy(pvc=PvcMode.SHARED), claim_check=check)
     await compute.open()
     share(compute)
-    compute.backend._claim_check = check
     assert await apply(compute, CLAIM) == "VolumeNotSupported"
     assert await apply(compute) == ""
     assert len(asked) == 1

@@ -1,0 +1,58 @@
+"""Events of the compute cluster about copies, as events of tenant pods.
+
+In: what the backend's watch brings. Out: `PodEvent` to listeners, by tenant names and with compute
+names concealed. What a listing brings was said long ago and is left out, unless the namespace was
+made by this agent.
+"""
+
+from collections.abc import Callable
+
+from federation.backends.kubernetes.observe import names_of
+from federation.backends.kubernetes.pod_copies import PodCopies
+from vnode.backend import PodEvent
+from vnode.kube.types import Event, ObjectKey
+from vnode.runtime.store import Change, Store
+
+_SAID_ALREADY = "Scheduled"
+"""The tenant's scheduler has said where the pod goes; which compute node it is, is not shown."""
+
+
+class PodEvents:
+    """The store of events of one compute cluster, and who hears of them."""
+
+    def __init__(
+        self, copies: PodCopies, *, cluster: str, made_here: Callable[[str], bool]
+    ) -> None:
+        """Make the store; the backend's watch fills it. `made_here`: see `ComputeNamespaces`."""
+        self._copies = copies
+        self._made_here = made_here
+        self._listeners: list[Callable[[PodEvent], None]] = []
+        self.store: Store[Event] = Store(f"{cluster} events")
+        self.store.subscribe(self._changed)
+
+    def subscribe(self, listener: Callable[[PodEvent], None]) -> None:
+        """See `PodBackend.subscribe_events`."""
+        self._listeners.append(listener)
+
+    def _changed(self, change: Change[Event]) -> None:
+        event = change.new
+        if event is None or event.reason == _SAID_ALREADY:
+            return
+        about = ObjectKey(event.involved_object.namespace, event.involved_object.name)
+        pod = self._copies.store.get(about)
+        copy = self._copies.read(pod) if pod is not None else None
+        if pod is None or copy is None or copy.handle != event.involved_object.uid:
+            return
+        if change.initial and not self._made_here(copy.key.namespace):
+            return
+        said = PodEvent(
+            key=copy.key,
+            uid=copy.uid,
+            node=copy.node,
+            type=event.type,
+            reason=event.reason,
+            message=names_of(pod).conceal(event.message),
+            by_kubelet=event.source.component == "kubelet",
+        )
+        for listener in self._listeners:
+            listener(said)

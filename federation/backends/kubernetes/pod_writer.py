@@ -1,0 +1,192 @@
+"""Creates, updates and deletes copies.
+
+In: requests, and what is known of copies. Out: calls to the compute cluster, each conditional on a
+UID, and their answers into `PodCopies` before the watch brings them. What the cluster refuses is
+`Rejected` or `Waiting`. It knows no lifecycle rules, and whether a namespace is ready is asked
+before by the backend.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import NoReturn
+
+from federation.backends.kubernetes.claims import ClaimsBelow, claim_names
+from federation.backends.kubernetes.conceal import Names
+from federation.backends.kubernetes.failures import pod_refused, waiting
+from federation.backends.kubernetes.observe import observed_pod
+from federation.backends.kubernetes.pod_copies import PodCopies
+from federation.backends.kubernetes.pod_updates import carry_out
+from federation.backends.kubernetes.translate.names import NamespaceMapping, Owner
+from federation.backends.kubernetes.translate.pod import translate
+from federation.backends.kubernetes.translate.policy import PvcMode, TranslationPolicy
+from federation.backends.kubernetes.translate.rules import JSONObject
+from federation.backends.kubernetes.translate.update import Update, update
+from vnode.backend import HeldBack, NameConflict, ObservedPod, PodRequest, Updated, Waiting
+from vnode.kube.client import KubeClient
+from vnode.kube.errors import AlreadyExists, Conflict, KubeError, NotFound
+from vnode.kube.resources import PODS
+from vnode.kube.types import UID, NodeName, ObjectKey, Pod
+
+
+class PodWriter:
+    """Writes the copies of one tenant cluster in one compute cluster."""
+
+    def __init__(
+        self,
+        client: KubeClient,
+        copies: PodCopies,
+        *,
+        owner: Owner,
+        mapping: NamespaceMapping,
+        policies: Mapping[NodeName, TranslationPolicy],
+        claims: ClaimsBelow,
+        claim_check: Callable[[Pod], Awaitable[None]] | None,
+        scope: Callable[[str], str],
+    ) -> None:
+        """Nothing is asked of the cluster here.
+
+        Args:
+            client: of the compute cluster.
+            copies: what is known of copies, and told of writes.
+            owner: who we are.
+            mapping: where tenant namespaces lie.
+            policies: the translation policy of each virtual node's pool.
+            claims: what claims stand for below.
+            claim_check: see `KubernetesBackend`.
+            scope: the store's scope of a compute namespace.
+        """
+        self._client = client
+        self._copies = copies
+        self._owner = owner
+        self._mapping = mapping
+        self._policies = policies
+        self._claims = claims
+        self._claim_check = claim_check
+        self._scope = scope
+
+    def translated(self, request: PodRequest) -> JSONObject:
+        """The pod that `create` would send. Raises Rejected."""
+        return translate(
+            request,
+            owner=self._owner,
+            namespaces=self._mapping,
+            policy=self._policies[request.node],
+        )
+
+    async def create(self, request: PodRequest) -> ObservedPod:
+        """See `PodBackend.apply`."""
+        key, uid = request.pod.metadata.key, request.pod.metadata.uid
+        known = self._copies.observed(key)
+        if known is None or known.uid != uid:
+            await self._require_claims(request)
+        body = self.translated(request)
+        copy = self._copies.observed(key)
+        if copy is not None and copy.uid == uid:
+            return copy  # Also one that came and went while we were on the way here.
+        if copy is not None and not copy.gone:
+            _refuse_predecessor()
+        below = self._copies.below(key)
+        try:
+            # An older API server must not leave out a part of the pod and say nothing.
+            made = await self._client.create(
+                PODS, body, Pod, namespace=below.namespace, strict=True
+            )
+        except AlreadyExists:
+            made = await self._adopt(request)
+        except KubeError as error:
+            raise pod_refused(error, names=Names(below.namespace, key.namespace)) from error
+        return self._remember(key, made)
+
+    def refused(self, request: PodRequest, copy: ObservedPod) -> tuple[HeldBack, ...]:
+        """See `PodBackend.refused`."""
+        return self._compare(request, copy, self._copies.pod(copy.key))[1].refused
+
+    async def update(self, request: PodRequest, copy: ObservedPod) -> Updated:
+        """See `PodBackend.update`."""
+        pod = self._copies.pod(copy.key)
+        if pod is not None and self._copies.in_doubt(copy):
+            pod = await self.live(copy.key)
+        pod, wanted = self._compare(request, copy, pod)
+        self._copies.doubt(copy)
+        pod, held_back = await carry_out(self._client, wanted, pod)
+        self._copies.trust(copy)
+        return Updated(self._remember(copy.key, pod), held_back)
+
+    async def delete(self, copy: ObservedPod, *, grace_seconds: int | None) -> None:
+        """See `PodBackend.delete`."""
+        below = self._copies.below(copy.key)
+        try:
+            await self._client.delete(
+                PODS,
+                name=below.name,
+                namespace=below.namespace,
+                uid=UID(copy.handle),
+                grace_seconds=grace_seconds,
+            )
+        except (NotFound, Conflict):
+            return  # It is gone; what may have its name now is another object.
+        except KubeError as error:
+            names = Names(below.namespace, copy.key.namespace, copy.handle, copy.uid)
+            raise waiting(error, what="deletion in the compute cluster", names=names) from error
+
+    async def live(self, key: ObjectKey) -> Pod | None:
+        """The pod of that name as the cluster has it now. Raises Waiting."""
+        below = self._copies.below(key)
+        try:
+            return await self._client.get(PODS, Pod, name=below.name, namespace=below.namespace)
+        except NotFound:
+            return None
+        except KubeError as error:
+            names = Names(below.namespace, "the pod's namespace")
+            raise waiting(error, what="look-up in the compute cluster", names=names) from error
+
+    def _compare(
+        self, request: PodRequest, copy: ObservedPod, pod: Pod | None
+    ) -> tuple[Pod, Update]:
+        """The copy as it is below, and what has to change in it."""
+        if pod is None or pod.metadata.uid != copy.handle:
+            raise Waiting("the copy has just gone", reason="ComputeConflict")
+        wanted = update(
+            request,
+            pod,
+            owner=self._owner,
+            namespaces=self._mapping,
+            policy=self._policies[request.node],
+        )
+        return pod, wanted
+
+    async def _adopt(self, request: PodRequest) -> Pod:
+        """A pod of that name exists: ours of the same UID is the copy, nothing else is touched."""
+        key = request.pod.metadata.key
+        found = await self.live(key)
+        if found is None:
+            raise Waiting("a pod of that name is just going away", reason="PredecessorExists")
+        copy = observed_pod(found, owner=self._owner, namespaces=self._mapping)
+        if copy is None:
+            raise NameConflict(
+                f'a pod named "{key.name}" exists in the compute cluster '
+                "and does not belong to this tenant"
+            )
+        if copy.uid != request.pod.metadata.uid:
+            _refuse_predecessor()
+        return found
+
+    def _remember(self, key: ObjectKey, made: Pod) -> ObservedPod:
+        return self._copies.remember(key, made, scope=self._scope(made.metadata.namespace))
+
+    async def _require_claims(self, request: PodRequest) -> None:
+        """What the pod's claims stand for is there. Raises Waiting."""
+        names, key = claim_names(request.pod.spec), request.pod.metadata.key
+        if not names or self._policies[request.node].pvc is not PvcMode.SHARED:
+            return
+        if self._claim_check is not None:
+            await self._claim_check(request.pod)
+        below = self._copies.below(key).namespace
+        await self._claims.require(names, below=below, namespace=key.namespace)
+
+
+def _refuse_predecessor() -> NoReturn:
+    raise Waiting(
+        "the copy of an older pod of the same name is not gone yet",
+        reason="PredecessorExists",
+        not_done=True,
+    )
