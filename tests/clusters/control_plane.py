@@ -80,6 +80,8 @@ class ControlPlane:
         programs: Mapping[str, Path],
         table: ProcessTable,
         apiserver_args: tuple[str, ...] = (),
+        controller_manager_args: tuple[str, ...] = (),
+        verifies_kubelets: bool = False,
     ) -> None:
         self.name = name
         self.index = index
@@ -90,6 +92,8 @@ class ControlPlane:
         self._programs = programs
         self._table = table
         self._apiserver_args = apiserver_args
+        self._controller_manager_args = controller_manager_args
+        self._verifies_kubelets = verifies_kubelets
         self._etcd_ports = (ports.take(), ports.take())
         self._api_port = ports.take({LOOPBACK, address})
         self._controller_manager_port = ports.take()
@@ -204,6 +208,7 @@ class ControlPlane:
         certs = self.certificates
         # Pods cannot reach a loopback address, so there the `kubernetes` Service stays empty.
         reconciler = "none" if self.address == LOOPBACK else "lease"
+        kubelet_ca = f"--kubelet-certificate-authority={certs.authority.files.cert}"
         return [
             f"--etcd-servers={self._etcd_url}",
             f"--bind-address={self.address}",
@@ -232,6 +237,7 @@ class ControlPlane:
             f"--audit-policy-file={_AUDIT_POLICY}",
             f"--audit-log-path={self.audit_log}",
             "--audit-log-maxsize=1024",
+            *((kubelet_ca,) if self._verifies_kubelets else ()),
             *self._apiserver_args,
         ]
 
@@ -246,6 +252,7 @@ class ControlPlane:
             f"--cluster-signing-cert-file={certs.authority.files.cert}",
             f"--cluster-signing-key-file={certs.authority.files.key}",
             f"--service-cluster-ip-range={service_cidr(self.index)}",
+            *self._controller_manager_args,
         ]
 
     def _scheduler_argv(self) -> list[str]:

@@ -196,6 +196,8 @@ class Launcher:
             programs=self._found,
             table=self._table,
             apiserver_args=spec.apiserver_args,
+            controller_manager_args=spec.controller_manager_args,
+            verifies_kubelets=spec.verifies_kubelets,
         )
 
     def _sites(self, specs: Sequence[ClusterSpec]) -> list[list[NodeSite]]:

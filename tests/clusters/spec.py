@@ -63,7 +63,9 @@ class ClusterSpec:
     """One cluster: a control plane, and nodes that are simulated, real, both or none.
 
     `real_nodes` run containers and need root; `gpus_per_real_node` is made-up nvidia.com/gpu
-    capacity. `apiserver_args` are appended to the command line of kube-apiserver.
+    capacity. `apiserver_args` and `controller_manager_args` are appended to the command lines of
+    these two. `verifies_kubelets`: the API server talks to kubelets of the cluster's CA only; real
+    nodes have such certificates, virtual ones have to ask for them.
 
     `cluster_ips`: ClusterIPs on real nodes. `services`: cluster DNS too; a cluster of the harness
     needs real nodes for it. `conformance`: real nodes on which Kubernetes' own tests pass. They
@@ -77,6 +79,8 @@ class ClusterSpec:
     real_nodes: int = 0
     gpus_per_real_node: int = 8
     apiserver_args: tuple[str, ...] = ()
+    controller_manager_args: tuple[str, ...] = ()
+    verifies_kubelets: bool = False
     cluster_ips: bool = False
     services: bool = False
     conformance: bool = False
