@@ -7,11 +7,10 @@ of it lives in one task group: when leadership is lost the group is cancelled an
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Never
 
 from federation.backends.kubernetes.backend import KubernetesBackend
 from federation.backends.kubernetes.capacity.black_hole import NoBlackHole
@@ -33,6 +32,7 @@ from federation.backends.kubernetes.translate.policy import (
     DEFAULT_DENIED_PREFIXES,
     TranslationPolicy,
 )
+from federation.certificates import Certificates
 from federation.claims.binder import ClaimBinder
 from federation.claims.check import ClaimCheck
 from federation.claims.placeholder import NODE_LABEL, NODE_LABEL_VALUE
@@ -61,13 +61,7 @@ from vnode.locator import BackendPods
 from vnode.node.controller import NodeController
 from vnode.node.lease import NodeLease
 from vnode.node.objects import Node, Taint
-from vnode.node.serving_cert import (
-    CertificateFiles,
-    ServingCertificate,
-    keep_client_ca,
-    keep_self_signed,
-    self_signed,
-)
+from vnode.node.serving_cert import keep_client_ca
 from vnode.node.spec import VirtualNode, kubelet_version
 from vnode.pods.addresses import AddressPool
 from vnode.pods.controller import NodeSettings, PodController
@@ -110,6 +104,14 @@ class ComputeCluster:
         self._client = client
         self._nodes = tuple(n for n in shared.config.virtual_nodes if n.cluster.name == config.name)
         self._controllers: dict[NodeName, NodeController] = {}
+        self._certificates = Certificates(
+            shared.tenant.client,
+            shared.config.kubelet.certificate,
+            address=shared.address,
+            client_ca=shared.tenant.facts.client_ca,
+            clock=shared.clock,
+            rng=shared.rng,
+        )
         self.served = False
         """Whether all its virtual nodes were served once."""
 
@@ -205,7 +207,7 @@ class ComputeCluster:
     ) -> None:
         shared = self._shared
         client, clock, rng = shared.tenant.client, shared.clock, shared.rng
-        serving, keep = await self._certificate(node)
+        serving, keep = await self._certificates.of(node.name)
         server = KubeletServer(
             node=node.name,
             pods=locator,
@@ -232,7 +234,7 @@ class ComputeCluster:
         self.served = True
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(keep, name=f"certificate {node.name}")
+                tasks.create_task(keep(), name=f"certificate {node.name}")
                 tasks.create_task(
                     keep_client_ca(serving, read=lambda: read_client_ca(client), clock=clock)
                 )
@@ -240,23 +242,6 @@ class ComputeCluster:
                 tasks.create_task(lease.run(), name=f"lease {node.name}")
         finally:
             await server.stop(drain_seconds=_DRAIN_SECONDS)
-
-    async def _certificate(
-        self, node: ConfiguredNode
-    ) -> tuple[ServingCertificate, Coroutine[None, None, Never]]:
-        shared = self._shared
-        files = shared.config.kubelet.certificate
-        ca = shared.tenant.facts.client_ca
-        if files.file is not None and files.key is not None:
-            pair = CertificateFiles(files.file, files.key)
-            serving = ServingCertificate(await pair.read(), client_ca=ca)
-            return serving, pair.keep(serving, clock=shared.clock)
-        addresses = (shared.address,)
-        own = self_signed(node=node.name, addresses=addresses, now=shared.clock.time())
-        serving = ServingCertificate(own, client_ca=ca)
-        return serving, keep_self_signed(
-            serving, node=node.name, addresses=addresses, clock=shared.clock
-        )
 
     def _virtual_node(self, node: ConfiguredNode) -> VirtualNode:
         shared = self._shared

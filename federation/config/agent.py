@@ -82,18 +82,33 @@ class TenantConfig(Section):
         return not namespace.startswith("kube-")
 
 
-class CertificateConfig(Section):
-    """Serving certificate of the kubelet API; renewed files are taken up without a restart."""
+class CertificateSource(enum.StrEnum):
+    """Where serving certificates of virtual nodes come from."""
 
+    AUTO = "auto"
+    SELF_SIGNED = "selfSigned"
+    FILES = "files"
+
+
+class CertificateConfig(Section):
+    """Serving certificate of the kubelet API; a new one is taken up without a restart."""
+
+    source: CertificateSource = CertificateSource.AUTO
+    """auto: self-signed, and from the tenant's signer (kubernetes.io/kubelet-serving) as soon as
+    somebody approves the request. selfSigned: nothing is asked for. files: those below."""
     file: FilePath | None = None
-    """PEM certificate chain. null: self-signed."""
+    """PEM certificate chain, for source files."""
     key: FilePath | None = None
-    """PEM private key. null: self-signed."""
+    """PEM private key, for source files."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if (self.file is None) != (self.key is None):
             raise ValueError("file and key belong together; give both or neither")
+        if self.source is CertificateSource.FILES and self.file is None:
+            raise ValueError("source files needs file and key")
+        if self.source is not CertificateSource.FILES and self.file is not None:
+            raise ValueError("file and key are used with source files only; set source: files")
         return self
 
 

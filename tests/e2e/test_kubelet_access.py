@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 import trustme
 
+from tests.e2e.user import until
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -88,6 +90,17 @@ def test_a_certificate_of_a_foreign_ca_is_refused(endpoint: str, tmp_path: Path)
     foreign.configure_cert(context)
     with pytest.raises((urllib.error.URLError, ssl.SSLError, ConnectionError)):
         _ask(f"{endpoint}/pods", context=context)
+
+
+def test_every_virtual_node_asks_for_a_certificate_and_waits_for_no_approval(
+    user: User, federation: Federation
+) -> None:
+    def requests() -> dict[str, str]:
+        found = user.items("csr", "app.kubernetes.io/managed-by=vnode")
+        return {r["metadata"]["name"].rpartition("-")[0]: r["spec"]["username"] for r in found}
+
+    until(lambda: requests().keys() >= set(federation.nodes), "each of them asked")
+    assert set(requests().values()) == {"system:serviceaccount:vnode-system:vnode"}
 
 
 def test_the_tenants_api_server_lists_the_pods_of_the_node(

@@ -149,6 +149,22 @@ class TestRights:
         assert objects("compute", "ClusterRole") == []
         assert objects("compute", "ClusterRoleBinding") == []
 
+    def test_the_agent_asks_for_certificates_and_can_neither_approve_nor_remove_requests(
+        self,
+    ) -> None:
+        rules = [rule for role in objects("tenant", "ClusterRole") for rule in items(role, "rules")]
+        about_certificates = [
+            rule for rule in rules if "certificates.k8s.io" in items(rule, "apiGroups")
+        ]
+
+        assert about_certificates == [
+            {
+                "apiGroups": ["certificates.k8s.io"],
+                "resources": ["certificatesigningrequests"],
+                "verbs": ["create", "get", "list"],
+            }
+        ]
+
     def test_secrets_of_the_tenant_are_read_in_listed_namespaces_only(self) -> None:
         (cluster_wide,) = objects("tenant", "ClusterRoleBinding")
         role = at(cluster_wide, "roleRef", "name")
@@ -157,6 +173,7 @@ class TestRights:
 
         assert resources == {
             "nodes", "nodes/status", "namespaces", "tokenreviews", "subjectaccessreviews",
+            "certificatesigningrequests",
         }  # fmt: skip
 
     @pytest.mark.parametrize(

@@ -1,10 +1,11 @@
 """The TLS identity of a virtual node's kubelet API, and which client certificates it trusts.
 
-In: a key pair (self-signed from the first second, or own files) and the tenant's client CA. Out:
-one `ssl.SSLContext` for the life of the server, whose certificate and client CA change with the
-next handshake when `install` or `trust_clients` is called; the `keep` functions are tasks that do
-so when something changed. Owned by the agent, one per virtual node. Broken files raise
-`CertificateError` at the start and are reported and ignored later.
+In: a key pair (self-signed from the first second, own files, or issued by the tenant's signer:
+`vnode.node.requested_cert`) and the tenant's client CA. Out: one `ssl.SSLContext` for the life of
+the server, whose certificate and client CA change with the next handshake when `install` or
+`trust_clients` is called; the `keep` functions are tasks that do so when something changed. Owned
+by the agent, one per virtual node. Broken files raise `CertificateError` at the start and are
+reported and ignored later.
 
 Certificates are shaped like those of the signer kubernetes.io/kubelet-serving: O=system:nodes,
 CN=system:node:<name>, names and addresses as SANs.
@@ -35,8 +36,10 @@ __all__ = [
     "CertificateFiles",
     "KeyPair",
     "ServingCertificate",
+    "general_name",
     "keep_client_ca",
     "keep_self_signed",
+    "renewal_due",
     "self_signed",
 ]
 
@@ -85,6 +88,9 @@ def self_signed(*, node: NodeName, addresses: Iterable[str], now: float) -> KeyP
             x509.NameAttribute(NameOID.COMMON_NAME, f"system:node:{node}"[:_MAX_COMMON_NAME]),
         ]
     )
+    names = x509.SubjectAlternativeName(
+        [general_name(text) for text in dict.fromkeys((node, *addresses))]
+    )
     begin = datetime.datetime.fromtimestamp(now, tz=datetime.UTC)
     certificate = (
         x509.CertificateBuilder()
@@ -94,7 +100,7 @@ def self_signed(*, node: NodeName, addresses: Iterable[str], now: float) -> KeyP
         .serial_number(x509.random_serial_number())
         .not_valid_before(begin - _SKEW)
         .not_valid_after(begin + _LIFE)
-        .add_extension(x509.SubjectAlternativeName(_names(node, addresses)), critical=False)
+        .add_extension(names, critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .sign(key, hashes.SHA256())
@@ -109,14 +115,18 @@ def self_signed(*, node: NodeName, addresses: Iterable[str], now: float) -> KeyP
     )
 
 
-def _names(node: NodeName, addresses: Iterable[str]) -> list[x509.GeneralName]:
-    names: list[x509.GeneralName] = []
-    for text in dict.fromkeys((node, *addresses)):
-        try:
-            names.append(x509.IPAddress(ipaddress.ip_address(text)))
-        except ValueError:
-            names.append(x509.DNSName(text))
-    return names
+def general_name(text: str) -> x509.GeneralName:
+    """An IP address or DNS name, as a certificate holds it."""
+    try:
+        return x509.IPAddress(ipaddress.ip_address(text))
+    except ValueError:
+        return x509.DNSName(text)
+
+
+def renewal_due(pair: KeyPair) -> float:
+    """Unix seconds from which a self-signed pair is to be replaced. Raises CertificateError."""
+    begin, end = pair.lifetime()
+    return begin + _RENEW_AT * (end - begin)
 
 
 class ServingCertificate:
@@ -228,9 +238,7 @@ async def keep_self_signed(
     """Replace the self-signed certificate of `serving` whenever most of its life is over."""
     addresses = tuple(addresses)
     while True:
-        begin, end = serving.pair.lifetime()
-        due = begin + _RENEW_AT * (end - begin)
-        remaining = due - clock.time()
+        remaining = renewal_due(serving.pair) - clock.time()
         if remaining > 0:
             await clock.sleep(min(remaining, _MAX_SLEEP_SECONDS))
             continue

@@ -392,6 +392,21 @@ class TestErrors:
                 id="half a certificate",
             ),
             pytest.param(
+                TENANT + "kubelet: {certificate: {source: files}}\nclusters:\n" + CLUSTER,
+                ["config.yaml:2: kubelet.certificate: source files needs file and key"],
+                id="no files",
+            ),
+            pytest.param(
+                TENANT
+                + "kubelet: {certificate: {file: tls.crt, key: tls.key}}\nclusters:\n"
+                + CLUSTER,
+                [
+                    "config.yaml:2: kubelet.certificate: file and key are used with source files "
+                    "only; set source: files"
+                ],
+                id="unused files",
+            ),
+            pytest.param(
                 TENANT + "kubelet: {listen: localhost}\nclusters:\n" + CLUSTER,
                 ['config.yaml:2: kubelet.listen: "localhost" is not an IP address'],
                 id="address",
