@@ -25,6 +25,7 @@ from vnode.kube.client import KubeClient
 from vnode.kube.errors import AlreadyExists, KubeError, NotFound
 from vnode.kube.listing import Selection, list_pages
 from vnode.kube.resources import CERTIFICATE_SIGNING_REQUESTS
+from vnode.kube.timestamps import rfc3339
 from vnode.kube.types import UID, NodeName
 from vnode.node.serving_cert import (
     CertificateError,
@@ -227,7 +228,7 @@ class RequestedCertificate:
             "The serving certificate that was asked for is in use",
             node=self._node,
             request=asked.name,
-            days=round((end - now) / 86400, 2),
+            until=rfc3339(end),
         )
 
     def _refused(self, asked: Asked, why: str) -> None:
