@@ -38,7 +38,10 @@ class Capabilities:
     upgrade_streams: bool
     """exec, attach and port-forward as an opaque HTTP upgrade (`PodBackend.upgrade`)."""
     session_streams: bool
-    """exec and attach as stdin/stdout/stderr/resize/exit objects (`PodBackend.session`)."""
+    """exec and attach as stdin/stdout/stderr/resize/exit objects (`PodBackend.session`).
+
+    Only WebSocket clients get through: the Node has to say so (`NodeController`, `websockets`).
+    """
 
 
 class Sight(enum.Enum):
@@ -341,30 +344,46 @@ class SplicedConnection(Protocol):
 
 
 class ExecSession(Protocol):
-    """The Session form of exec and attach, for backends without an upgradeable endpoint."""
+    """The Session form of exec and attach, for backends without an upgradeable endpoint.
+
+    The kubelet server speaks WebSocket with the client and calls this. It has three callers at
+    once: one for input and sizes, one for output and the exit code, one that closes.
+    """
 
     async def write_stdin(self, data: bytes) -> None:
-        """Send bytes to the process."""
+        """Hand bytes to the process, and return when it, or a pipe of bounded size, has taken them.
+
+        Raises:
+            StreamError: the process takes no input any more; it may go on all the same.
+        """
         ...
 
     async def close_stdin(self) -> None:
-        """End of input."""
+        """End of input. Never called where the client cannot tell (`v4.channel.k8s.io`)."""
         ...
 
     def output(self) -> AsyncIterator[tuple[int, bytes]]:
-        """Yield (1, stdout bytes) and (2, stderr bytes) until the process ends."""
+        """Yield (1, stdout bytes) and (2, stderr bytes) until the process ends.
+
+        Called once. While nobody asks for the next piece the process has to wait: what is between
+        is bounded. Raises StreamError if the connection to the process breaks; its text is shown.
+        """
         ...
 
     async def resize(self, *, width: int, height: int) -> None:
-        """Terminal size in characters."""
+        """Terminal size in characters, 0 to 65535."""
         ...
 
     async def exit_code(self) -> int:
-        """Wait for the process and return its exit code."""
+        """Wait for the process and return its exit code; asked after `output` ended, for exec.
+
+        Raises:
+            StreamError: it cannot be known.
+        """
         ...
 
     async def close(self) -> None:
-        """Give the session up."""
+        """Give the session up, whatever goes on in it. Called once, always, has 5 s."""
         ...
 
 
@@ -509,7 +528,10 @@ class PodBackend(Protocol):
         ...
 
     async def session(self, pod: ObservedPod, request: StreamRequest) -> ExecSession:
-        """Open exec or attach in Session form. Raises StreamError."""
+        """Open exec or attach in Session form, within 30 s. Raises StreamError.
+
+        Only if `capabilities.session_streams` says so, and not if `upgrade_streams` does.
+        """
         ...
 
     async def usage(self, node: NodeName) -> UsageReport:

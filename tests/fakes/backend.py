@@ -22,6 +22,7 @@ from tests.builders import (
     running_status,
 )
 from tests.fakes.clock import LoopClock
+from tests.fakes.sessions import open_session
 from vnode.backend import (
     BackendError,
     Capabilities,
@@ -187,7 +188,7 @@ class FakeBackend:
         secret_objects=True,
         cluster_dns=True,
         upgrade_streams=False,
-        session_streams=False,
+        session_streams=True,
     )
     reachable = True
 
@@ -384,7 +385,7 @@ class FakeBackend:
         raise StreamError("no streams here", code=501)
 
     async def session(self, pod: ObservedPod, request: StreamRequest) -> ExecSession:
-        raise StreamError("no sessions here", code=501)
+        return open_session(request)
 
     # --- how it hears of things -----------------------------------------------------------------
 

@@ -1,27 +1,38 @@
-"""Serves exec, attach and port-forward as opaque tunnels.
+"""Serves exec, attach and port-forward.
 
-A request comes in, the compute side is dialled first, and only when it has switched protocols the
-client gets its 101; from then on bytes are copied both ways and never read (docs of the mechanism:
-`vnode.kubelet.takeover`). Whatever fails before that is answered as metav1.Status. Sessions are
-limited per tenant namespace and ended on shutdown.
+A request comes in, the compute side is dialled first, and only when it has answered the client gets
+its 101. With a backend that hands on connections, bytes are then copied both ways and never read
+(docs of the mechanism: `vnode.kubelet.takeover`). With one that has sessions instead, exec and
+attach are served here, to WebSocket clients (`vnode.kubelet.session_stream`). Whatever fails before
+the 101 is answered as metav1.Status. Streams are limited per tenant namespace and ended on
+shutdown.
 """
 
 import asyncio
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
 
 import structlog
 from aiohttp import web
 
-from vnode.backend import StreamError, StreamRequest, StreamVerb, UpgradedConnection
+from vnode.backend import StreamError, StreamRequest, StreamVerb
 from vnode.kube.types import UID, NodeName, ObjectKey
 from vnode.kubelet.access import Caller
 from vnode.kubelet.answers import relayed_code, status_answer
+from vnode.kubelet.channels import V4, V5
 from vnode.kubelet.pods import LocatedPod, LocateError, PodLocator, locate
+from vnode.kubelet.session_stream import SessionStream, accept
 from vnode.kubelet.sessions import Session, Sessions, TooManySessions
 from vnode.kubelet.stream_query import InvalidStream, parse_stream_request
 from vnode.kubelet.takeover import NoAnswer, take_over
 from vnode.runtime.clock import Clock
 
 __all__ = ["StreamHandler"]
+
+T = TypeVar("T")
+
+SHUTTING_DOWN = "this virtual node's agent is shutting down; try again"
 
 log = structlog.get_logger(__name__)
 
@@ -73,47 +84,94 @@ class StreamHandler:
             uid = UID(path["uid"]) if "uid" in path else None
             located = locate(self._pods, self._node, key, uid=uid, container=container)
             with self._sessions.open(node=self._node, namespace=key.namespace) as session:
-                connection = await self._dial(located, asked)
-                return await self._tunnel(request, connection, session, asked, key, caller)
+                return await self._stream(request, located, asked, session, caller)
         except StreamError as error:
             return status_answer(relayed_code(error.code), str(error), reason=error.reason)
         except (InvalidStream, LocateError, TooManySessions) as error:
             return status_answer(error.code, str(error))
 
-    async def _dial(self, located: LocatedPod, asked: StreamRequest) -> UpgradedConnection:
-        if not located.backend.capabilities.upgrade_streams:
-            raise StreamError(f"{asked.verb.value} is not supported on this node", code=501)
+    async def _stream(
+        self,
+        request: web.Request,
+        located: LocatedPod,
+        asked: StreamRequest,
+        session: Session,
+        caller: Caller,
+    ) -> web.StreamResponse:
+        """Open it below, then serve it until it ends. Raises StreamError."""
+        can = located.backend.capabilities
+        if can.upgrade_streams:
+            return await self._tunnel(request, located, asked, session, caller)
+        if can.session_streams and asked.verb is not StreamVerb.PORT_FORWARD:
+            return await self._converse(request, located, asked, session, caller)
+        raise StreamError(f"{asked.verb.value} is not supported on this node", code=501)
+
+    async def _tunnel(
+        self,
+        request: web.Request,
+        located: LocatedPod,
+        asked: StreamRequest,
+        session: Session,
+        caller: Caller,
+    ) -> NoAnswer:
+        connection = await self._in_time(located.backend.upgrade(located.observed, asked))
+        spliced = take_over(request, connection)
+        session.close = spliced.close
+        try:
+            with self._logged(asked, located, caller):
+                await spliced.wait_closed()
+        finally:
+            spliced.close()
+        return NoAnswer(101)
+
+    async def _converse(
+        self,
+        request: web.Request,
+        located: LocatedPod,
+        asked: StreamRequest,
+        session: Session,
+        caller: Caller,
+    ) -> web.StreamResponse:
+        accepted = accept(request)
+        if accepted is None:
+            raise StreamError(_needs_websockets(asked), code=501)
+        socket, protocol = accepted
+        below = await self._in_time(located.backend.session(located.observed, asked))
+        stream = SessionStream(below, asked, socket=socket, protocol=protocol)
+        session.close = lambda: stream.end(SHUTTING_DOWN)
+        with self._logged(asked, located, caller):
+            await stream.serve(request)
+        return socket
+
+    @contextmanager
+    def _logged(self, asked: StreamRequest, located: LocatedPod, caller: Caller) -> Iterator[None]:
+        started = self._clock.monotonic()
+        try:
+            yield
+        finally:
+            log.info(
+                "Served a stream",
+                verb=asked.verb.value,
+                namespace=located.observed.key.namespace,
+                pod=located.observed.key.name,
+                container=asked.container,
+                user=caller.name,
+                seconds=round(self._clock.monotonic() - started, 3),
+            )
+
+    async def _in_time(self, opening: Awaitable[T]) -> T:
         try:
             async with asyncio.timeout(self._dial_seconds):
-                return await located.backend.upgrade(located.observed, asked)
+                return await opening
         except TimeoutError:
             raise StreamError(
                 f"the pod's cluster did not answer within {self._dial_seconds:.0f} s", code=504
             ) from None
 
-    async def _tunnel(
-        self,
-        request: web.Request,
-        connection: UpgradedConnection,
-        session: Session,
-        asked: StreamRequest,
-        key: ObjectKey,
-        caller: Caller,
-    ) -> NoAnswer:
-        started = self._clock.monotonic()
-        spliced = take_over(request, connection)
-        session.close = spliced.close
-        try:
-            await spliced.wait_closed()
-        finally:
-            spliced.close()
-            log.info(
-                "Served a stream",
-                verb=asked.verb.value,
-                namespace=key.namespace,
-                pod=key.name,
-                container=asked.container,
-                user=caller.name,
-                seconds=round(self._clock.monotonic() - started, 3),
-            )
-        return NoAnswer(101)
+
+def _needs_websockets(asked: StreamRequest) -> str:
+    return (
+        f"{asked.verb.value} on this node takes WebSocket ({V5} or {V4}): an API server of "
+        "Kubernetes 1.36 or later with the feature ExtendWebSocketsToKubelet, and a client like "
+        "kubectl 1.31 or later"
+    )

@@ -9,8 +9,10 @@ from typing import TypeVar, cast
 import msgspec
 from msgspec import Raw
 
+from tests.fakes.sessions import MemorySession, open_session
 from vnode.backend import (
     Capabilities,
+    ExecSession,
     LogOptions,
     ObservedPod,
     PodBackend,
@@ -212,6 +214,7 @@ class FakeBackend:
         self.stream_error: Exception | None = None
         self.stream_gate: asyncio.Event | None = None
         self.upgraded: list[EchoUpgrade] = []
+        self.sessions: list[MemorySession] = []
         self.report: Callable[[], UsageReport] = UsageReport
         self.answer_headers: Sequence[tuple[str, str]] = (
             ("Connection", "Upgrade"),
@@ -241,6 +244,13 @@ class FakeBackend:
         connection = EchoUpgrade(self.answer_headers)
         self.upgraded.append(connection)
         return connection
+
+    async def session(self, pod: ObservedPod, request: StreamRequest) -> ExecSession:
+        self.streams.append(request)
+        if self.stream_error is not None:
+            raise self.stream_error
+        self.sessions.append(open_session(request))
+        return self.sessions[-1]
 
 
 async def chunks(*parts: bytes, error: Exception | None = None) -> AsyncIterator[bytes]:

@@ -1,0 +1,224 @@
+"""Serves exec and attach of backends that have no connection to hand on: the Session form.
+
+A WebSocket client's messages become calls of an `ExecSession`, its output becomes messages. Both
+ways the faster side waits for the slower: no message is read while the process takes no input, and
+no output is taken while the client reads none. Owned by the request's handler. It ends with the
+process (its exit code is sent last), when the client leaves, when nothing went through for
+`IDLE_LIMIT`, or by `end` at shutdown; the session below is closed in every case. What did not come
+to its end is said so, since clients take a stream that merely ends for success.
+"""
+
+import asyncio
+import contextlib
+
+import structlog
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from vnode.backend import BackendError, ExecSession, StreamRequest, StreamVerb
+from vnode.kubelet.channels import (
+    BrokenMessage,
+    Channel,
+    Resize,
+    Stdin,
+    StdinEnd,
+    exit_status,
+    failure_status,
+    first_channel,
+    negotiate,
+    parse,
+    split,
+)
+
+__all__ = ["SessionStream", "accept"]
+
+IDLE_LIMIT = 4 * 3600.0
+"""Seconds without a byte of input or output after which a session ends, as in the kubelet."""
+_LARGEST_MESSAGE = 4 << 20
+"""Bytes of one message of a client's, which has to be in memory as a whole."""
+_PONG_SECONDS = 20.0
+_LEAVE_SECONDS = 5.0
+"""For the client to answer the end, and for the backend to close its session."""
+_PROTOCOLS = "Sec-WebSocket-Protocol"
+
+log = structlog.get_logger(__name__)
+
+
+def accept(request: web.Request) -> tuple[web.WebSocketResponse, str] | None:
+    """An answer that opens a WebSocket and the protocol that is spoken in it; writes nothing.
+
+    None: the request is no such handshake, or offers no protocol that is known here.
+    """
+    offered = [item.strip() for item in request.headers.get(_PROTOCOLS, "").split(",")]
+    protocol = negotiate(offered)
+    if protocol is None:
+        return None
+    # Neither pings of our own nor compression: see `_stay`, and chunks must arrive at once.
+    answer = web.WebSocketResponse(
+        protocols=(protocol,),
+        timeout=_LEAVE_SECONDS,
+        compress=False,
+        max_msg_size=_LARGEST_MESSAGE,
+    )
+    return (answer, protocol) if answer.can_prepare(request).ok else None
+
+
+class SessionStream:
+    """One exec or attach between a WebSocket and an `ExecSession`."""
+
+    def __init__(
+        self,
+        session: ExecSession,
+        asked: StreamRequest,
+        *,
+        socket: web.WebSocketResponse,
+        protocol: str,
+    ) -> None:
+        """Serve `session` on `socket`, which `accept` returned together with `protocol`."""
+        self._session = session
+        self._asked = asked
+        self._socket = socket
+        self._protocol = protocol
+        self._idle: asyncio.Timeout | None = None
+        self._why = ""
+        self._ending: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._stdin_blocked = False
+
+    def end(self, why: str) -> None:
+        """Begin to end it; the client hears `why`."""
+        if not self._ending.done():
+            self._why = why
+            self._ending.set_result(None)
+
+    async def serve(self, request: web.Request) -> None:
+        """Answer 101, then return when all is over. Closes the session below in every case.
+
+        Raises:
+            ConnectionError: the client left before it was answered.
+        """
+        try:
+            await self._socket.prepare(request)
+            with contextlib.suppress(ConnectionError):  # The client left.
+                await self._serve()
+        finally:
+            await self._close_session()
+
+    async def _serve(self) -> None:
+        await self._send(first_channel(self._asked), b"")
+        flows = [
+            asyncio.ensure_future(flow)
+            for flow in (self._take_input(), self._give_output(), self._stay())
+        ]
+        try:
+            async with asyncio.timeout(IDLE_LIMIT) as self._idle:
+                await asyncio.wait({*flows, self._ending}, return_when=asyncio.FIRST_COMPLETED)
+        except TimeoutError:
+            self.end(f"nothing went through for {IDLE_LIMIT / 3600:g} h")
+        finally:
+            self._idle = None
+            for flow in flows:
+                flow.cancel()
+            outcomes = await asyncio.gather(*flows, return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, Exception) and not isinstance(outcome, ConnectionError):
+                log.error("A session broke", exc_info=outcome)
+                self.end("the virtual node made a mistake")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LEAVE_SECONDS):
+                code = WSCloseCode.OK
+                if self._ending.done():
+                    code = WSCloseCode.GOING_AWAY
+                    await self._send(Channel.ERROR, failure_status(self._why))
+                await self._socket.close(code=code)
+
+    async def _take_input(self) -> None:
+        """Until the client leaves."""
+        takes = self._asked.stdin
+        async for message in self._socket:
+            if message.type is WSMsgType.BINARY:
+                data: bytes = message.data
+            elif message.type is WSMsgType.TEXT:  # Of clients that write strings.
+                data = message.data.encode()
+            else:
+                continue
+            try:
+                said = parse(data, protocol=self._protocol)
+            except BrokenMessage as error:
+                self.end(str(error))
+                return
+            self._touch()
+            if isinstance(said, Resize):
+                with contextlib.suppress(BackendError):  # It only looks less nice.
+                    await self._session.resize(width=said.width, height=said.height)
+            elif takes and said is not None:
+                takes = await self._pass_on(said)
+
+    async def _pass_on(self, said: Stdin | StdinEnd) -> bool:
+        """Hand input down; returns whether the process takes more."""
+        self._stdin_blocked = True
+        try:
+            if isinstance(said, StdinEnd):
+                await self._session.close_stdin()
+                return False
+            await self._session.write_stdin(said.data)
+        except (BackendError, ConnectionError):
+            return False  # The process has closed its input, and may go on.
+        finally:
+            self._stdin_blocked = False
+        return True
+
+    async def _give_output(self) -> None:
+        """Until the process ends."""
+        wanted = {1: self._asked.stdout, 2: self._asked.stderr}
+        try:
+            async for number, data in self._session.output():
+                if data and wanted.get(number):
+                    await self._send(Channel(number), data)
+                self._touch()
+            code = 0
+            if self._asked.verb is StreamVerb.EXEC:  # Kubelets tell none of attach.
+                code = await self._session.exit_code()
+            status = exit_status(code)
+        except BackendError as error:
+            status = failure_status(str(error))
+        await self._send(Channel.ERROR, status)
+
+    async def _stay(self) -> None:
+        """Keep clients while the process takes no input.
+
+        Then nothing is read, their pings neither, and kubectl gives up after a minute without a
+        pong; RFC 6455 5.5.3 allows one without a ping. Only then: with bytes on their way TCP
+        would not look whether a silent peer is alive.
+        """
+        while True:
+            await asyncio.sleep(_PONG_SECONDS)
+            if self._stdin_blocked:
+                await self._socket.pong()
+
+    async def _send(self, channel: Channel, data: bytes) -> None:
+        for message in split(channel, data):
+            await self._socket.send_bytes(message)
+            self._touch()
+
+    def _touch(self) -> None:
+        """Something went through."""
+        if self._idle is not None and not self._idle.expired():
+            self._idle.reschedule(asyncio.get_running_loop().time() + IDLE_LIMIT)
+
+    async def _close_session(self) -> None:
+        """Not to be cut short: the client's leaving cancels the handler, often just here."""
+        closing = asyncio.ensure_future(self._close_in_time())
+        cancelled: asyncio.CancelledError | None = None
+        while not closing.done():
+            try:
+                await asyncio.wait({closing})
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if cancelled is not None:
+            raise cancelled
+
+    async def _close_in_time(self) -> None:
+        try:
+            async with asyncio.timeout(_LEAVE_SECONDS):
+                await self._session.close()
+        except Exception as error:
+            log.warning("A session could not be closed below", error=str(error))
