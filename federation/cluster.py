@@ -225,6 +225,7 @@ class ComputeCluster:
             self._virtual_node(node),
             capacity=capacity,
             reachable=lambda: backend.reachable,
+            websockets=lambda: backend.websockets,
             clock=clock,
             rng=rng,
         )

@@ -73,11 +73,17 @@ class NodeController:
         reachable: Callable[[], bool],
         clock: Clock,
         rng: random.Random,
+        websockets: Callable[[], bool] = lambda: False,
     ) -> None:
+        """Own the Node object of `node`.
+
+        `reachable` and `websockets` (see `Desired`) are asked again all the time.
+        """
         self._client = client
         self._node = node
         self._source = capacity
         self._reachable = reachable
+        self._websockets = websockets
         self._clock = clock
         self._rng = rng
         self._key = ObjectKey("", node.name)
@@ -88,7 +94,7 @@ class NodeController:
         self._capacity_differs = True
         self._capacity_pace = Backoff(WRITE_INTERVAL, LONGEST_CAPACITY_INTERVAL, rng=rng)
         self._publish_at = 0.0
-        self._shown_reachable: bool | None = None
+        self._shown: tuple[bool, bool] | None = None
         self._heartbeat_at = 0.0
         self._created = 0
         self._problem: str | None = None
@@ -157,7 +163,7 @@ class NodeController:
         )
 
     async def _until_due(self) -> None:
-        while not self._node_differs and self._reachable() == self._shown_reachable:
+        while not self._node_differs and (self._reachable(), self._websockets()) == self._shown:
             due = self._heartbeat_at
             if self._capacity_differs and self._source.synced:
                 due = min(due, self._publish_at)
@@ -183,7 +189,7 @@ class NodeController:
             # Somebody was faster, or our view is old (another UID is 409 or 422): look again.
             await self._refresh()
             raise
-        self._shown_reachable = desired.reachable
+        self._shown = desired.reachable, desired.websockets
 
     def _desired(self) -> Desired:
         self._take_capacity()
@@ -191,6 +197,7 @@ class NodeController:
             node=self._node,
             capacity=self._capacity,
             reachable=self._reachable(),
+            websockets=self._websockets(),
             now=rfc3339(self._clock.time() + self._client.clock_offset),
         )
 

@@ -39,6 +39,10 @@ POOL_LABEL = "vnode.dev/pool"
 OS_LABEL = "kubernetes.io/os"
 ARCH_LABEL = "kubernetes.io/arch"
 
+WEBSOCKETS = "ExtendWebSocketsToKubelet"
+"""The declared feature of a node whose streams take WebSocket (KEP-4006). To others the tenant's
+API server (1.36) speaks SPDY alone."""
+
 PODS_WITHOUT_LIMIT = "10000"
 """Published where a source does not bound `pods`: without it a node takes no pod at all."""
 
@@ -52,6 +56,8 @@ class Desired:
     """None: not known (yet); what the Node shows is left as it is."""
     reachable: bool
     """Whether the compute side answers."""
+    websockets: bool = False
+    """Whether exec, attach and port-forward take WebSocket as kubectl speaks it."""
     now: str
     """RFC 3339 in the tenant API server's time."""
 
@@ -93,9 +99,12 @@ def features(desired: Desired) -> tuple[str, ...] | None:
 
     API servers before 1.35 do not know the field and drop it.
     """
-    if desired.node.declared_features is not None or desired.capacity is None:
-        return desired.node.declared_features
-    return desired.capacity.features or ()
+    declared = desired.node.declared_features
+    if declared is None and desired.capacity is not None:
+        declared = desired.capacity.features or ()
+    if declared is None or not desired.websockets:
+        return declared
+    return tuple(sorted({*declared, WEBSOCKETS}))
 
 
 def resources(capacity: Capacity) -> dict[str, str]:

@@ -224,6 +224,11 @@ class KubernetesBackend:
         """Whether the API server answered lately."""
         return self._reachability.reachable
 
+    @property
+    def websockets(self) -> bool:
+        """Whether the API server takes exec, attach and port-forward over WebSocket."""
+        return self._reachability.websockets
+
     def sight(self, namespace: str) -> Sight:
         """See `PodBackend.sight`."""
         return self._sight.of(namespace)

@@ -1,11 +1,14 @@
 """Whether a compute cluster answers: asked on purpose, since a healthy cluster may be silent.
 
-In: one cheap request every few seconds. Out: `reachable`. Only a good answer counts: the page of a
-load balancer, or a refusal of our credential, is no cluster that pods can be sent to.
+In: one cheap request every few seconds. Out: `reachable`, and `websockets`, what the version in the
+answer means for streams. Only a good answer counts: the page of a load balancer, or a refusal of
+our credential, is no cluster that pods can be sent to.
 """
 
+import re
 from typing import Never
 
+import msgspec
 import structlog
 
 from vnode.kube.client import KubeClient
@@ -18,6 +21,13 @@ _EVERY = 10.0
 _TIMEOUT = 8.0
 _PATIENCE = 40.0
 """Seconds without a good answer after which the cluster counts as unreachable, as for nodes."""
+_WEBSOCKETS_SINCE = (1, 31)
+"""The first version that takes kubectl's WebSocket protocols for port-forward too (KEP-4006)."""
+_VERSION = re.compile(r"v?([0-9]+)\.([0-9]+)")
+
+
+class _Answer(msgspec.Struct):
+    git_version: str = msgspec.field(default="", name="gitVersion")
 
 
 class Reachability:
@@ -30,6 +40,8 @@ class Reachability:
         self._answered_at = clock.monotonic()
         self.error: KubeError | None = None
         """What the newest answer was instead of a good one."""
+        self.websockets = False
+        """Whether its streams take WebSocket, by the last good answer."""
 
     @property
     def reachable(self) -> bool:
@@ -40,7 +52,7 @@ class Reachability:
         """Ask until cancelled."""
         while True:
             try:
-                await self._client.request("GET", "/version", timeout=_TIMEOUT)
+                answer = await self._client.request("GET", "/version", timeout=_TIMEOUT)
             except KubeError as error:
                 if self.error is None:
                     _LOG.warning(
@@ -51,4 +63,13 @@ class Reachability:
                 if self.error is not None:
                     _LOG.info("compute answers again", cluster=self._client.name)
                 self._answered_at, self.error = self._clock.monotonic(), None
+                self.websockets = _takes_websockets(answer)
             await self._clock.sleep(_EVERY)
+
+
+def _takes_websockets(answer: bytes) -> bool:
+    try:
+        found = _VERSION.match(msgspec.json.decode(answer, type=_Answer).git_version)
+    except msgspec.DecodeError:
+        return False
+    return found is not None and (int(found[1]), int(found[2])) >= _WEBSOCKETS_SINCE

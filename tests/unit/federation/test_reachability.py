@@ -100,3 +100,34 @@ async def test_asking_is_cheap(asking: Asking) -> None:
     await asyncio.sleep(3600)
     assert set(asking.cluster.names()) == {ASK}
     assert len(asking.cluster.calls) <= 361
+
+
+@pytest.mark.parametrize(
+    ("version", "websockets"),
+    [
+        (b'{"gitVersion":"v1.36.3"}', True),
+        (b'{"gitVersion":"v1.31.2+k3s1"}', True),
+        (b'{"gitVersion":"v2.0.0"}', True),
+        (b'{"gitVersion":"v1.30.9-eks-1"}', False),
+        (b'{"gitVersion":"dev"}', False),
+        (b"{}", False),
+        (b"hello", False),
+    ],
+)
+async def test_the_version_says_whether_streams_take_websocket(
+    asking: Asking, version: bytes, websockets: bool
+) -> None:
+    asking.cluster.version = version
+    asking.start()
+    assert not asking.reachability.websockets
+    await asyncio.sleep(1)
+    assert asking.reachability.websockets is websockets
+
+
+async def test_what_is_known_of_streams_outlasts_an_outage(asking: Asking) -> None:
+    asking.cluster.version = b'{"gitVersion":"v1.36.3"}'
+    asking.start()
+    await asyncio.sleep(1)
+    asking.refuse(Unreachable("no route"))
+    await asyncio.sleep(100)
+    assert asking.reachability.websockets

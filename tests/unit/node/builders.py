@@ -59,12 +59,14 @@ def make_desired(
     capacity: Capacity | None = None,
     unknown_capacity: bool = False,
     reachable: bool = True,
+    websockets: bool = False,
     now: str = NOW,
 ) -> Desired:
     return Desired(
         node=node or make_virtual_node(),
         capacity=None if unknown_capacity else capacity or make_capacity(),
         reachable=reachable,
+        websockets=websockets,
         now=now,
     )
 

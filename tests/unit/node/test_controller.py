@@ -47,11 +47,13 @@ class World:
         self.api = FakeApi()
         self.source = Source()
         self.reachable = True
+        self.websockets = False
         self.controller = NodeController(
             self.api.client,
             make_virtual_node(),
             capacity=self.source,
             reachable=lambda: self.reachable,
+            websockets=lambda: self.websockets,
             clock=LoopClock(),
             rng=random.Random(1),
         )
@@ -115,6 +117,16 @@ async def test_a_foreign_node_is_left_alone_and_named_with_what_to_do(world: Wor
     (problem,) = [log["error"] for log in logs if log["log_level"] == "warning"]
     assert "aws:///i-1" in problem
     assert "kubectl delete node vnode-gpu" in problem
+
+
+async def test_streams_that_turn_out_to_take_websocket_are_declared_soon(world: World) -> None:
+    async with world.running(5):
+        world.websockets = True
+        await asyncio.sleep(3)
+        status = cast("Body", world.api.node["status"])
+        assert status["declaredFeatures"] == ["ExtendWebSocketsToKubelet"]
+        await asyncio.sleep(30)
+        assert world.api.verbs() == ["create", "patch/status"]
 
 
 async def test_a_deleted_node_is_back_within_ten_seconds_as_a_new_one(world: World) -> None:

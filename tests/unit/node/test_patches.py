@@ -21,7 +21,7 @@ from vnode.backend import Capacity
 from vnode.kube.types import JSON
 from vnode.node.objects import Node, Taint
 from vnode.node.patches import node_patch, taint_patch
-from vnode.node.status import Desired
+from vnode.node.status import WEBSOCKETS, Desired
 
 Body = dict[str, JSON]
 
@@ -164,6 +164,15 @@ def test_configured_features_count_whatever_the_nodes_declare() -> None:
     patch = patch_of(make_node(), desired)
     assert part(patch, "status") == {"declaredFeatures": [RESIZE]}
     assert patch_of(make_node(desired), make_desired(node, unknown_capacity=True)) is None
+
+
+def test_a_node_whose_streams_take_websocket_says_so_beside_what_the_pool_declares() -> None:
+    able = make_desired(capacity=make_capacity(features=("A", RESIZE)), websockets=True)
+    declared = {"declaredFeatures": ["A", WEBSOCKETS, RESIZE]}
+    assert part(patch_of(make_node(), able), "status") == declared
+    configured = make_virtual_node(declared_features=())
+    only = patch_of(make_node(), make_desired(configured, websockets=True))
+    assert part(only, "status") == {"declaredFeatures": [WEBSOCKETS]}
 
 
 def test_a_condition_keeps_its_transition_time_until_its_status_changes() -> None:

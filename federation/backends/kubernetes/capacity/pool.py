@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from vnode.kube.types import APIObject
 from vnode.node.objects import Node, Taint
+from vnode.node.status import WEBSOCKETS
 
 
 class Toleration(APIObject, frozen=True):
@@ -93,18 +94,15 @@ def shared_labels(nodes: Iterable[Node]) -> dict[str, str]:
     }
 
 
-_STREAMS = "ExtendWebSocketsToKubelet"
-"""How a kubelet takes exec and the like: the virtual node's own matter, whatever nodes below do."""
-
-
 def shared_features(nodes: Iterable[Node]) -> tuple[str, ...] | None:
     """Kubelet features that all these nodes declare (KEP-5328), sorted; None where there is none.
 
     API servers refuse updates of pods whose node does not declare what they need: resizing
-    pod-level resources or init containers (admission NodeDeclaredFeatureValidator, 1.36).
+    pod-level resources or init containers (admission NodeDeclaredFeatureValidator, 1.36). How
+    streams are taken is the virtual node's own matter, whatever nodes below do.
     """
     shared: set[str] | None = None
     for node in nodes:
         declared = set(node.status.declared_features)
         shared = declared if shared is None else shared & declared
-    return None if shared is None else tuple(sorted(shared - {_STREAMS}))
+    return None if shared is None else tuple(sorted(shared - {WEBSOCKETS}))
