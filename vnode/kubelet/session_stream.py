@@ -10,6 +10,7 @@ to its end is said so, since clients take a stream that merely ends for success.
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable
 
 import structlog
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -67,14 +68,14 @@ class SessionStream:
 
     def __init__(
         self,
-        session: ExecSession,
+        opening: Awaitable[ExecSession],
         asked: StreamRequest,
         *,
         socket: web.WebSocketResponse,
         protocol: str,
     ) -> None:
-        """Serve `session` on `socket`, which `accept` returned together with `protocol`."""
-        self._session = session
+        """Serve what `opening` returns on `socket`, which `accept` returned with `protocol`."""
+        self._opening = opening
         self._asked = asked
         self._socket = socket
         self._protocol = protocol
@@ -90,23 +91,30 @@ class SessionStream:
             self._ending.set_result(None)
 
     async def serve(self, request: web.Request) -> None:
-        """Answer 101, then return when all is over. Closes the session below in every case.
+        """Answer 101, open the session, and return when all is over.
 
-        Raises:
-            ConnectionError: the client left before it was answered.
+        What fails below is told in the WebSocket: after another answer than 101 kubectl would try
+        SPDY, and show only that there is none. Raises ConnectionError if the client left before it
+        was answered.
         """
-        try:
-            await self._socket.prepare(request)
-            with contextlib.suppress(ConnectionError):  # The client left.
-                await self._serve()
-        finally:
-            await self._close_session()
+        await self._socket.prepare(request)
+        with contextlib.suppress(ConnectionError):  # The client left.
+            try:
+                session = await self._opening
+            except BackendError as error:
+                self.end(str(error))
+            else:
+                try:
+                    await self._serve(session)
+                finally:
+                    await _close(session)
+            await self._leave(request)
 
-    async def _serve(self) -> None:
+    async def _serve(self, session: ExecSession) -> None:
         await self._send(first_channel(self._asked), b"")
         flows = [
             asyncio.ensure_future(flow)
-            for flow in (self._take_input(), self._give_output(), self._stay())
+            for flow in (self._take_input(session), self._give_output(session), self._stay())
         ]
         try:
             async with asyncio.timeout(IDLE_LIMIT) as self._idle:
@@ -122,15 +130,23 @@ class SessionStream:
             if isinstance(outcome, Exception) and not isinstance(outcome, ConnectionError):
                 log.error("A session broke", exc_info=outcome)
                 self.end("the virtual node made a mistake")
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_LEAVE_SECONDS):
-                code = WSCloseCode.OK
-                if self._ending.done():
-                    code = WSCloseCode.GOING_AWAY
-                    await self._send(Channel.ERROR, failure_status(self._why))
-                await self._socket.close(code=code)
 
-    async def _take_input(self) -> None:
+    async def _leave(self, request: web.Request) -> None:
+        """Say why, if it did not come to its end, and wait for the client to hear it.
+
+        Any other close than a normal one would hide the status from kubectl, and a normal one
+        without a status is success to it.
+        """
+        try:
+            async with asyncio.timeout(_LEAVE_SECONDS):
+                if self._ending.done():
+                    await self._send(Channel.ERROR, failure_status(self._why))
+                await self._socket.close(code=WSCloseCode.OK)
+        except TimeoutError:
+            if request.transport is not None:
+                request.transport.abort()
+
+    async def _take_input(self, session: ExecSession) -> None:
         """Until the client leaves."""
         takes = self._asked.stdin
         async for message in self._socket:
@@ -148,35 +164,35 @@ class SessionStream:
             self._touch()
             if isinstance(said, Resize):
                 with contextlib.suppress(BackendError):  # It only looks less nice.
-                    await self._session.resize(width=said.width, height=said.height)
+                    await session.resize(width=said.width, height=said.height)
             elif takes and said is not None:
-                takes = await self._pass_on(said)
+                takes = await self._pass_on(session, said)
 
-    async def _pass_on(self, said: Stdin | StdinEnd) -> bool:
+    async def _pass_on(self, session: ExecSession, said: Stdin | StdinEnd) -> bool:
         """Hand input down; returns whether the process takes more."""
         self._stdin_blocked = True
         try:
             if isinstance(said, StdinEnd):
-                await self._session.close_stdin()
+                await session.close_stdin()
                 return False
-            await self._session.write_stdin(said.data)
+            await session.write_stdin(said.data)
         except (BackendError, ConnectionError):
             return False  # The process has closed its input, and may go on.
         finally:
             self._stdin_blocked = False
         return True
 
-    async def _give_output(self) -> None:
+    async def _give_output(self, session: ExecSession) -> None:
         """Until the process ends."""
         wanted = {1: self._asked.stdout, 2: self._asked.stderr}
         try:
-            async for number, data in self._session.output():
+            async for number, data in session.output():
                 if data and wanted.get(number):
                     await self._send(Channel(number), data)
                 self._touch()
             code = 0
             if self._asked.verb is StreamVerb.EXEC:  # Kubelets tell none of attach.
-                code = await self._session.exit_code()
+                code = await session.exit_code()
             status = exit_status(code)
         except BackendError as error:
             status = failure_status(str(error))
@@ -204,21 +220,23 @@ class SessionStream:
         if self._idle is not None and not self._idle.expired():
             self._idle.reschedule(asyncio.get_running_loop().time() + IDLE_LIMIT)
 
-    async def _close_session(self) -> None:
-        """Not to be cut short: the client's leaving cancels the handler, often just here."""
-        closing = asyncio.ensure_future(self._close_in_time())
-        cancelled: asyncio.CancelledError | None = None
-        while not closing.done():
-            try:
-                await asyncio.wait({closing})
-            except asyncio.CancelledError as error:
-                cancelled = error
-        if cancelled is not None:
-            raise cancelled
 
-    async def _close_in_time(self) -> None:
+async def _close(session: ExecSession) -> None:
+    """Not to be cut short: the client's leaving cancels the handler, often just here."""
+    closing = asyncio.ensure_future(_close_in_time(session))
+    cancelled: asyncio.CancelledError | None = None
+    while not closing.done():
         try:
-            async with asyncio.timeout(_LEAVE_SECONDS):
-                await self._session.close()
-        except Exception as error:
-            log.warning("A session could not be closed below", error=str(error))
+            await asyncio.wait({closing})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+
+
+async def _close_in_time(session: ExecSession) -> None:
+    try:
+        async with asyncio.timeout(_LEAVE_SECONDS):
+            await session.close()
+    except Exception as error:
+        log.warning("A session could not be closed below", error=str(error))

@@ -1,7 +1,7 @@
 """Serves exec, attach and port-forward.
 
-A request comes in, the compute side is dialled first, and only when it has answered the client gets
-its 101. With a backend that hands on connections, bytes are then copied both ways and never read
+With a backend that hands on connections, the compute side is dialled first, and only when it has
+switched protocols the client gets its 101; from then on bytes are copied both ways and never read
 (docs of the mechanism: `vnode.kubelet.takeover`). With one that has sessions instead, exec and
 attach are served here, to WebSocket clients (`vnode.kubelet.session_stream`). Whatever fails before
 the 101 is answered as metav1.Status. Streams are limited per tenant namespace and ended on
@@ -136,8 +136,8 @@ class StreamHandler:
         if accepted is None:
             raise StreamError(_needs_websockets(asked), code=501)
         socket, protocol = accepted
-        below = await self._in_time(located.backend.session(located.observed, asked))
-        stream = SessionStream(below, asked, socket=socket, protocol=protocol)
+        opening = self._in_time(located.backend.session(located.observed, asked))
+        stream = SessionStream(opening, asked, socket=socket, protocol=protocol)
         session.close = lambda: stream.end(SHUTTING_DOWN)
         with self._logged(asked, located, caller):
             await stream.serve(request)

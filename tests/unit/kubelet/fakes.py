@@ -247,8 +247,9 @@ class FakeBackend:
 
     async def session(self, pod: ObservedPod, request: StreamRequest) -> ExecSession:
         self.streams.append(request)
-        if self.stream_error is not None:
-            raise self.stream_error
+        self.asked.set()
+        if self.stream_gate is not None:
+            await self.stream_gate.wait()
         self.sessions.append(open_session(request))
         return self.sessions[-1]
 

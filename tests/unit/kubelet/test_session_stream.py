@@ -238,7 +238,7 @@ async def test_a_client_that_breaks_the_protocol_is_told_and_cut(kubelet: Kubele
         await client.send(b"\xff\x09")
         channels, code = await client.rest()
     assert "one known channel" in json.loads(channels[3])["message"]
-    assert code == 1001
+    assert code == 1000
     await ended(kubelet)
 
 
@@ -262,7 +262,7 @@ async def test_a_mistake_of_a_backend_is_no_success_and_says_nothing_of_it(
     async with opened(kubelet, "command=say&command=a&command=b&command=secret&output=1") as client:
         channels, code = await client.rest()
     status = json.loads(channels[3])
-    assert (status["status"], code) == ("Failure", 1001)
+    assert (status["status"], code) == ("Failure", 1000)
     assert "secret" not in status["message"]
 
 
@@ -273,7 +273,7 @@ async def test_an_idle_session_ends_with_an_error(
     async with opened(kubelet, "command=sleep&output=1") as client:
         channels, code = await client.rest()
     assert "nothing went through" in json.loads(channels[3])["message"]
-    assert code == 1001
+    assert code == 1000
     await ended(kubelet)
 
 
@@ -284,7 +284,7 @@ async def test_a_shutdown_ends_sessions_with_an_error(kubelet: Kubelet) -> None:
         channels, code = await client.rest()
         await stopping
     assert "shutting down" in json.loads(channels[3])["message"]
-    assert code == 1001
+    assert code == 1000
     await ended(kubelet)
 
 
@@ -301,11 +301,23 @@ async def test_sessions_count_for_the_limit_of_a_namespace(kubelet: Kubelet) -> 
     assert len(kubelet.backend.sessions) == 3
 
 
-async def test_a_refusal_of_the_backend_is_answered_before_the_handshake(kubelet: Kubelet) -> None:
-    with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
-        async with opened(kubelet, "command=none&output=1"):
-            pass
-    assert refused.value.status == 500
+async def test_a_refusal_of_the_backend_is_told_in_the_websocket(kubelet: Kubelet) -> None:
+    async with opened(kubelet, "command=none&output=1") as client:
+        channels, _ = await client.rest()
+    status = json.loads(channels[3])
+    assert status["status"] == "Failure"
+    assert 'executable "none" not found' in status["message"]
+
+
+async def test_a_client_that_leaves_while_a_session_is_opened_cancels_that(
+    kubelet: Kubelet,
+) -> None:
+    kubelet.backend.stream_gate = asyncio.Event()
+    async with opened(kubelet, "command=cat&output=1") as client:
+        await asyncio.wait_for(kubelet.backend.asked.wait(), 5)
+        client.vanish()
+        await asyncio.wait_for(kubelet.sessions.wait_ended(kubelet.server._node), 5)
+    assert kubelet.backend.sessions == []
 
 
 async def refusal(client: RawClient, path: str, *headers: tuple[str, str]) -> tuple[int, str]:
