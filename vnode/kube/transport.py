@@ -246,14 +246,20 @@ def _make_socket(
     return sock
 
 
-def keep_alive(sock: socket.socket) -> None:
-    """Make a TCP socket notice within about a minute that its peer is gone."""
+def keep_alive(sock: socket.socket, *, patient: bool = False) -> None:
+    """Make a TCP socket notice within about a minute that its peer is gone.
+
+    `patient`: for streams, whose peers may be alive and take nothing for long: somebody who reads
+    in a pager, a process that does not read its input. TCP_USER_TIMEOUT would cut them, since it
+    counts a closed window like silence (tcp(7)). A peer that goes while bytes are on their way to
+    it is then found by TCP's own retries, in about 15 minutes.
+    """
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in (
         ("TCP_KEEPIDLE", 30),
         ("TCP_KEEPINTVL", 10),
         ("TCP_KEEPCNT", 3),
-        ("TCP_USER_TIMEOUT", 30_000),
+        ("TCP_USER_TIMEOUT", 0 if patient else 30_000),
     ):
         number = getattr(socket, option, None)  # not every system has them
         if number is not None:

@@ -191,7 +191,7 @@ class _Side(asyncio.Protocol):
         sock = transport.get_extra_info("socket")
         if sock is not None:
             with contextlib.suppress(OSError):  # Unix sockets have no such options
-                keep_alive(sock)
+                keep_alive(sock, patient=True)
 
     def join(self, peer: "_Side") -> None:
         """Begin to copy to `peer`."""

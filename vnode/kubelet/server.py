@@ -18,6 +18,7 @@ from typing import Protocol
 import structlog
 from aiohttp import web
 
+from vnode.kube.transport import keep_alive
 from vnode.kube.types import NodeName, Pod
 from vnode.kubelet.access import Caller, Credentials, bearer_token, required_access
 from vnode.kubelet.answers import text_answer
@@ -208,6 +209,7 @@ class KubeletServer:
         return answer
 
     async def _answer(self, route: _Route, request: web.Request) -> web.StreamResponse:
+        _notice_silence(request)
         if self._draining:
             response = text_answer(503, "this virtual node's agent is shutting down; try again")
             response.force_close()
@@ -247,6 +249,13 @@ class KubeletServer:
     async def _own_metrics(self, request: web.Request, _caller: Caller) -> web.StreamResponse:
         body, content_type = self._metrics.text(request.headers.get("Accept", ""))
         return web.Response(body=body, headers={"Content-Type": content_type})
+
+
+def _notice_silence(request: web.Request) -> None:
+    """Find a client that is gone without a word: a log may be silent, and followed, for days."""
+    sock = request.get_extra_info("socket")
+    if sock is not None:
+        keep_alive(sock, patient=True)
 
 
 async def _send_pods(request: web.Request, pods: Iterable[Pod]) -> web.StreamResponse:

@@ -1,6 +1,7 @@
 """Upgrades and splices over real sockets: the contract test of what we rely on in aiohttp."""
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -341,3 +342,17 @@ async def test_get_upgrades_for_websockets_work_the_same() -> None:
         async with spliced(upgraded, Tls()) as session:
             session.writer.write(b"hello")
             assert await session.reader.readexactly(5) == b"hello"
+
+
+async def test_both_sides_are_probed_and_may_take_nothing_for_long(tls: Tls) -> None:
+    async with (
+        serving(Upstream(serve=hold), tls) as client,
+        spliced(await dial(client), tls) as session,
+    ):
+        assert len(session.splice._sides) == 2
+        for side in session.splice._sides:
+            sock = side.transport.get_extra_info("socket")
+            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 30
+            # Counts a closed window like silence: whoever reads in a pager would be cut.
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 0

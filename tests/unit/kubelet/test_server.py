@@ -1,5 +1,6 @@
 import asyncio
 import json
+import socket
 
 import pytest
 import trustme
@@ -167,3 +168,18 @@ async def test_a_port_in_use_is_an_error_and_leaves_nothing_behind(
     with pytest.raises(OSError, match="address already in use"):
         await second.start()
     await second.stop(drain_seconds=0)
+
+
+async def test_a_client_that_is_gone_without_a_word_is_looked_for(kubelet: Kubelet) -> None:
+    client = await kubelet.dial()
+    await client.open("GET", "/healthz")
+    runner = kubelet.server._runner
+    assert runner is not None
+    assert runner.server is not None
+    (connection,) = runner.server.connections
+    assert connection.transport is not None
+    sock = connection.transport.get_extra_info("socket")
+    assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+    assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 30
+    assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 0
+    await client.close()
