@@ -437,6 +437,13 @@ class PodBackend(Protocol):
         """Call `listener` when a ConfigMap or Secret that we keep below changed or went."""
         ...
 
+    def subscribe_places(self, listener: Callable[[str], None]) -> None:
+        """Call `listener` with a tenant namespace in which may go well now what did not before.
+
+        Its place was made ready, or the whole side answers again: what waits is tried at once.
+        """
+        ...
+
     def observed(self, key: ObjectKey) -> ObservedPod | None:
         """The copy of that tenant pod (of whichever UID), from memory."""
         ...

@@ -218,6 +218,8 @@ class FakeBackend:
         self._versions: dict[str, int] = {}
         self._listeners: list[Callable[[ObjectKey], None]] = []
         self._event_listeners: list[Callable[[PodEvent], None]] = []
+        self.place_listeners: list[Callable[[str], None]] = []
+        """Call them with a tenant namespace whose place was opened."""
         self._object_listeners: list[Callable[[ObjectRef], None]] = []
 
     @property
@@ -242,6 +244,7 @@ class FakeBackend:
         self.below.event_watchers.remove(self._relay)
         self._listeners.clear()
         self._object_listeners.clear()
+        self.place_listeners.clear()
 
     # --- PodBackend -----------------------------------------------------------------------------
 
@@ -266,6 +269,9 @@ class FakeBackend:
 
     def subscribe_objects(self, listener: Callable[[ObjectRef], None]) -> None:
         self._object_listeners.append(listener)
+
+    def subscribe_places(self, listener: Callable[[str], None]) -> None:
+        self.place_listeners.append(listener)
 
     def observed(self, key: ObjectKey) -> ObservedPod | None:
         known = self._known.get(key)

@@ -128,6 +128,7 @@ class PodController:
         objects.subscribe(self._wake)
         backend.subscribe(queue.add)
         backend.subscribe_events(self._relay_event)
+        backend.subscribe_places(self._place_opened)
 
     def _pod_changed(self, change: Change[Pod]) -> None:
         # First of all: whatever fails below, the pod is not forgotten.
@@ -150,6 +151,11 @@ class PodController:
         if (memory := self._memories.get(key)) is not None:
             memory.not_before = 0.0
         self._queue.add(key)
+
+    def _place_opened(self, namespace: str) -> None:
+        for memory in self._memories.waiting(namespace):
+            memory.attempts = 0
+            self._wake(memory.seen.key)
 
     def _relay_event(self, event: PodEvent) -> None:
         memory = self._memories.get(event.key)

@@ -118,6 +118,15 @@ class Memories:
             memory.seen, memory.resource_version = view(pod), pod.metadata.resource_version
         return memory.seen
 
+    def waiting(self, namespace: str) -> list[PodMemory]:
+        """The pods of a namespace that have to wait for their next try."""
+        now = self._clock.monotonic()
+        return [
+            memory
+            for key, memory in self._pods.items()
+            if key.namespace == namespace and memory.not_before > now
+        ]
+
     def failed(self, key: ObjectKey) -> int:
         """Something has to wait: how often in a row it had to before."""
         memory = self._pods.get(key)

@@ -119,7 +119,8 @@ class KubernetesBackend:
         """
         self._client = client
         self._mapping = namespaces
-        self._reachability = Reachability(client, clock=clock)
+        self._reachability = Reachability(client, clock=clock, returned=self._answers_again)
+        self._place_listeners: list[Callable[[str], None]] = []
         self._objects = ObjectCopies(
             client,
             cluster=cluster,
@@ -155,7 +156,7 @@ class KubernetesBackend:
             mapping=namespaces,
             watches=self._watches,
             vacant=self._is_vacant,
-            opened=self._tell_all,
+            opened=self._opened,
             on_demand=on_demand,
             clock=clock,
             rng=rng,
@@ -249,6 +250,10 @@ class KubernetesBackend:
         """See `PodBackend.subscribe_objects`."""
         self._objects.subscribe(listener)
 
+    def subscribe_places(self, listener: Callable[[str], None]) -> None:
+        """See `PodBackend.subscribe_places`."""
+        self._place_listeners.append(listener)
+
     def observed(self, key: ObjectKey) -> ObservedPod | None:
         """See `PodBackend.observed`."""
         return self._copies.observed(key)
@@ -276,10 +281,19 @@ class KubernetesBackend:
         below = self._mapping.below(namespace) or ""
         return not (self._objects.any_in(below) or self._copies.any_in(namespace))
 
-    def _tell_all(self, namespace: str) -> None:
+    def _opened(self, namespace: str) -> None:
         """A namespace can be seen (again): what was known of it before was passed over."""
         self._copies.tell_all(namespace)
         self._objects.tell_all(namespace)
+        self._tell_of_place(namespace)
+
+    def _answers_again(self) -> None:
+        for namespace in self.namespaces.open():
+            self._tell_of_place(namespace)
+
+    def _tell_of_place(self, namespace: str) -> None:
+        for listener in self._place_listeners:
+            listener(namespace)
 
     # --- pods -----------------------------------------------------------------------------------
 

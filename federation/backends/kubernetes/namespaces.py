@@ -204,8 +204,11 @@ class ComputeNamespaces:
 
     def ready(self) -> Iterable[str]:
         """Compute namespaces that are watched."""
-        ready = (n for n, place in self._places.items() if place.state is NamespaceState.READY)
-        return [below for n in ready if (below := self._mapping.below(n)) is not None]
+        return [below for n in self.open() if (below := self._mapping.below(n)) is not None]
+
+    def open(self) -> Iterable[str]:
+        """Tenant namespaces whose compute namespace is ready."""
+        return [n for n, place in self._places.items() if place.state is NamespaceState.READY]
 
     def add(self, namespace: str) -> None:
         """Look for the compute namespace of a tenant namespace, now and until it is released."""

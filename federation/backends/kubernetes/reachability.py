@@ -6,6 +6,7 @@ our credential, is no cluster that pods can be sent to.
 """
 
 import re
+from collections.abc import Callable
 from typing import Never
 
 import msgspec
@@ -33,9 +34,13 @@ class _Answer(msgspec.Struct):
 class Reachability:
     """Keeps asking one API server for its version."""
 
-    def __init__(self, client: KubeClient, *, clock: Clock) -> None:
+    def __init__(
+        self, client: KubeClient, *, clock: Clock, returned: Callable[[], None] = lambda: None
+    ) -> None:
+        """Nothing is asked yet; `returned` is called when the cluster answers again."""
         self._client = client
         self._clock = clock
+        self._returned = returned
         # Before the first answer nothing is known: patience begins to run now.
         self._answered_at = clock.monotonic()
         self.error: KubeError | None = None
@@ -60,10 +65,12 @@ class Reachability:
                     )
                 self.error = error
             else:
-                if self.error is not None:
-                    _LOG.info("compute answers again", cluster=self._client.name)
+                back = self.error is not None
                 self._answered_at, self.error = self._clock.monotonic(), None
                 self.websockets = _takes_websockets(answer)
+                if back:
+                    _LOG.info("compute answers again", cluster=self._client.name)
+                    self._returned()
             await self._clock.sleep(_EVERY)
 
 

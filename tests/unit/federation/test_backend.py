@@ -327,6 +327,12 @@ class TestWatching:
         compute.deliver()
         assert heard == [KEY, KEY]
 
+    async def test_listeners_hear_of_places_that_open(self) -> None:
+        compute, heard = Compute(), list[str]()
+        compute.backend.subscribe_places(heard.append)
+        await compute.open("team-a")
+        assert heard == ["team-a"]
+
     async def test_pods_that_imitate_our_label_are_nobody_s(self, compute: Compute) -> None:
         heard: list[ObjectKey] = []
         compute.backend.subscribe(heard.append)

@@ -1,4 +1,4 @@
-"""Copies and objects that were listed before their tenant namespace was named are not forgotten."""
+"""What lies or waits in a namespace that opens late, or whose cluster is back, is not forgotten."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from federation.backends.kubernetes.translate.names import LABEL_TENANT
-from tests.builders import OWNER, make_key
+from tests.builders import OWNER, UID_2, make_key, make_pod
 from tests.unit.federation.both_sides import BELOW, COPY, LONG, Sides
 from vnode.backend import Sight
+from vnode.kube.errors import Unreachable
 from vnode.kube.resources import NAMESPACES, PODS
 from vnode.kube.types import ObjectKey
 
@@ -82,3 +83,17 @@ async def test_a_copy_goes_when_its_namespace_is_ours_again(sides: Sides) -> Non
     label(OWNER.tenant)
     await asyncio.sleep(120)
     assert is_leaving(sides)
+
+
+async def test_a_waiting_pod_runs_as_soon_as_the_cluster_is_back(sides: Sides) -> None:
+    await sides.run_a_pod()
+    for call in ("get version", "create pods"):
+        sides.compute.fail(Unreachable("cut"), call, times=10**6)
+    sides.tenant.put(PODS, make_pod("late", uid=UID_2))
+    await asyncio.sleep(600)
+    late = sides.tenant.get_body(PODS, make_key("late"))
+    assert late is not None
+    assert late["status"]["reason"] == "ComputeUnreachable"
+    sides.compute.heal()
+    await asyncio.sleep(10.5)  # it is asked every ten seconds
+    assert sides.compute.get_body(PODS, ObjectKey(BELOW, "late")) is not None

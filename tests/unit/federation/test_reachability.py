@@ -22,9 +22,16 @@ class Asking:
 
     def __init__(self) -> None:
         self.cluster = WatchingClient(name="compute")
+        self.returns = 0
+
+    def _returned(self) -> None:
+        assert self.reachable
+        self.returns += 1
 
     def start(self) -> None:
-        self.reachability = Reachability(self.cluster.client, clock=LoopClock())
+        self.reachability = Reachability(
+            self.cluster.client, clock=LoopClock(), returned=self._returned
+        )
         self.task = asyncio.create_task(self.reachability.run())
 
     @property
@@ -84,6 +91,17 @@ async def test_one_good_answer_makes_a_cluster_reachable_again(asking: Asking) -
     asking.cluster.heal()
     await asyncio.sleep(11)
     assert asking.reachable
+
+
+async def test_a_return_is_told_once(asking: Asking) -> None:
+    asking.start()
+    await asyncio.sleep(100)
+    assert asking.returns == 0
+    asking.refuse(Unreachable("no route"))
+    await asyncio.sleep(30)
+    asking.cluster.heal()
+    await asyncio.sleep(100)
+    assert asking.returns == 1
 
 
 async def test_a_cluster_in_which_nothing_happens_stays_reachable_as_long_as_it_answers(

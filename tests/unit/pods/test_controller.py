@@ -323,6 +323,22 @@ class TestWaiting:
         await world.settle(600)
         assert 8 <= len(world.below.called("apply")) - early <= 11
 
+    async def test_what_waits_is_tried_at_once_where_a_place_was_opened(self, world: World) -> None:
+        world.start()
+        for _ in range(20):
+            world.below.fail("apply", error=QUOTA)
+        key = world.create(make_pod())
+        await world.settle(200)  # by now it is tried once a minute
+        early = len(world.below.called("apply"))
+        assert world.agent is not None
+        (opened,) = world.agent.backend.place_listeners
+        opened("elsewhere")
+        await world.settle(1)
+        assert len(world.below.called("apply")) == early
+        opened(key.namespace)
+        await world.settle(8)  # and soon again, since it may not be quite ready
+        assert len(world.below.called("apply")) == early + 4
+
     @pytest.mark.parametrize(("times", "told"), [(1, False), (2, False), (3, True)])
     async def test_what_passes_by_itself_is_told_only_if_it_goes_on(
         self, world: World, times: int, told: bool
