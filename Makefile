@@ -48,7 +48,7 @@ e2e: $(VENV)/.ready ## Tests on real control planes and, where root allows it, r
 	@echo "== Kubernetes' programs (fetched or built once)"
 	@$(BIN)/python -m tests.clusters programs
 	@echo "== end-to-end tests"
-	@$(BIN)/pytest tests/e2e
+	@$(BIN)/python -m tests.e2e
 	@echo "== virtual-kubelet's own end-to-end suite"
 	@$(BIN)/pytest tests/conformance
 

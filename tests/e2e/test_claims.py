@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.apart
+
 GPU, OTHER = "gpu", "other"
 MOUNTED = {"volumeMounts": [{"name": "data", "mountPath": "/data"}]}
 

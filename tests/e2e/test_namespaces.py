@@ -21,6 +21,8 @@ from tests.e2e.workloads import config_map, pod
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.apart
+
 POOL = "pool"
 LEVEL = "pod-security.kubernetes.io/enforce"
 TOLERATIONS = [{"key": "vnode.dev/provider", "operator": "Exists"}]

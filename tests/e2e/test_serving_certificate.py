@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-pytestmark = pytest.mark.containers
+pytestmark = [pytest.mark.apart, pytest.mark.containers]
 
 GPU = "gpu"
 NODE = f"vnode-{GPU}"

@@ -16,6 +16,8 @@ from tests.e2e.user import User, until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.apart
+
 NODE = "vnode-memory"
 OLD_NODE = "vnode-memory-old"
 

@@ -1,0 +1,46 @@
+"""All end-to-end tests, in two runs beside each other: `python -m tests.e2e`.
+
+Tests marked `apart` have clusters of their own and mostly wait: for certificates that run out, for
+certainty that something is gone. They fill no time of the others here. Their output is shown when
+they are done. The exit code is 0 if all passed.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+
+_TESTS = "tests/e2e"
+_MOST_SECONDS = 3600.0
+"""Of the run beside, after which it is ended; every test has a limit of its own."""
+
+
+def _command(marks: str) -> list[str]:
+    return [sys.executable, "-m", "pytest", _TESTS, "-m", marks]
+
+
+def main() -> int:
+    """Run both; returns 0 if both passed."""
+    print("tests with clusters of their own run beside the others and are shown at the end")
+    began = time.monotonic()
+    with tempfile.TemporaryFile("w+") as output:
+        beside = subprocess.Popen(
+            [*_command("apart"), "-p", "no:cacheprovider"], stdout=output, stderr=output
+        )
+        try:
+            code = subprocess.run(_command("not apart"), check=False).returncode
+            print("tests with clusters of their own", flush=True)
+            beside_code = beside.wait(max(1.0, began + _MOST_SECONDS - time.monotonic()))
+        finally:
+            if beside.poll() is None:
+                beside.terminate()
+                beside.wait(60)
+            output.seek(0)
+            print(output.read(), flush=True)
+    return code or beside_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
