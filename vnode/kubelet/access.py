@@ -15,6 +15,7 @@ __all__ = [
     "Credentials",
     "bearer_token",
     "certificate_caller",
+    "node_subresources",
     "required_access",
 ]
 
@@ -54,6 +55,37 @@ class Access:
     verb: str
     """Lower case API verb; empty (which only a wildcard grants) for methods without one."""
     subresources: tuple[str, ...]
+
+
+_FINE_GRAINED = {
+    "/pods": "pods",
+    "/healthz": "healthz",
+    "/configz": "configz",
+    "/runningpods": "pods",
+}
+"""Where the right on all of nodes/proxy is enough as well."""
+_OWN = {
+    "/stats": "stats",
+    "/metrics": "metrics",
+    "/logs": "log",
+    "/checkpoint": "checkpoint",
+    "/statusz": "statusz",
+    "/flagz": "configz",
+}
+
+
+def node_subresources(path: str) -> tuple[str, ...]:
+    """Subresources of the Node of which a right on any is enough for a path, in this order.
+
+    As in kubernetes:pkg/kubelet/server/auth.go (1.36, with KubeletFineGrainedAuthz).
+    """
+    fine = [name for prefix, name in _FINE_GRAINED.items() if _is_below(path, prefix)]
+    own = [name for prefix, name in _OWN.items() if _is_below(path, prefix)]
+    return (*fine, *(own or ["proxy"]))
+
+
+def _is_below(path: str, prefix: str) -> bool:
+    return path == prefix or path.startswith(f"{prefix}/")
 
 
 def required_access(

@@ -55,6 +55,11 @@ class Authenticator:
             log.warning("The kubelet API accepts every request without credentials")
         self._reviews = reviews
 
+    @property
+    def secure(self) -> bool:
+        """Whether requests are judged at all."""
+        return self._reviews is not None
+
     async def admit(self, credentials: Credentials, access: Access) -> Caller:
         """The caller, who has the right.
 

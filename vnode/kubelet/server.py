@@ -19,13 +19,22 @@ import structlog
 from aiohttp import web
 
 from vnode.kube.transport import keep_alive
-from vnode.kube.types import NodeName, Pod
-from vnode.kubelet.access import Caller, Credentials, bearer_token, required_access
+from vnode.kube.types import NodeName, Pod, encode
+from vnode.kubelet.access import (
+    Caller,
+    Credentials,
+    bearer_token,
+    node_subresources,
+    required_access,
+)
 from vnode.kubelet.answers import text_answer
 from vnode.kubelet.auth import Authenticator, AuthError
+from vnode.kubelet.configz import configz
 from vnode.kubelet.logs import LogHandler
 from vnode.kubelet.metrics import KubeletMetrics
 from vnode.kubelet.pods import PodLocator, pod_list
+from vnode.kubelet.run import RunHandler
+from vnode.kubelet.session_stream import IDLE_LIMIT
 from vnode.kubelet.sessions import Sessions
 from vnode.kubelet.stream import StreamHandler
 from vnode.kubelet.takeover import NoAnswer
@@ -65,8 +74,6 @@ class _Route:
     paths: tuple[str, ...]
     handler: Handler
     methods: tuple[str, ...] = ("GET",)
-    subresources: tuple[str, ...] = ("proxy",)
-    """Of the Node object; a right on one of them is enough."""
     runs_code: bool = False
 
 
@@ -98,6 +105,7 @@ class KubeletServer:
         self._tls = tls
         self._draining = False
         self._logs = LogHandler(node=node, pods=pods, sessions=sessions, clock=clock)
+        self._run = RunHandler(node=node, pods=pods, sessions=sessions)
         self._streams = StreamHandler(node=node, pods=pods, sessions=sessions, clock=clock)
         self._usage = UsageHandler(node=node, pods=pods, source=usage, clock=clock)
         self._runner: web.AppRunner | None = None
@@ -162,30 +170,19 @@ class KubeletServer:
         pod = "/{namespace}/{pod}"
         in_container = (f"{pod}/{{container}}", f"{pod}/{{uid}}/{{container}}")
         in_pod = (pod, f"{pod}/{{uid}}")
-        yield _Route("healthz", ("/healthz",), _healthz, subresources=("healthz", "proxy"))
-        yield _Route("pods", ("/pods", "/pods/"), self._bound, subresources=("pods", "proxy"))
-        yield _Route(
-            "runningpods",
-            ("/runningpods", "/runningpods/"),
-            self._running,
-            subresources=("pods", "proxy"),
-        )
-        yield _Route("metrics", ("/metrics",), self._own_metrics, subresources=("metrics",))
-        yield _Route(
-            "metrics/resource",
-            ("/metrics/resource",),
-            self._usage.resource_metrics,
-            subresources=("metrics",),
-        )
-        yield _Route(
-            "stats/summary", ("/stats/summary",), self._usage.summary, subresources=("stats",)
-        )
+        yield _Route("healthz", ("/healthz",), _healthz)
+        yield _Route("configz", ("/configz",), self._configz)
+        yield _Route("pods", ("/pods", "/pods/"), self._bound)
+        yield _Route("runningpods", ("/runningpods", "/runningpods/"), self._running)
+        yield _Route("metrics", ("/metrics",), self._own_metrics)
+        yield _Route("metrics/resource", ("/metrics/resource",), self._usage.resource_metrics)
+        yield _Route("stats/summary", ("/stats/summary",), self._usage.summary)
         yield _Route("containerLogs", (f"/containerLogs{pod}/{{container}}",), self._logs.serve)
         for name, paths, handler, methods in (
             ("exec", in_container, self._streams.exec, both),
             ("attach", in_container, self._streams.attach, both),
             ("portForward", in_pod, self._streams.port_forward, both),
-            ("run", in_container, _no_run, ("POST",)),
+            ("run", in_container, self._run.serve, ("POST",)),
         ):
             full = tuple(f"/{name}{path}" for path in paths)
             yield _Route(name, full, handler, methods, runs_code=True)
@@ -227,6 +224,8 @@ class KubeletServer:
 
     async def _admit(self, route: _Route, request: web.Request) -> Caller:
         certificate = request.get_extra_info("peercert")
+        # Of a route's own path, so that no spelling of a request parts the right from the handler.
+        path = request.path if route.handler is _unknown else route.paths[0]
         return await self._authenticator.admit(
             Credentials(
                 certificate=certificate or None,
@@ -235,10 +234,19 @@ class KubeletServer:
             required_access(
                 node=self._node,
                 method=request.method,
-                subresources=route.subresources,
+                subresources=node_subresources(path),
                 runs_code=route.runs_code,
             ),
         )
+
+    async def _configz(self, _request: web.Request, _caller: Caller) -> web.StreamResponse:
+        body = configz(
+            host=self._host,
+            port=self._port,
+            secure=self._authenticator.secure,
+            idle_seconds=IDLE_LIMIT,
+        )
+        return web.Response(body=encode(body), content_type="application/json")
 
     async def _bound(self, request: web.Request, _caller: Caller) -> web.StreamResponse:
         return await _send_pods(request, self._pods.tenant_pods(self._node))
@@ -270,10 +278,6 @@ async def _send_pods(request: web.Request, pods: Iterable[Pod]) -> web.StreamRes
 
 async def _healthz(_request: web.Request, _caller: Caller) -> web.StreamResponse:
     return text_answer(200, "ok")
-
-
-async def _no_run(_request: web.Request, _caller: Caller) -> web.StreamResponse:
-    return text_answer(501, "this virtual node does not serve /run; use exec")
 
 
 async def _unknown(_request: web.Request, _caller: Caller) -> web.StreamResponse:

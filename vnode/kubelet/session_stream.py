@@ -30,7 +30,7 @@ from vnode.kubelet.channels import (
     split,
 )
 
-__all__ = ["SessionStream", "accept"]
+__all__ = ["IDLE_LIMIT", "SessionStream", "accept", "close_session"]
 
 IDLE_LIMIT = 4 * 3600.0
 """Seconds without a byte of input or output after which a session ends, as in the kubelet."""
@@ -107,7 +107,7 @@ class SessionStream:
                 try:
                     await self._serve(session)
                 finally:
-                    await _close(session)
+                    await close_session(session)
             await self._leave(request)
 
     async def _serve(self, session: ExecSession) -> None:
@@ -221,8 +221,8 @@ class SessionStream:
             self._idle.reschedule(asyncio.get_running_loop().time() + IDLE_LIMIT)
 
 
-async def _close(session: ExecSession) -> None:
-    """Not to be cut short: the client's leaving cancels the handler, often just here."""
+async def close_session(session: ExecSession) -> None:
+    """Close it within 5 s. A client that leaves cancels the handler, often just here: go on."""
     closing = asyncio.ensure_future(_close_in_time(session))
     cancelled: asyncio.CancelledError | None = None
     while not closing.done():

@@ -18,6 +18,7 @@ ROUTES = [
     ("GET", "/runningpods/", 200),
     ("GET", "/runningpods", 200),
     ("GET", "/healthz", 200),
+    ("GET", "/configz", 200),
     ("GET", "/metrics", 200),
     ("GET", "/metrics/resource", 200),
     ("GET", "/stats/summary", 200),
@@ -79,6 +80,55 @@ async def test_the_pods_right_alone_lists_pods_and_nothing_else(kubelet: Kubelet
     assert (await kubelet.ask("/runningpods/"))[0] == 200
     assert (await kubelet.ask("/containerLogs/team/web/main"))[0] == 403
     assert (await kubelet.ask("/healthz"))[0] == 403
+
+
+FINE_GRAINED = [
+    ("/pods", ["pods", "proxy"], 200),
+    ("/runningpods/", ["pods", "proxy"], 200),
+    ("/healthz", ["healthz", "proxy"], 200),
+    ("/configz", ["configz", "proxy"], 200),
+    ("/stats/summary", ["stats"], 200),
+    ("/metrics", ["metrics"], 200),
+    ("/metrics/resource", ["metrics"], 200),
+    ("/metrics/cadvisor", ["metrics"], 404),
+    ("/logs/", ["log"], 404),
+    ("/checkpoint/team/web/main", ["checkpoint"], 404),
+    ("/statusz", ["statusz"], 404),
+    ("/flagz", ["configz"], 404),
+    ("/containerLogs/team/web/main", ["proxy"], 200),
+    ("/podsandmore", ["proxy"], 404),
+    ("/metrics/../pods", ["metrics"], 404),
+]
+
+
+@pytest.mark.parametrize(("path", "subresources", "code"), FINE_GRAINED)
+async def test_rights_on_one_subresource_are_asked_for_as_kubelets_do(
+    kubelet: Kubelet, path: str, subresources: list[str], code: int
+) -> None:
+    kubelet.reviews.rights = set()
+    status, text = await kubelet.raw(path)
+    assert status == 403
+    assert text.endswith(f"subresource(s)=[{' '.join(subresources)}])")
+    asked = [
+        body["spec"]["resourceAttributes"]["subresource"]  # type: ignore[index]
+        for body in kubelet.reviews.bodies
+        if body["kind"] == "SubjectAccessReview"
+    ]
+    assert asked == subresources
+    for subresource in subresources:
+        kubelet.reviews.rights = {("another", "get", subresource)}
+        assert (await kubelet.raw(path, user="another"))[0] == code
+
+
+async def test_configz_shows_what_is_true_of_this_kubelet(kubelet: Kubelet) -> None:
+    (kind, config), *others = json.loads((await kubelet.ask("/configz"))[1]).items()
+    assert (kind, others) == ("kubeletconfig", [])
+    assert config["port"] == kubelet.server.port
+    assert config["authentication"]["anonymous"] == {"enabled": False}
+    assert config["authorization"]["mode"] == "Webhook"
+    assert config["streamingConnectionIdleTimeout"] == "4h0m0s"
+    assert config["authentication"]["webhook"]["cacheTTL"] == "2m0s"
+    assert config["authorization"]["webhook"]["cacheUnauthorizedTTL"] == "30s"
 
 
 async def test_pods_are_a_pod_list_with_specs_and_statuses_as_they_are(kubelet: Kubelet) -> None:
