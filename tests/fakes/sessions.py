@@ -90,6 +90,12 @@ async def cat(process: Process) -> int:
     return 0
 
 
+async def main_process(process: Process) -> int:
+    """What attach finds: a `cat` that ends badly."""
+    await cat(process)
+    return 3
+
+
 async def say(process: Process) -> int:
     """`say OUT ERR CODE`."""
     _, out, err, code = process.request.command
@@ -129,8 +135,10 @@ PROGRAMS: Mapping[str, Program] = {
 
 
 def open_session(request: StreamRequest) -> MemorySession:
-    """Start the program that a request names; attach finds a `cat`."""
-    name = request.command[0] if request.verb is StreamVerb.EXEC else "cat"
+    """Start the program that a request names."""
+    if request.verb is StreamVerb.ATTACH:
+        return MemorySession(request, main_process)
+    name = request.command[0]
     program = PROGRAMS.get(name)
     if program is None:
         raise StreamError(f'executable "{name}" not found', code=500)
