@@ -11,7 +11,7 @@ import pytest
 
 from tests.agents import Federation
 from tests.e2e.user import BELOW, NOTHING, User, ours_below, until
-from tests.e2e.workloads import config_map, deployment, job, pod, pod_spec, secret
+from tests.e2e.workloads import IMAGE, config_map, deployment, job, pod, pod_spec, secret
 
 pytestmark = pytest.mark.containers
 
@@ -87,6 +87,29 @@ def test_logs_can_be_followed_limited_and_stamped(user: User, gpu: str) -> None:
     missing = user.kubectl("logs", "talker", "-c", "nobody", check=False)
     assert "nobody" in missing
     assert BELOW not in missing
+
+
+def test_a_log_is_followed_through_its_rotation_to_its_end(user: User, gpu: str) -> None:
+    """Kubelets look every 10 s and rotate what is larger than 10 MiB."""
+    line = "x" * 100
+    write = f"i=0; while [ $i -lt 100000 ]; do echo $i {line}; i=$((i+1)); done"
+    init = {"name": "first", "image": IMAGE, "command": ["echo", "prepared"]}
+    user.apply(
+        pod(
+            "writer",
+            cluster=gpu,
+            command=f"{write}; sleep 22; echo last",
+            restartPolicy="Never",
+            initContainers=[init],
+        )
+    )
+    user.wait_phase("writer", "Running")
+    followed = user.kubectl("logs", "--follow", "writer", timeout=120).splitlines()
+    assert followed == [*(f"{i} {line}" for i in range(100_000)), "last"]
+    assert user.kubectl("logs", "writer").splitlines()[0] != f"0 {line}", "it was rotated"
+    assert user.kubectl("logs", "writer", "-c", "first") == "prepared\n"
+    everything = user.kubectl("logs", "writer", "--all-containers", "--tail=1", "--prefix")
+    assert everything.splitlines() == ["[pod/writer/first] prepared", "[pod/writer/main] last"]
 
 
 def test_exec_brings_output_errors_and_exit_codes(user: User, gpu: str) -> None:

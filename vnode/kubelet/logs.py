@@ -2,12 +2,15 @@
 
 Log bytes flow from `PodBackend.logs` to the client chunk by chunk, held back when the client reads
 slowly, and stop when it leaves (the server cancels this handler, which closes the iterator). What
-fails before the first byte is an error answer; what fails later cuts the connection, so that the
-client never takes half a log for a whole one. Nothing is compressed: chunks must arrive at once.
+fails before the first byte is an error answer; what fails later is a last line in the log, and the
+connection is cut, so that nobody takes half a log for a whole one: API servers end their own answer
+orderly whatever happened to ours (StreamObject), and kubectl returns 0. Nothing is compressed:
+chunks must arrive at once.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext, suppress
 
 import structlog
 from aiohttp import web
@@ -22,6 +25,10 @@ from vnode.kubelet.sessions import Sessions, TooManySessions
 from vnode.runtime.clock import Clock
 
 __all__ = ["LogHandler"]
+
+_CUT = b"vnode: the log ends here because it could not be read on; there may be more\n"
+_LAST_LINE_SECONDS = 5.0
+"""For a client that reads slowly to take the line."""
 
 log = structlog.get_logger(__name__)
 
@@ -66,6 +73,7 @@ class LogHandler:
         response = web.StreamResponse(headers={"Content-Type": "text/plain"})
         await response.prepare(request)
         sent = len(first)
+        last = first
         whole = False
         try:
             if first:
@@ -73,14 +81,18 @@ class LogHandler:
             async for chunk in chunks:
                 await response.write(chunk)
                 sent += len(chunk)
+                last = chunk
             await response.write_eof()
             whole = True
         except ConnectionError:
             pass  # The client left.
         except Exception as error:
             log.warning("A log was cut in the middle", pod=str(key), error=str(error))
+            with suppress(ConnectionError, TimeoutError):
+                async with asyncio.timeout(_LAST_LINE_SECONDS):
+                    await response.write(_CUT if last.endswith(b"\n") else b"\n" + _CUT)
             if request.transport is not None:
-                request.transport.abort()
+                request.transport.close()
         finally:
             log.info(
                 "Served a log",

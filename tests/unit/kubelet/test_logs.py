@@ -92,8 +92,17 @@ async def test_a_log_that_breaks_in_the_middle_never_looks_whole(
     kubelet.backend.log = lambda _options: chunks(b"one\n", error=error)
     async with kubelet.request(LOG) as response:
         assert response.status == 200
+        assert await response.content.readline() == b"one\n"
+        assert (await response.content.readline()).startswith(b"vnode: the log ends here because")
         with pytest.raises(aiohttp.ClientError):
             await response.read()
+
+
+async def test_the_line_that_says_so_is_a_line_of_its_own(kubelet: Kubelet) -> None:
+    kubelet.backend.log = lambda _options: chunks(b"half a li", error=Unreachable("cut"))
+    async with kubelet.request(LOG) as response:
+        assert await response.content.readline() == b"half a li\n"
+        assert (await response.content.readline()).startswith(b"vnode: ")
 
 
 @pytest.mark.parametrize(
