@@ -54,6 +54,7 @@ from vnode.kube.client import KubeClient
 from vnode.kube.resources import NODES, PODS
 from vnode.kube.types import NodeName, ObjectKey, ObjectMeta, Pod
 from vnode.kubelet.auth import Authenticator
+from vnode.kubelet.last_words import LastWords
 from vnode.kubelet.metrics import KubeletMetrics
 from vnode.kubelet.server import KubeletServer
 from vnode.kubelet.sessions import Sessions
@@ -151,6 +152,7 @@ class ComputeCluster:
             queue=refs,
             pods_synced=synced,
         )
+        last_words = LastWords(backend, pods)
         controller = PodController(
             client=tenant.client,
             pods=pods,
@@ -172,6 +174,7 @@ class ComputeCluster:
             pods_synced=synced,
             clock=shared.clock,
             rng=shared.rng,
+            leaving=last_words.leaving,
         )
         async with AsyncExitStack() as stack:
             # The tenant's stores outlive our leadership.
@@ -180,6 +183,7 @@ class ComputeCluster:
             stack.callback(tenant.each_namespace(places.add, places.release))
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
             tasks.create_task(backend.run(), name="backend")
+            tasks.create_task(last_words.run(), name="last words")
             for watch in watches:
                 tasks.create_task(watch.run(), name="tenant pods")
             tasks.create_task(
@@ -194,7 +198,7 @@ class ComputeCluster:
             inventory = self._inventory(tasks)
             for node in self._nodes:
                 capacity = self._capacity(node, backend, owner, inventory)
-                tasks.create_task(self._serve_node(node, backend, capacity, locator))
+                tasks.create_task(self._serve_node(node, backend, capacity, locator, last_words))
 
     # --- one virtual node -----------------------------------------------------------------------
 
@@ -204,6 +208,7 @@ class ComputeCluster:
         backend: KubernetesBackend,
         capacity: CapacitySource,
         locator: BackendPods,
+        last_words: LastWords,
     ) -> None:
         shared = self._shared
         client, clock, rng = shared.tenant.client, shared.clock, shared.rng
@@ -219,6 +224,7 @@ class ComputeCluster:
             port=node.port,
             tls=serving,
             clock=clock,
+            last_words=last_words,
         )
         controller = NodeController(
             client,

@@ -254,6 +254,28 @@ def test_a_copy_removed_by_others_becomes_evicted_and_is_not_made_again(
     assert below.get("pod", "victim") is None
 
 
+def test_the_last_words_of_a_copy_that_others_removed_can_be_read(
+    user: User, gpu: str, federation: Federation
+) -> None:
+    command = "trap 'echo saving; sleep 1; exit 1' TERM; echo working; while :; do sleep 0.1; done"
+    user.apply(
+        pod(
+            "preempted",
+            cluster=gpu,
+            command=command,
+            restartPolicy="Never",
+            terminationGracePeriodSeconds=10,
+        )
+    )
+    user.wait_phase("preempted", "Running")
+    below = User(federation.computes[gpu], BELOW)
+    below.kubectl("delete", "pod", "preempted")
+    user.wait_phase("preempted", "Failed")
+    assert below.get("pod", "preempted") is None
+    until(lambda: user.kubectl("logs", "preempted", check=False) == "working\nsaving\n", "words")
+    assert user.kubectl("logs", "-f", "--tail=1", "preempted") == "saving\n"
+
+
 def test_a_failing_container_is_restarted_and_counted(user: User, gpu: str) -> None:
     user.apply(pod("flaky", cluster=gpu, command="echo bad; exit 3"))
 

@@ -15,12 +15,14 @@ from contextlib import AbstractAsyncContextManager, aclosing, nullcontext, suppr
 import structlog
 from aiohttp import web
 
-from vnode.backend import StreamError
+from vnode.backend import LogOptions, StreamError
 from vnode.kube.types import NodeName, ObjectKey
 from vnode.kubelet.access import Caller
 from vnode.kubelet.answers import relayed_code, text_answer
+from vnode.kubelet.last_words import LastWords
+from vnode.kubelet.log_lines import choose
 from vnode.kubelet.log_options import InvalidLogQuery, parse_log_options
-from vnode.kubelet.pods import LocateError, PodLocator, locate
+from vnode.kubelet.pods import LocateError, PodLocator, PodNotStarted, locate
 from vnode.kubelet.sessions import Sessions, TooManySessions
 from vnode.runtime.clock import Clock
 
@@ -37,11 +39,18 @@ class LogHandler:
     """Answers `/containerLogs` for one virtual node."""
 
     def __init__(
-        self, *, node: NodeName, pods: PodLocator, sessions: Sessions, clock: Clock
+        self,
+        *,
+        node: NodeName,
+        pods: PodLocator,
+        sessions: Sessions,
+        last_words: LastWords | None,
+        clock: Clock,
     ) -> None:
         self._node = node
         self._pods = pods
         self._sessions = sessions
+        self._last_words = last_words
         self._clock = clock
 
     async def serve(self, request: web.Request, caller: Caller) -> web.StreamResponse:
@@ -55,10 +64,20 @@ class LogHandler:
                 chunks = located.backend.logs(located.observed, options)
                 async with _closing(chunks):
                     return await self._relay(request, chunks, key=key, caller=caller)
+        except PodNotStarted as error:
+            return self._kept(key, options) or text_answer(error.code, str(error))
         except StreamError as error:
             return text_answer(relayed_code(error.code), str(error))
         except (InvalidLogQuery, LocateError, TooManySessions) as error:
             return text_answer(error.code, str(error))
+
+    def _kept(self, key: ObjectKey, options: LogOptions) -> web.Response | None:
+        """What is left of the log of a copy that others have removed."""
+        text = self._last_words.text(key, options.container) if self._last_words else None
+        if text is None or options.previous:
+            return None
+        body = choose(text, options, now=self._clock.time())
+        return web.Response(body=body, content_type="text/plain")
 
     async def _relay(
         self,

@@ -20,6 +20,7 @@ __all__ = [
     "PodLocator",
     "PodNotFound",
     "PodNotStarted",
+    "container_names",
     "locate",
     "pod_list",
 ]
@@ -95,9 +96,10 @@ class _Containers(msgspec.Struct, frozen=True, rename="camel"):
     init_containers: list[_Named] | None = None
     ephemeral_containers: list[_Named] | None = None
 
-    def has(self, name: str) -> bool:
+    @property
+    def names(self) -> list[str]:
         kinds = (self.containers, self.init_containers, self.ephemeral_containers)
-        return any(container.name == name for kind in kinds for container in kind or ())
+        return [container.name for kind in kinds for container in kind or ()]
 
 
 _containers = msgspec.json.Decoder(_Containers)
@@ -114,9 +116,14 @@ def locate(
         LocateError: see `PodLocator.find`, and ContainerNotFound.
     """
     located = pods.find(node, key, uid=uid)
-    if container is not None and not _containers.decode(located.pod.spec).has(container):
+    if container is not None and container not in container_names(located.pod):
         raise ContainerNotFound(key, container)
     return located
+
+
+def container_names(pod: Pod) -> list[str]:
+    """Names of all containers of a tenant pod, of whichever kind."""
+    return _containers.decode(pod.spec).names
 
 
 def pod_list(pods: Iterable[Pod]) -> Iterator[bytes]:

@@ -30,6 +30,7 @@ from vnode.kubelet.access import (
 from vnode.kubelet.answers import text_answer
 from vnode.kubelet.auth import Authenticator, AuthError
 from vnode.kubelet.configz import configz
+from vnode.kubelet.last_words import LastWords
 from vnode.kubelet.logs import LogHandler
 from vnode.kubelet.metrics import KubeletMetrics
 from vnode.kubelet.pods import PodLocator, pod_list
@@ -93,6 +94,7 @@ class KubeletServer:
         port: int,
         tls: ServingTLS,
         clock: Clock,
+        last_words: LastWords | None = None,
     ) -> None:
         """Serve `node` on `host`:`port` (0: any free port). Nothing happens before `start`."""
         self._node = node
@@ -104,7 +106,9 @@ class KubeletServer:
         self._port = port
         self._tls = tls
         self._draining = False
-        self._logs = LogHandler(node=node, pods=pods, sessions=sessions, clock=clock)
+        self._logs = LogHandler(
+            node=node, pods=pods, sessions=sessions, last_words=last_words, clock=clock
+        )
         self._run = RunHandler(node=node, pods=pods, sessions=sessions)
         self._streams = StreamHandler(node=node, pods=pods, sessions=sessions, clock=clock)
         self._usage = UsageHandler(node=node, pods=pods, source=usage, clock=clock)

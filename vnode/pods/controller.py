@@ -79,8 +79,9 @@ class PodController:
         pods_synced: Callable[[], bool],
         clock: Clock,
         rng: random.Random,
+        leaving: Callable[[Pod, ObservedPod], None] = lambda _pod, _copy: None,
     ) -> None:
-        """Wire it up."""
+        """Wire it up; for `leaving` see `Mirror`."""
         self._pods = pods
         self._backend = backend
         self._nodes = nodes
@@ -104,6 +105,7 @@ class PodController:
             memories=self._memories,
             time=self._time,
             clock=clock,
+            leaving=leaving,
         )
         self._forwarding = Forwarding(
             backend=backend,

@@ -51,6 +51,8 @@ class Mirror:
     memories: Memories
     time: TenantTime
     clock: Clock
+    leaving: Callable[[Pod, ObservedPod], None] = lambda _pod, _copy: None
+    """Told of copies that are being deleted though their tenant pods are not."""
 
     async def show(self, pod: Pod, seen: PodView, copy: ObservedPod) -> Result:
         """Mirror the copy's status and renew its tokens.
@@ -59,6 +61,8 @@ class Mirror:
             Waiting: no address or no token for the pod.
             Conflict: the pod has changed meanwhile.
         """
+        if copy.deleting and not copy.gone and not seen.deleting:
+            self.leaving(pod, copy)
         if self._too_early(seen, copy):
             again = SETTLE_SECONDS
         else:

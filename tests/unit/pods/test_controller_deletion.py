@@ -580,6 +580,25 @@ class TestLosses:
         await world.settle(5)
         assert world.status(KEY)["reason"] == "Evicted"
 
+    async def test_it_is_told_of_while_its_containers_end(self, world: World) -> None:
+        world.start()
+        await running(world)
+        uid = world.below.copies[KEY].uid
+        assert world.leaving == []
+        world.below.kill(KEY)
+        await world.settle(5)
+        assert set(world.leaving) == {(uid, uid)}
+
+    async def test_what_the_tenant_deletes_is_not_told_of(self, world: World) -> None:
+        world.start()
+        await running(world)
+        world.delete(KEY)
+        await world.settle(5)
+        assert world.below.copies[KEY].deleting
+        world.below.finish_deletion(KEY)
+        await world.settle(5)
+        assert world.leaving == []
+
     async def test_a_terminal_pod_s_copy_is_stopped(self, world: World) -> None:
         world.start()
         await running(world)

@@ -50,6 +50,8 @@ class World:
         self.below = Below()
         self.sights: dict[str, Sight] = {}
         """How much agents see of a tenant namespace below; all, where nothing is said."""
+        self.leaving: list[tuple[UID, UID]] = []
+        """UIDs of tenant pods and their copies that were told of as being removed by others."""
         self.flat_network = True
         self.agent: Agent | None = None
 
@@ -155,6 +157,7 @@ class Agent:
             pods_synced=lambda: self.pods.synced(),
             clock=world.clock,
             rng=world.rng,
+            leaving=lambda pod, copy: world.leaving.append((pod.metadata.uid, copy.uid)),
         )
         self._due = 0.0
         self._running = asyncio.ensure_future(
