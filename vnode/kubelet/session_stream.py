@@ -10,7 +10,7 @@ to its end is said so, since clients take a stream that merely ends for success.
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 
 import structlog
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -68,14 +68,14 @@ class SessionStream:
 
     def __init__(
         self,
-        opening: Awaitable[ExecSession],
+        open_session: Callable[[], Awaitable[ExecSession]],
         asked: StreamRequest,
         *,
         socket: web.WebSocketResponse,
         protocol: str,
     ) -> None:
-        """Serve what `opening` returns on `socket`, which `accept` returned with `protocol`."""
-        self._opening = opening
+        """Serve what `open_session` brings on `socket`; `accept` returned it with `protocol`."""
+        self._open_session = open_session
         self._asked = asked
         self._socket = socket
         self._protocol = protocol
@@ -100,7 +100,7 @@ class SessionStream:
         await self._socket.prepare(request)
         with contextlib.suppress(ConnectionError):  # The client left.
             try:
-                session = await self._opening
+                session = await self._open_session()
             except BackendError as error:
                 self.end(str(error))
             else:

@@ -16,7 +16,7 @@ from typing import TypeVar
 import structlog
 from aiohttp import web
 
-from vnode.backend import StreamError, StreamRequest, StreamVerb
+from vnode.backend import ExecSession, StreamError, StreamRequest, StreamVerb
 from vnode.kube.types import UID, NodeName, ObjectKey
 from vnode.kubelet.access import Caller
 from vnode.kubelet.answers import relayed_code, status_answer
@@ -136,8 +136,11 @@ class StreamHandler:
         if accepted is None:
             raise StreamError(_needs_websockets(asked), code=501)
         socket, protocol = accepted
-        opening = self._in_time(located.backend.session(located.observed, asked))
-        stream = SessionStream(opening, asked, socket=socket, protocol=protocol)
+
+        async def open_session() -> ExecSession:
+            return await self._in_time(located.backend.session(located.observed, asked))
+
+        stream = SessionStream(open_session, asked, socket=socket, protocol=protocol)
         session.close = lambda: stream.end(SHUTTING_DOWN)
         with self._logged(asked, located, caller):
             await stream.serve(request)
