@@ -23,9 +23,16 @@ OLD_NODE = "vnode-memory-old"
 
 
 @pytest.fixture(scope="module")
-def cluster(harness: Harness) -> Cluster:
+def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
+    """Beside the one of the other tests."""
     if requested():
-        pytest.skip("this test starts a cluster of its own")
+        pytest.skip("sessions are tried on a control plane started here only: clusters given")
+    with Harness(state=tmp_path_factory.mktemp("sessions") / "state") as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def cluster(harness: Harness) -> Cluster:
     (made,) = harness.up([ClusterSpec("sessions")]).values()
     return made
 
