@@ -185,6 +185,8 @@ class PodController:
         if not isinstance(step, lifecycle.Orphan):
             self._guard.cleared(key)
             self._memories.no_orphan(key)
+        if seen is not None and seen.terminal and copy is None:
+            self._objects.withdraw(key)
         missed = sight is not Sight.COMPLETE and seen is not None and _needs_sight(seen)
         if seen is not None and missed:
             text = "The place where the pod's copy was made cannot be looked into now"

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import structlog
 
 from vnode.backend import (
+    BackendError,
     HeldBack,
     ObservedPod,
     PodBackend,
@@ -69,10 +70,7 @@ class Forwarding:
             return await self._leave_daemon(pod, seen)
         try:
             uses = references(pod.spec)
-            if refusal := self._unmet(pod, uses):
-                raise refusal
-            request = self._request(pod, seen)
-            self.backend.admit(request)
+            request = self._admitted(pod, seen, uses)
             own = [use for use in uses if not use.ephemeral]  # Those are added by an update.
             missing = await self.objects.ensure(seen.key, own)
             mandatory = [m for m in missing if not m.use.optional]
@@ -86,6 +84,18 @@ class Forwarding:
             return await self._reject(pod, seen, rejected)
         memory.attempts = 0
         return await self.mirror.show(pod, seen, copy)
+
+    def _admitted(self, pod: Pod, seen: PodView, uses: frozenset[ReferenceUse]) -> PodRequest:
+        """The request for a copy, unless nothing of the pod may travel: Rejected or Waiting."""
+        try:
+            if refusal := self._unmet(pod, uses):
+                raise refusal
+            request = self._request(pod, seen)
+            self.backend.admit(request)
+        except BackendError:
+            self.objects.withdraw(seen.key)
+            raise
+        return request
 
     async def _send(self, request: PodRequest, pod: Pod, seen: PodView) -> ObservedPod:
         """Make the copy; until that is answered well there may be one that nobody saw."""
@@ -158,6 +168,7 @@ class Forwarding:
             f'{FORWARD_DAEMON}: "true" to forward them',
         )
         self.events.say(seen, "Normal", waiting.reason, waiting.message)
+        self.objects.withdraw(seen.key)
         memory, now = self.memories[seen.key], self.mirror.time.now()
         held = status.held(pod, waiting, now, unsent=memory.nothing_sent)
         await self.writer.write(pod, seen, held)

@@ -10,8 +10,10 @@ Invariants:
 * an object goes down first when a pod that is about to be made or changed needs it (`ensure`), so
   what only refused pods and refused ephemeral containers refer to does not travel; from then on it
   is kept up to date;
-* an object is dropped below only when no tenant pod on our nodes refers to it, judged under the
-  same lock under which it is put;
+* an object is dropped below when no tenant pod on our nodes needs it, judged under the same lock
+  under which it is put. A pod or an ephemeral container that was refused needs nothing, nor
+  does a pod that ended and has no copy. As long as a pod was not judged, as after a restart, it
+  needs what is there already;
 * nothing is dropped in a namespace with a copy that has no tenant pod: what that one refers to is
   not known any more, and it may be held for long (`orphans`);
 * one that vanished in the tenant stays below for the pods that need it: their containers can start
@@ -20,7 +22,7 @@ Invariants:
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -130,8 +132,9 @@ class ReferencedObjects:
         self._users: defaultdict[ObjectRef, dict[ObjectKey, _Need]] = defaultdict(dict)
         """The pods that refer to an object."""
         self._used_by: dict[ObjectKey, frozenset[ObjectRef]] = {}
-        self._asked: defaultdict[ObjectRef, set[ObjectKey]] = defaultdict(set)
-        """The users for which it was brought: their copies may be made before they are observed."""
+        self._granted: dict[ObjectKey, frozenset[ObjectRef]] = {}
+        """What was brought for a pod when it was judged last: all, less what was refused. Its copy
+        may be made before it is observed."""
         self._waiting: defaultdict[ObjectRef, set[ObjectKey]] = defaultdict(set)
         self._copies: defaultdict[str, set[ObjectKey]] = defaultdict(set)
         """Pods that live below, by namespace."""
@@ -159,6 +162,8 @@ class ReferencedObjects:
         before = self._used_by.pop(change.key, frozenset())
         if after:
             self._used_by[change.key] = frozenset(after)
+        if change.old and (not change.new or change.new.metadata.uid != change.old.metadata.uid):
+            self._granted.pop(change.key, None)
         for ref, need in after.items():
             self._users[ref][change.key] = need
             if change.initial and ref not in before:
@@ -166,13 +171,10 @@ class ReferencedObjects:
                 self._queue.add(ref, low=True)
         for ref in before - after.keys():
             self._waiting[ref].discard(change.key)
-            self._asked[ref].discard(change.key)
             self._users[ref].pop(change.key, None)
-            if not self._asked[ref]:
-                del self._asked[ref]
             if not self._users[ref]:
                 del self._users[ref]
-                self._queue.add(ref)
+            self._queue.add(ref)  # Those that are left may not need it.
         self._release(change.key.namespace)
 
     async def ensure(self, key: ObjectKey, uses: Iterable[ReferenceUse]) -> list[Missing]:
@@ -183,10 +185,10 @@ class ReferencedObjects:
             Waiting: the compute side did not take an object.
         """
         missing: list[Missing] = []
+        uses = list(uses)
+        self._grant(key, frozenset(ObjectRef(key.namespace, *use.ref) for use in uses))
         for use in sorted(uses, key=lambda use: use.where):
             ref = ObjectRef(key.namespace, *use.ref)
-            if key in self._users.get(ref, {}):
-                self._asked[ref].add(key)
             async with self._alone(ref):
                 names = await self._bring(ref, need_keys=bool(use.keys))
             if names is None:
@@ -197,6 +199,10 @@ class ReferencedObjects:
             self._waiting[ObjectRef(key.namespace, *m.use.ref)].add(key)
         return missing
 
+    def withdraw(self, key: ObjectKey) -> None:
+        """A pod has no copy and gets none as it is: what only it refers to nobody needs."""
+        self._grant(key, frozenset())
+
     async def reconcile(self, ref: ObjectRef) -> Result:
         """Refresh or drop the copy of one object."""
         sight = self._backend.sight(ref.namespace)
@@ -205,23 +211,14 @@ class ReferencedObjects:
         if sight is not Sight.COMPLETE:
             return Result(requeue_after=_BARRED_SECONDS) if ref in self._users else Result()
         async with self._alone(ref):
-            users = self._users.get(ref, {})
+            needed = any(self._needs(ref))
             held = self._backend.held_version(ref) is not None
-            asked = self._asked.get(ref)
-            needed = (
-                held
-                or asked
-                or any(
-                    not need.ephemeral and self._backend.observed(key) is not None
-                    for key, need in users.items()
-                )
-            )
-            if not users and held and self._has_orphans(ref.namespace):
+            if not needed and held and self._has_orphans(ref.namespace):
                 self._kept[ref.namespace].add(ref)
                 return Result()
-            gone = not users or (needed and await self._bring(ref, need_keys=False) is None)
+            gone = not needed or await self._bring(ref, need_keys=False) is None
             # Asked again: pods came and went meanwhile.
-            if gone and held and all(need.optional for need in self._users.get(ref, {}).values()):
+            if gone and held and all(need.optional for need in self._needs(ref)):
                 await self._backend.drop_object(ref)
                 _LOG.info("dropped copy", object=str(ref))
             if gone:
@@ -229,6 +226,25 @@ class ReferencedObjects:
             if ref not in self._users:
                 self._waiting.pop(ref, None)
         return Result()
+
+    def _grant(self, key: ObjectKey, refs: frozenset[ObjectRef]) -> None:
+        used = self._used_by.get(key)
+        if used is None:
+            return
+        before = self._granted.get(key, used)
+        self._granted[key] = refs
+        for ref in (used & before) - refs:
+            self._queue.add(ref)
+
+    def _needs(self, ref: ObjectRef) -> Iterator[_Need]:
+        """How those need an object whose copies have it, or may have it at any time."""
+        held = self._backend.held_version(ref) is not None
+        for key, need in self._users.get(ref, {}).items():
+            granted = self._granted.get(key)
+            if (held if granted is None else ref in granted) or (
+                not need.ephemeral and self._backend.observed(key) is not None
+            ):
+                yield need
 
     def _copy_changed(self, key: ObjectKey) -> None:
         copy = self._backend.observed(key)
