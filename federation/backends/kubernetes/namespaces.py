@@ -54,9 +54,10 @@ class NamespaceState(enum.Enum):
     FOREIGN = "is prepared there for somebody else"
 
 
-_DOUBTS, _DOUBT_SECONDS = 4, 45.0
-"""An API server that just started may say 403 or 404 of what is there: so many looks, that far
-apart, have to agree before a namespace that was ready is given up."""
+_DOUBT_SECONDS, _DOUBTS_SECONDS = 45.0, 135.0
+"""An API server that just started may say 403 or 404 of what is there: a namespace that was ready
+is looked at so often then, or as soon as somebody asks, and given up when all looks have said the
+same for so long."""
 
 
 _SETTLED = frozenset({NamespaceState.READY, NamespaceState.ABSENT, NamespaceState.UNMAPPED})
@@ -75,8 +76,8 @@ class _Place:
     """It was being deleted when it was last seen: when it is not found any more, it is gone."""
     settling: bool = False
     """It is being decided whether it may be deleted: nothing new may be made in it."""
-    doubts: int = 0
-    """Looks in a row that did not find it although it was ready."""
+    missed: tuple[NamespaceState, float] | None = None
+    """What looks have said in a row although it was ready, and monotonic time of the first."""
     doubtful: bool = False
     """The newest look did not find it, or could not be taken, although it was ready."""
     cluster: UID | None = None
@@ -340,7 +341,7 @@ class ComputeNamespaces:
             state = NamespaceState.UNKNOWN
         else:
             return self._found(namespace, place, found, cluster)
-        if not _stays(place, state):
+        if not _stays(place, state, now=self._clock.monotonic()):
             self._enter(namespace, place, state)
         return None
 
@@ -362,13 +363,13 @@ class ComputeNamespaces:
     def _enter(self, namespace: str, place: _Place, state: NamespaceState) -> None:
         """Begin or stop to watch."""
         before, place.state = place.state, state
-        place.doubts, place.doubtful = 0, False
+        missed, place.missed, place.doubtful = place.missed, None, False
         if state is not NamespaceState.READY:
             place.ending = place.made_here = False
         if state is NamespaceState.ABSENT:
             place.found = place.cluster = None
             if state is not before:
-                place.since = self._clock.monotonic()
+                place.since = missed[1] if missed is not None else self._clock.monotonic()
         if state is before:
             return
         _LOG.info(
@@ -400,17 +401,18 @@ class ComputeNamespaces:
         return NamespaceState.READY if ours else NamespaceState.FOREIGN
 
 
-def _stays(place: _Place, state: NamespaceState) -> bool:
+def _stays(place: _Place, state: NamespaceState, *, now: float) -> bool:
     """Whether a namespace that was ready stays so although the newest look did not find it."""
     if place.state is not NamespaceState.READY:
         return False
     place.doubtful = True
     if state is NamespaceState.UNKNOWN:  # It could not be read.
-        place.doubts = 0
+        place.missed = None
         return True
-    place.doubts += 1
+    if place.missed is None or place.missed[0] is not state:
+        place.missed = state, now
     gone = place.ending and state is not NamespaceState.FORBIDDEN
-    return place.doubts < _DOUBTS and not gone
+    return now - place.missed[1] < _DOUBTS_SECONDS and not gone
 
 
 def _may_be_missing(place: _Place) -> bool:

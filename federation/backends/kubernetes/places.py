@@ -110,9 +110,11 @@ class Places:
         try:
             same = await self._namespaces.is_same(namespace)
         except KubeError as error:
+            self._namespaces.look_again(namespace)
             names = Names(self._mapping.below(namespace) or "", namespace)
             raise waiting(error, what="look-up in the compute cluster", names=names) from error
         if not same:
+            self._namespaces.look_again(namespace)
             raise Waiting(
                 "the compute namespace behind the virtual node has been exchanged",
                 reason="ComputeReplaced",

@@ -136,6 +136,30 @@ async def test_a_namespace_is_given_up_when_looks_over_two_minutes_agree(
     assert list(world.namespaces.ready()) == []
 
 
+async def test_looks_that_somebody_asks_for_make_nothing_certain_sooner(world: World) -> None:
+    await world.become_ready()
+    world.refuse(NOT_FOUND)
+    for _ in range(24):
+        world.namespaces.look_again("team-a")
+        await asyncio.sleep(5)
+    assert len(world.cluster.calls) > 20
+    assert world.state() is NamespaceState.READY
+    world.namespaces.look_again("team-a")
+    await asyncio.sleep(20)
+    world.namespaces.look_again("team-a")
+    await asyncio.sleep(5)
+    assert world.state() is NamespaceState.MISSING
+
+
+async def test_looks_that_say_different_things_do_not_agree(world: World) -> None:
+    await world.become_ready()
+    world.refuse(NOT_FOUND, times=2)
+    world.refuse(FORBIDDEN, times=2)
+    await asyncio.sleep(RELOOK + 160)
+    assert len(world.cluster.calls) >= 5
+    assert world.state() is NamespaceState.READY
+
+
 async def test_a_look_that_finds_the_namespace_ends_the_doubts(world: World) -> None:
     await world.become_ready()
     for _ in range(4):
