@@ -73,10 +73,8 @@ class Removal:
         memory = self.memories[seen.key]
         if memory.removed:
             return Result(requeue_after=LOOK_AGAIN_SECONDS)
-        if unsure and seen.forwarded:
-            await self._require_place(seen)
-        if last is not None and not lifecycle.was_deleted(last):
-            await self._require_gone(seen)
+        if last is None or not lifecycle.was_deleted(last):
+            await self._require_end(seen, last)
         if not seen.terminal and (last is not None or seen.forwarded):
             placement = self.mirror.placement(pod, seen)
             if last is not None and lifecycle.phase_below(last) in TERMINAL:
@@ -105,8 +103,8 @@ class Removal:
 
     async def lose(self, pod: Pod, seen: PodView, last: ObservedPod | None) -> Result:
         """The copy went without our asking: the tenant pod becomes Failed, if it is really gone."""
-        await self._require_place(seen)
         await self._require_gone(seen)
+        await self._require_place(seen)
         placement = self.mirror.placement(pod, seen)
         await self.writer.write(pod, seen, status.lost(pod, seen, last, placement))
         text = "The pod's copy was removed in the compute cluster"
@@ -138,12 +136,27 @@ class Removal:
         memory, sight = self.memories[seen.key], self.backend.sight(seen.key.namespace)
         if sight is Sight.NOWHERE or memory.nothing_sent:
             return True
-        if sight is not Sight.COMPLETE:
-            raise Waiting(
-                "the pod's copy may have been made in a place that cannot be looked into now",
-                reason="ComputeNamespaceUnavailable",
-            )
-        return not memory.unanswered or await self.backend.confirm_gone(seen.key, seen.uid)
+        if sight is Sight.COMPLETE:
+            return not memory.unanswered or await self.backend.confirm_gone(seen.key, seen.uid)
+        unseen = Waiting(
+            "the pod's copy may have been made in a place that cannot be looked into now; if it is "
+            "certain that none runs there, delete the pod with --force",
+            reason="ComputeNamespaceUnavailable",
+        )
+        try:
+            if await self.backend.confirm_gone(seen.key, seen.uid):
+                return True
+        except Waiting as refused:
+            raise unseen from refused
+        raise unseen
+
+    async def _require_end(self, seen: PodView, last: ObservedPod | None) -> None:
+        """Of a copy that nobody saw deleted to the end: a final status of ours is proof enough."""
+        runs = seen.forwarded and not seen.ended
+        if runs or last is not None:
+            await self._require_gone(seen)
+        if runs:
+            await self._require_place(seen)
 
     async def _require_gone(self, seen: PodView) -> None:
         """What is no longer seen may be there all the same: its labels may have been taken."""
@@ -156,6 +169,9 @@ class Removal:
             )
 
     async def _require_place(self, seen: PodView) -> None:
-        """What is missing in another place than it was made in is not gone."""
+        """What is missing in another place than it was made in is not gone.
+
+        Asked after `_require_gone`, which proves that the place of now is the one we know of.
+        """
         if seen.place:
             await self.backend.require_place(seen.key.namespace, seen.place)

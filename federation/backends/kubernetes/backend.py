@@ -324,12 +324,13 @@ class KubernetesBackend:
 
     async def confirm_gone(self, key: ObjectKey, uid: UID) -> bool:
         """See `PodBackend.confirm_gone`."""
-        self._sight.require(key.namespace)
+        if self.namespaces.identity(key.namespace).namespace is None:
+            self._sight.require(key.namespace)  # It is known not to be there, or nothing is.
         found = await self._writer.live(key)
-        if found is None:
-            await self._places.require_same(key.namespace)
-            return True
-        return not self._copies.holds(key, uid, found)
+        if found is not None and self._copies.holds(key, uid, found):
+            return False
+        await self._places.require_same(key.namespace)
+        return True
 
     async def delete(self, pod: ObservedPod, *, grace_seconds: int | None) -> None:
         """See `PodBackend.delete`."""

@@ -10,7 +10,12 @@ from collections.abc import Callable, Iterator
 
 from federation.backends.kubernetes.conceal import Names
 from federation.backends.kubernetes.observe import names_of, observed_pod
-from federation.backends.kubernetes.translate.names import NamespaceMapping, Owner
+from federation.backends.kubernetes.translate.names import (
+    ANNOTATION_CLUSTER_UID,
+    ANNOTATION_UID,
+    NamespaceMapping,
+    Owner,
+)
 from vnode.backend import ObservedPod, Sight, Waiting
 from vnode.kube.types import UID, ObjectKey, Pod
 from vnode.runtime.store import Change, Store
@@ -129,8 +134,11 @@ class PodCopies:
         copy = observed_pod(found, owner=self._owner, namespaces=self._mapping)
         if copy is not None:
             return copy.uid == uid
-        # Unmarked, but the very pod that was our copy: somebody took its labels.
-        return self.gone(key, found.metadata.uid) is not None
+        # Somebody took its label, or all its marks: then it is the very pod that was our copy.
+        marks = found.metadata.annotations
+        marked = marks.get(ANNOTATION_CLUSTER_UID), marks.get(ANNOTATION_UID)
+        ours = marked == (self._owner.cluster_uid, uid)
+        return ours or self.gone(key, found.metadata.uid) is not None
 
     def in_doubt(self, copy: ObservedPod) -> bool:
         """Whether it may be newer than the watch says: an update was not answered well."""

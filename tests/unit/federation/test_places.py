@@ -10,7 +10,7 @@ from federation.backends.kubernetes.places import Mark
 from tests.builders import UID_2, make_error, make_key, make_pod
 from tests.unit.federation.both_sides import BELOW, COPY, LONG, Sides
 from vnode.kube.errors import Unreachable
-from vnode.kube.resources import NAMESPACES, PODS
+from vnode.kube.resources import NAMESPACES, PODS, Resource
 from vnode.kube.types import ObjectKey
 
 pytestmark = pytest.mark.looptime
@@ -83,6 +83,20 @@ async def test_a_mark_without_cluster_gets_it_later(sides: Sides) -> None:
     sides.compute.put(NAMESPACES, {"metadata": {"name": "kube-system", "uid": "it"}})
     await restart(sides)
     assert mark(sides)["message"].startswith(f"{before}.")
+
+
+async def test_without_right_to_kube_system_a_mark_names_no_cluster(sides: Sides) -> None:
+    real = sides.compute.get
+
+    async def get(resource: Resource, kind: type[Any], *, name: str, **more: Any) -> Any:
+        if resource is NAMESPACES and name == SYSTEM.name:
+            raise make_error(403, "no", reason="Forbidden")
+        return await real(resource, kind, name=name, **more)
+
+    sides.compute.get = get  # type: ignore[method-assign]
+    await sides.run_a_pod()
+    assert mark(sides)["message"].startswith("place ")
+    assert "." not in mark(sides)["message"]
 
 
 class TestTheNamespaceIsGone:
