@@ -176,6 +176,8 @@ class PodController:
         sight = self._backend.sight(key.namespace)
         if sight is Sight.UNKNOWN:
             return await self._unseen(pod, seen)
+        if sight is Sight.COMPLETE and seen is not None:
+            self._memories.saw(seen, copy)
         step = lifecycle.decide(
             seen,
             copy,
@@ -189,7 +191,11 @@ class PodController:
             self._objects.withdraw(key)
         missed = sight is not Sight.COMPLETE and seen is not None and _needs_sight(seen)
         if seen is not None and missed:
-            text = "The place where the pod's copy was made cannot be looked into now"
+            text = (
+                "The place where the pod's copy was made cannot be looked into now; ask the "
+                "platform team to prepare it (again) for this tenant; if it is certain that the "
+                "copy does not run any more, delete the pod with --force"
+            )
             self._events.say(seen, "Warning", "ComputeNamespaceUnavailable", text)
         try:
             result = await self._take(step, key, pod, seen)

@@ -7,7 +7,7 @@ the pod controller; the steps that it takes read and write it.
 import math
 from dataclasses import dataclass
 
-from vnode.backend import HeldBack
+from vnode.backend import HeldBack, ObservedPod
 from vnode.kube.types import ObjectKey, Pod
 from vnode.pods.view import PodView, view
 from vnode.runtime.clock import Clock
@@ -36,9 +36,10 @@ class PodMemory:
     unanswered: bool = False
     """A create was asked for and not answered well: there may be a copy that nobody saw yet."""
     made: bool = False
-    """A create was answered well."""
+    """A create was answered well, or a copy was seen."""
     ours_alone: bool = False
-    """It came after we began to watch: nobody else can have asked for a copy of it."""
+    """No agent before us has asked for a copy of it: it came after we began to watch, or all below
+    was seen since, and there was none."""
     removed: bool = False
     """Deleted for good in the tenant; only the watch has not said so yet."""
 
@@ -117,6 +118,14 @@ class Memories:
         elif memory.resource_version != pod.metadata.resource_version:
             memory.seen, memory.resource_version = view(pod), pod.metadata.resource_version
         return memory.seen
+
+    def saw(self, seen: PodView, copy: ObservedPod | None) -> None:
+        """All below was seen, and of the pod's name that."""
+        memory = self._pods[seen.key]
+        if copy is None and not seen.forwarded:
+            memory.ours_alone = True
+        elif copy is not None and copy.uid == seen.uid:
+            memory.made = True
 
     def waiting(self, namespace: str) -> list[PodMemory]:
         """The pods of a namespace that have to wait for their next try."""

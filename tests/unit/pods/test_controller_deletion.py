@@ -300,6 +300,41 @@ class TestAfterARestartWithoutSight:
         await world.settle(1)
         assert world.pod(KEY) is None
 
+    async def test_a_listed_pod_that_was_rejected_goes_at_once(self, world: World) -> None:
+        world.create(make_pod(restart="Always"))
+        agent = world.start()
+        agent.backend.refuses = lambda _: Rejected("no")
+        await world.settle(5)
+        await self.restart_barred(world)
+        world.delete(KEY)
+        await world.settle(1)
+        assert world.pod(KEY) is None
+
+    async def test_a_listed_pod_of_which_all_was_seen_goes_at_once(self, world: World) -> None:
+        world.create(make_pod())
+        agent = world.start()
+        agent.backend.rejects = lambda _: Rejected("no")
+        await world.settle(5)
+        agent.backend.sights["team-a"] = Sight.BARRED
+        world.delete(KEY)
+        await world.settle(1)
+        assert world.pod(KEY) is None
+
+    async def test_a_listed_pod_whose_copy_turns_up_late_stays(self, world: World) -> None:
+        world.start()
+        world.create(make_pod(restart="Always"))
+        await self.die_on_a_create(world)
+        copy = world.below.copies.pop(KEY)  # The listing is older than it.
+        agent = world.start()
+        agent.backend.refuses = lambda _: Rejected("no")
+        await world.settle(5)
+        world.below.put(copy)
+        await world.settle(0.2)
+        agent.backend.sights["team-a"] = Sight.BARRED
+        world.delete(KEY)
+        await world.settle(300)
+        assert world.pod(KEY) is not None
+
     async def test_a_pod_of_a_namespace_that_is_never_brought_here_goes_at_once(
         self, world: World
     ) -> None:
