@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from federation.backends.kubernetes import streams
 from federation.backends.kubernetes.capacity.quota import ResourceQuota
 from federation.backends.kubernetes.claims import ClaimsBelow
+from federation.backends.kubernetes.failures import nothing_sent
 from federation.backends.kubernetes.object_copies import ObjectCopies
 from federation.backends.kubernetes.observe import foreign_containers
 from federation.backends.kubernetes.on_demand import OnDemand, compute_namespaces
@@ -305,7 +306,8 @@ class KubernetesBackend:
     async def apply(self, request: PodRequest) -> ObservedPod:
         """See `PodBackend.apply`."""
         namespace = request.pod.metadata.namespace
-        await self._sight.require_place(namespace)
+        with nothing_sent():
+            await self._sight.require_place(namespace)
         try:
             return await self._writer.create(request)
         except Waiting as refused:

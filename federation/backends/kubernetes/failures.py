@@ -4,6 +4,9 @@ Permanent is only 400 and 422 on the create of a pod; everything else may pass a
 pod's waiting reason (DESIGN 5, Rejection). Texts are for tenants: the caller conceals names first.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from federation.backends.kubernetes.conceal import Names
 from vnode.backend import Rejected, StreamError, Waiting, WaitingReason
 from vnode.kube.errors import (
@@ -37,6 +40,16 @@ def waiting(error: KubeError, *, what: str, names: Names) -> Waiting:
         not_done=isinstance(error, ApiError) and not isinstance(error, ServerError),
         passing=isinstance(error, Conflict) and _QUOTA_CHANGED in error.message,
     )
+
+
+@contextmanager
+def nothing_sent() -> Iterator[None]:
+    """What comes before a create: whatever has to wait here was certainly not carried out."""
+    try:
+        yield
+    except Waiting as refused:
+        refused.not_done = True
+        raise
 
 
 def pod_refused(

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from federation.backends.kubernetes.claims import ClaimsBelow, claim_names
 from federation.backends.kubernetes.conceal import Names
-from federation.backends.kubernetes.failures import pod_refused, waiting
+from federation.backends.kubernetes.failures import nothing_sent, pod_refused, waiting
 from federation.backends.kubernetes.observe import observed_pod
 from federation.backends.kubernetes.pod_copies import PodCopies
 from federation.backends.kubernetes.pod_updates import carry_out
@@ -76,14 +76,15 @@ class PodWriter:
         """See `PodBackend.apply`."""
         key, uid = request.pod.metadata.key, request.pod.metadata.uid
         known = self._copies.observed(key)
-        if known is None or known.uid != uid:
-            await self._require_claims(request)
-        body = self.translated(request)
-        copy = self._copies.observed(key)
-        if copy is not None and copy.uid == uid:
-            return copy  # Also one that came and went while we were on the way here.
-        if copy is not None and not copy.gone:
-            _refuse_predecessor()
+        with nothing_sent():
+            if known is None or known.uid != uid:
+                await self._require_claims(request)
+            body = self.translated(request)
+            copy = self._copies.observed(key)
+            if copy is not None and copy.uid == uid:
+                return copy  # Also one that came and went while we were on the way here.
+            if copy is not None and not copy.gone:
+                _refuse_predecessor()
         below = self._copies.below(key)
         try:
             # An older API server must not leave out a part of the pod and say nothing.
