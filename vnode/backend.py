@@ -495,7 +495,8 @@ class PodBackend(Protocol):
     async def confirm_gone(self, key: ObjectKey, uid: UID) -> bool:
         """Ask the compute side itself whether the copy of that tenant UID is gone.
 
-        For the rare decisions that cannot be taken back. Raises Waiting.
+        For the rare decisions that cannot be taken back. It is asked where `sight` is not COMPLETE
+        too: True only if a live look has shown it. Raises Waiting where there can be none.
         """
         ...
 
