@@ -373,6 +373,7 @@ class FakeBackend:
     async def put_object(self, ref: ObjectRef, body: ConfigMap | Secret) -> None:
         self.below.calls.append(("put_object", ref))
         after = await self._pause("put_object")
+        self._require(ref.namespace)
         self.below.objects[ref] = body
         await self._answer(after)
         self._notify_object(ref)
@@ -427,7 +428,11 @@ class FakeBackend:
 
     def _require(self, namespace: str) -> None:
         if self.sight(namespace) is not Sight.COMPLETE:
-            raise Waiting(f'namespace "{namespace}" is not prepared', reason="NamespaceNotReady")
+            raise Waiting(
+                f'namespace "{namespace}" is not prepared',
+                reason="NamespaceNotReady",
+                not_done=True,
+            )
 
     async def _pause(self, call: str) -> BackendError | None:
         """Wait for the other side; raise a fault now, or return the one to raise afterwards."""

@@ -20,7 +20,6 @@ from vnode.backend import (
     PodBackend,
     PodRequest,
     Rejected,
-    Sight,
     Updated,
     UpdatePart,
     Waiting,
@@ -101,11 +100,11 @@ class Forwarding:
         """Make the copy; until that is answered well there may be one that nobody saw."""
         memory = self.memories[seen.key]
         before = memory.unanswered
-        # Where nothing can be seen nothing is sent; of what was sent earlier that says nothing.
-        sends = self.backend.sight(seen.key.namespace) is Sight.COMPLETE
-        if sends and seen.unsent:
+        if seen.unsent:
+            memory.ours_alone = True  # Whatever is asked for from here on, we know of.
             await self.writer.write(pod, seen, status.sent(pod, self.mirror.time.now()))
-        memory.unanswered = before or sends
+        # Also where nothing can be seen just now: the backend may see to that on the way.
+        memory.unanswered = True
         try:
             copy = await self.backend.apply(request)
         except Rejected:

@@ -38,8 +38,8 @@ class PodMemory:
     made: bool = False
     """A create was answered well, or a copy was seen."""
     ours_alone: bool = False
-    """No agent before us has asked for a copy of it: it came after we began to watch, or all below
-    was seen since, and there was none."""
+    """No agent before us has asked for a copy of it: it came after we began to watch, its status
+    said so, or all below was seen since, and there was none."""
     removed: bool = False
     """Deleted for good in the tenant; only the watch has not said so yet."""
 

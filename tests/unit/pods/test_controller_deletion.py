@@ -17,7 +17,15 @@ from tests.builders import (
 )
 from tests.fakes.backend import UNREACHABLE
 from tests.unit.pods.world import Agent, World
-from vnode.backend import PodEvent, Rejected, Sight, TokenKey, Waiting
+from vnode.backend import (
+    ObservedPod,
+    PodEvent,
+    PodRequest,
+    Rejected,
+    Sight,
+    TokenKey,
+    Waiting,
+)
 from vnode.kube.resources import PODS
 from vnode.kube.types import UID, ObjectKey, OwnerReference
 from vnode.pods.view import FORWARDED
@@ -276,6 +284,37 @@ class TestAfterARestartWithoutSight:
         agent.backend.sights.clear()
         await self.die_on_a_create(world)
         await self.restart_barred(world)
+        world.delete(KEY)
+        await world.settle(300)
+        assert world.pod(KEY) is not None
+
+    @pytest.mark.parametrize("restarted", [False, True])
+    async def test_a_place_that_opens_on_the_way_of_a_create_may_hold_a_copy(
+        self, world: World, restarted: bool
+    ) -> None:
+        """The backend finds it open again, the answer is lost, and it is closed once more."""
+        agent = world.start()
+        world.create(make_pod("neighbour", uid=UID_2))  # brings what every pod refers to
+        await world.settle(5)
+        agent.backend.sights["team-a"] = Sight.BARRED
+        world.create(make_pod())
+        await world.settle(5)
+        apply = agent.backend.apply
+
+        async def open_then_apply(request: PodRequest) -> ObservedPod:
+            agent.backend.apply = apply  # type: ignore[method-assign]
+            agent.backend.sights.clear()
+            try:
+                return await apply(request)
+            finally:
+                agent.backend.sights["team-a"] = Sight.BARRED
+
+        agent.backend.apply = open_then_apply  # type: ignore[method-assign]
+        world.below.fail("apply", after=True)
+        await world.settle(61)
+        assert KEY in world.below.copies
+        if restarted:
+            await self.restart_barred(world)
         world.delete(KEY)
         await world.settle(300)
         assert world.pod(KEY) is not None
