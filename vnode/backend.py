@@ -55,7 +55,8 @@ class Sight(enum.Enum):
     """No place for this namespace (not prepared, not ours): nothing can be made there, and what may
     have been made earlier cannot be seen."""
     NOWHERE = enum.auto()
-    """Pods of this namespace are never brought here: there is nothing to see."""
+    """Pods of this namespace are never brought here, by the configuration of now: nothing is looked
+    at but by `confirm_gone`."""
 
 
 class ReferenceKind(enum.StrEnum):

@@ -131,10 +131,11 @@ class Removal:
     async def _nothing_made(self, seen: PodView) -> bool:
         """Whether what is not seen below is not there: our watch may be behind our own create.
 
-        Where nothing is seen, an agent before us may have asked for a copy and died on it.
+        Where nothing is seen, an agent before us may have asked for a copy and died on it. It may
+        have brought pods of this namespace here although we never do.
         """
         memory, sight = self.memories[seen.key], self.backend.sight(seen.key.namespace)
-        if sight is Sight.NOWHERE or memory.nothing_sent:
+        if memory.nothing_sent:
             return True
         if sight is Sight.COMPLETE:
             return not memory.unanswered or await self.backend.confirm_gone(seen.key, seen.uid)

@@ -326,12 +326,15 @@ class KubernetesBackend:
 
     async def confirm_gone(self, key: ObjectKey, uid: UID) -> bool:
         """See `PodBackend.confirm_gone`."""
-        if self.namespaces.identity(key.namespace).namespace is None:
+        nowhere = self.sight(key.namespace) is Sight.NOWHERE
+        excluded = nowhere and self._mapping.below(key.namespace) is not None
+        if not excluded and self.namespaces.identity(key.namespace).namespace is None:
             self._sight.require(key.namespace)  # It is known not to be there, or nothing is.
         found = await self._writer.live(key)
         if found is not None and self._copies.holds(key, uid, found):
             return False
-        await self._places.require_same(key.namespace)
+        if not excluded:  # Of that place nothing is known that it could be compared with.
+            await self._places.require_same(key.namespace)
         return True
 
     async def delete(self, pod: ObservedPod, *, grace_seconds: int | None) -> None:
@@ -350,7 +353,10 @@ class KubernetesBackend:
 
     async def put_object(self, ref: ObjectRef, body: ConfigMap | Secret) -> None:
         """See `PodBackend.put_object`."""
-        await self._sight.require_place(ref.namespace)
+        if self.held_version(ref) is None:
+            await self._sight.require_place(ref.namespace)
+        else:
+            self._sight.require(ref.namespace)
         try:
             await self._objects.put(ref, body)
         except Waiting as refused:

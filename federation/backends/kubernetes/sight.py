@@ -78,15 +78,15 @@ class NamespaceSight:
         if self.of(namespace) is Sight.COMPLETE:
             return
         why = "is being looked at" if state is NamespaceState.READY else state.value
-        raise Waiting(
-            f'namespace "{namespace}" {why} (cluster "{self._cluster}"); '
-            "ask the platform team to prepare it for this tenant",
-            reason="NamespaceNotReady",
-            not_done=True,
-        )
+        raise self._not_ready(namespace, why)
 
     async def require_place(self, namespace: str) -> None:
-        """A namespace in which something can be made; it is made if need be. Raises Waiting."""
+        """A namespace in which something can be made; it is made if need be. Raises Waiting.
+
+        What lies in one that is forwarded no more is seen through, and nothing new is made there.
+        """
+        if not self._forwards(namespace):
+            raise self._not_ready(namespace, NamespaceState.NOT_FORWARDED.value)
         try:
             await self._namespaces.require(namespace)
         except KubeError as error:
@@ -94,6 +94,14 @@ class NamespaceSight:
             what = "making the pod's namespace in the compute cluster"
             raise waiting(error, what=what, names=names) from error
         self.require(namespace)
+
+    def _not_ready(self, namespace: str, why: str) -> Waiting:
+        return Waiting(
+            f'namespace "{namespace}" {why} (cluster "{self._cluster}"); '
+            "ask the platform team to prepare it for this tenant",
+            reason="NamespaceNotReady",
+            not_done=True,
+        )
 
     def doubt(self, namespace: str, refused: Rejected | Waiting) -> None:
         """Look again at the namespace if a refusal says that it is not as it was."""

@@ -46,6 +46,8 @@ class Sides:
             side.put(NAMESPACES, {"metadata": {"name": "kube-system", "uid": uid}})
         self.compute.put(SERVICE_ACCOUNTS, make_metadata("default", namespace=BELOW))
         self.tenant_has = {"team-a"}
+        self.excluded: set[str] = set()
+        """Tenant namespaces that the configuration does not forward."""
         self._tasks: list[asyncio.Task[Any]] = []
 
     async def _is_gone(self, namespace: str) -> bool:
@@ -63,6 +65,7 @@ class Sides:
             clock=clock,
             rng=rng,
             on_demand=OnDemand(is_gone=self._is_gone, delete=True),
+            forwards=lambda namespace: namespace not in self.excluded,
         )
         pods: Store[Pod] = Store("tenant pods")
         keys: WorkQueue[ObjectKey] = WorkQueue("pods", rng=rng)
@@ -115,9 +118,9 @@ class Sides:
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def run_a_pod(self, *, phase: str = "Running") -> None:
+    async def run_a_pod(self, *, phase: str = "Running", **pod: Any) -> None:
         """The first agent: a tenant pod, and its copy in that phase."""
-        self.tenant.put(PODS, make_pod())
+        self.tenant.put(PODS, make_pod(**pod))
         self.start()
         self.backend.namespaces.add("team-a")
         await asyncio.sleep(20)

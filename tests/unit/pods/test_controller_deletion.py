@@ -383,6 +383,21 @@ class TestAfterARestartWithoutSight:
         await world.settle(1)
         assert world.pod(KEY) is None
 
+    async def test_one_that_was_brought_here_before_that_stays_with_its_copy(
+        self, world: World
+    ) -> None:
+        world.start()
+        world.create(make_pod())
+        await self.die_on_a_create(world)
+        await self.restart_barred(world, Sight.NOWHERE)
+        world.delete(KEY)
+        await world.settle(300)
+        assert world.pod(KEY) is not None
+        assert "ComputeNamespaceUnavailable" in world.events()
+        world.below.evict(KEY)
+        await world.settle(80)
+        assert world.pod(KEY) is None
+
     async def test_waiting_for_a_namespace_costs_two_more_writes(self, world: World) -> None:
         agent = world.start()
         agent.backend.sights["team-a"] = Sight.BARRED
