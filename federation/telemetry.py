@@ -94,7 +94,8 @@ def configure_logging(settings: LoggingConfig, *, stream: TextIO | None = None) 
 def redact(_logger: object, _method: str, event: _EventDict) -> _EventDict:
     """Processor: replace text whose key looks like a credential, at any depth."""
     for key, value in event.items():
-        event[key] = _redacted(key, value)
+        if key != "exc_info":  # a tuple that only renderers understand, as it is
+            event[key] = _redacted(key, value)
     return event
 
 

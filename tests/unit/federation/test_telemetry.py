@@ -95,6 +95,18 @@ def test_exceptions_are_written_without_local_variables(form: LogFormat) -> None
     assert "hunter2" not in stream.getvalue()
 
 
+@pytest.mark.parametrize("form", list(LogFormat))
+def test_exceptions_of_other_libraries_are_written_with_their_trace(form: LogFormat) -> None:
+    stream = configured(form=form)
+    try:
+        raise RuntimeError("broken")
+    except RuntimeError as error:
+        logging.getLogger("asyncio").error("Task exception was never retrieved", exc_info=error)
+
+    assert "Traceback" in stream.getvalue()
+    assert "RuntimeError: broken" in stream.getvalue()
+
+
 def test_the_exception_is_the_last_key() -> None:
     stream = configured()
     try:
