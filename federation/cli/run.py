@@ -19,6 +19,7 @@ import structlog
 import typer
 
 from federation.cli.failures import reported
+from federation.cli.process import limit_tls_buffers, raise_descriptor_limit
 from federation.config import load_config
 from federation.telemetry import configure_logging
 
@@ -44,6 +45,8 @@ def run(
     with reported():
         settings = load_config(config)
         configure_logging(settings.logging)
+        raise_descriptor_limit()
+        limit_tls_buffers()
         # Imported here: the other commands start faster without it.
         from federation.agent import run_agent
 

@@ -30,6 +30,7 @@ from vnode.kubelet.access import (
 from vnode.kubelet.answers import text_answer
 from vnode.kubelet.auth import Authenticator, AuthError
 from vnode.kubelet.configz import configz
+from vnode.kubelet.http_log import http_logger
 from vnode.kubelet.last_words import LastWords
 from vnode.kubelet.logs import LogHandler
 from vnode.kubelet.metrics import KubeletMetrics
@@ -46,7 +47,7 @@ __all__ = ["KubeletServer", "ServingTLS"]
 
 _BACKLOG = 1024
 _IDLE_SECONDS = 90.0
-"""Life of an idle connection, as the kubelet has it."""
+"""Life of an idle connection, as the kubelet has it, and of one whose request never gets whole."""
 _MAX_REQUEST_LINE = 1 << 20
 """Bytes; an exec carries its whole command in the query, and the kubelet takes 1 MiB."""
 _MAX_HEADER = 32 << 10
@@ -95,8 +96,13 @@ class KubeletServer:
         tls: ServingTLS,
         clock: Clock,
         last_words: LastWords | None = None,
+        handshake_seconds: float = 10.0,
     ) -> None:
-        """Serve `node` on `host`:`port` (0: any free port). Nothing happens before `start`."""
+        """Serve `node` on `host`:`port` (0: any free port). Nothing happens before `start`.
+
+        Who does not get through TLS within `handshake_seconds` is cut off: such a connection costs
+        a descriptor and says nothing of its sender.
+        """
         self._node = node
         self._pods = pods
         self._authenticator = authenticator
@@ -105,6 +111,7 @@ class KubeletServer:
         self._host = host
         self._port = port
         self._tls = tls
+        self._handshake_seconds = handshake_seconds
         self._draining = False
         self._logs = LogHandler(
             node=node, pods=pods, sessions=sessions, last_words=last_words, clock=clock
@@ -113,7 +120,7 @@ class KubeletServer:
         self._streams = StreamHandler(node=node, pods=pods, sessions=sessions, clock=clock)
         self._usage = UsageHandler(node=node, pods=pods, source=usage, clock=clock)
         self._runner: web.AppRunner | None = None
-        self._site: web.TCPSite | None = None
+        self._listener: asyncio.Server | None = None
 
     @property
     def port(self) -> int:
@@ -134,29 +141,35 @@ class KubeletServer:
             max_line_size=_MAX_REQUEST_LINE,
             max_field_size=_MAX_HEADER,
             shutdown_timeout=_LAST_SECONDS,
+            logger=http_logger(),
         )
         await runner.setup()
-        site = web.TCPSite(
-            runner, self._host, self._port, ssl_context=self._tls.context, backlog=_BACKLOG
-        )
+        assert runner.server is not None  # noqa: S101 - made by setup
         try:
-            await site.start()
+            listener = await asyncio.get_running_loop().create_server(
+                runner.server,
+                self._host,
+                self._port,
+                ssl=self._tls.context,
+                backlog=_BACKLOG,
+                ssl_handshake_timeout=self._handshake_seconds,
+            )
         except BaseException:
             await runner.cleanup()
             raise
-        self._runner, self._site = runner, site
-        self._port = int(runner.addresses[0][1])
+        self._runner, self._listener = runner, listener
+        self._port = int(listener.sockets[0].getsockname()[1])
         log.info("The kubelet API listens", node=self._node, host=self._host, port=self._port)
 
     async def stop(self, *, drain_seconds: float) -> None:
         """Take no new requests, let sessions end for `drain_seconds`, then end them."""
-        runner, site = self._runner, self._site
-        if runner is None or site is None:
+        runner, listener = self._runner, self._listener
+        if runner is None or listener is None:
             return
-        self._runner = self._site = None
+        self._runner = self._listener = None
         self._draining = True
         try:
-            await site.stop()
+            listener.close()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(drain_seconds):
                     await self._sessions.wait_ended(self._node)
