@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+from tests.e2e.credentials import expired
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,31 +61,10 @@ def _expired_token(config: dict[str, Any], folder: Path) -> None:
 
     def change(good: dict[str, Any]) -> None:
         authority = Path(good["clusters"][0]["cluster"]["certificate-authority"])
-        path = authority.with_name("service-accounts.key")
-        if not path.exists():
-            pytest.skip("the signing key of a given cluster cannot be read")
-        key = serialization.load_pem_private_key(path.read_bytes(), None)
-        assert isinstance(key, rsa.RSAPrivateKey)
-        head, body, signature = good["users"][0]["user"]["token"].split(".")
-        rule = padding.PKCS1v15(), hashes.SHA256()
-        # It is the right key: only the time is wrong about the token that comes out.
-        key.public_key().verify(_decoded(signature), f"{head}.{body}".encode(), *rule)
-        claims = json.loads(_decoded(body))
-        now = int(time.time())
-        claims.update(iat=now - 7200, nbf=now - 7200, exp=now - 3600)
-        signed = f"{head}.{_base64url(json.dumps(claims).encode())}"
-        token = f"{signed}.{_base64url(key.sign(signed.encode(), *rule))}"
-        good["users"][0]["user"]["token"] = token
+        credential = good["users"][0]["user"]
+        credential["token"] = expired(credential["token"], authority)
 
     _rewrite(config, folder, change)
-
-
-def _decoded(part: str) -> bytes:
-    return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
-
-
-def _base64url(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
 def _unreachable(config: dict[str, Any], folder: Path) -> None:

@@ -1,95 +1,283 @@
-"""Who may use the kubelet API of a virtual node, asked directly over HTTPS."""
+"""Who may use the kubelet API of a virtual node: every route, asked directly over HTTPS.
+
+The routes are the server's own. What each needs stands here once more, as
+kubernetes:pkg/kubelet/server/auth.go has it. What is asked for does not exist, so that whoever is
+let in gets an answer of the route itself.
+"""
 
 from __future__ import annotations
 
+import http.client
 import json
+import re
 import ssl
-import urllib.error
-import urllib.request
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
 
 import pytest
 import trustme
 
-from tests.e2e.user import until
+from tests.e2e.credentials import client_certificate, expired
+from tests.e2e.user import User, until
+from tests.e2e.workloads import pod
+from vnode.kubelet.routes import OTHER, ROUTES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.agents import Federation
-    from tests.e2e.user import User
 
-ROUTES = (
-    "/pods",
-    "/runningpods/",
-    "/containerLogs/team-a/any/main",
-    "/exec/team-a/any/main?command=id&output=1",
-    "/attach/team-a/any/main?output=1",
-    "/portForward/team-a/any",
-    "/metrics",
-    "/stats/summary",
-    "/nothing",
+REFUSED = (401, 403)
+MARK = "vnode.dev/tests=kubelet-access"
+
+
+class Call(NamedTuple):
+    """A request, and the rights on the node of which one is enough for it."""
+
+    method: str
+    path: str
+    rights: frozenset[str]
+    """`verb subresource` each."""
+
+
+_RIGHTS = {
+    "healthz": ("get healthz", "get proxy"),
+    "configz": ("get configz", "get proxy"),
+    "pods": ("get pods", "get proxy"),
+    "runningpods": ("get pods", "get proxy"),
+    "metrics": ("get metrics",),
+    "metrics/resource": ("get metrics",),
+    "stats/summary": ("get stats",),
+    "containerLogs": ("get proxy",),
+    "exec": ("create proxy",),
+    "attach": ("create proxy",),
+    "portForward": ("create proxy",),
+    "run": ("create proxy",),
+}
+"""What runs code takes more than the kubelet asks for: `create` over GET too."""
+_OTHERS = (
+    Call("GET", "/nothing", frozenset({"get proxy"})),
+    Call("POST", "/nothing", frozenset({"create proxy"})),
+    Call("PUT", "/nothing", frozenset({"update proxy"})),
+    Call("PATCH", "/nothing", frozenset({"patch proxy"})),
+    Call("DELETE", "/nothing", frozenset({"delete proxy"})),
+    Call("GET", "/logs/", frozenset({"get log"})),
+    Call("POST", "/checkpoint/team-a/none/main", frozenset({"create checkpoint"})),
+    Call("GET", "/stats/", frozenset({"get stats"})),
+    Call("POST", "/pods", frozenset({"create pods", "create proxy"})),
 )
+"""Paths and methods that have no handler, or no longer."""
+_VALUES = {"namespace": "team-a", "pod": "none", "uid": "0000", "container": "main"}
+
+
+def _calls() -> Iterator[Call]:
+    for route in ROUTES:
+        for path in route.paths:
+            filled = re.sub(r"{(\w+)}", lambda found: _VALUES[found[1]], path)
+            for method in route.methods:
+                yield Call(method, filled, frozenset(_RIGHTS[route.name]))
+    yield from _OTHERS
+
+
+CALLS = tuple(_calls())
+NEEDED = sorted(set().union(*(call.rights for call in CALLS)))
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Somebody who knocks at the kubelet API of one virtual node."""
+
+    endpoint: str
+    token: str = field(default="", repr=False)
+    certificate: tuple[Path, Path] | None = None
+
+    def ask(self, method: str, path: str, **headers: str) -> http.client.HTTPResponse:
+        """The head of the answer."""
+        context = ssl._create_unverified_context()
+        if self.certificate is not None:
+            context.load_cert_chain(*self.certificate)
+        place = urlsplit(self.endpoint)
+        connection = http.client.HTTPSConnection(
+            place.hostname or "", place.port, timeout=10, context=context
+        )
+        if self.token:
+            headers["Authorization"] = f"Bearer {self.token}"
+        try:
+            connection.request(method, path, headers=headers)
+            return connection.getresponse()
+        finally:
+            connection.close()
+
+    def codes(self) -> dict[Call, int]:
+        """The answer to every call."""
+        return {call: self.ask(call.method, call.path).status for call in CALLS}
+
+
+def _endpoint(user: User, node: str) -> str:
+    status = user.get("node", node)["status"]
+    address = next(a["address"] for a in status["addresses"] if a["type"] == "InternalIP")
+    return f"https://{address}:{status['daemonEndpoints']['kubeletEndpoint']['Port']}"
 
 
 @pytest.fixture
 def endpoint(user: User, federation: Federation) -> str:
     """Base URL of one virtual node's kubelet API."""
-    status = user.get("node", federation.nodes[0])["status"]
-    address = next(a["address"] for a in status["addresses"] if a["type"] == "InternalIP")
-    return f"https://{address}:{status['daemonEndpoints']['kubeletEndpoint']['Port']}"
+    return _endpoint(user, federation.nodes[0])
 
 
-def _ask(url: str, *, token: str = "", context: ssl.SSLContext | None = None) -> int:
-    context = context or ssl._create_unverified_context()
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    try:
-        request = urllib.request.Request(url, headers=headers)
-        with urllib.request.urlopen(request, context=context, timeout=10) as answer:
-            return int(answer.status)
-    except urllib.error.HTTPError as error:
-        return error.code
+class Accounts:
+    """ServiceAccounts and users with rights on nodes."""
+
+    def __init__(self, user: User) -> None:
+        self._user = user
+
+    def token(self, name: str, *rights: str) -> str:
+        """A token of a new ServiceAccount that has these rights."""
+        self._user.kubectl("create", "serviceaccount", name)
+        self._user.kubectl("label", "serviceaccount", name, MARK)
+        subject = f"system:serviceaccount:{self._user.namespace}:{name}"
+        self.grant(name, {"kind": "User", "name": subject}, *rights)
+        return self._user.kubectl("create", "token", name).strip()
+
+    def grant(self, name: str, subject: dict[str, str], *rights: str) -> None:
+        """Give a user rights on every node, and wait until the API server knows."""
+        if not rights:
+            return
+        rbac = "rbac.authorization.k8s.io"
+        metadata = {"name": f"kubelet-access-{name}", "labels": dict([MARK.split("=")])}
+        rules = [
+            {"apiGroups": [""], "verbs": [verb], "resources": [f"nodes/{subresource}"]}
+            for verb, subresource in (right.split() for right in rights)
+        ]
+        self._user.apply(
+            {
+                "apiVersion": f"{rbac}/v1",
+                "kind": "ClusterRole",
+                "metadata": metadata,
+                "rules": rules,
+            },
+            {
+                "apiVersion": f"{rbac}/v1",
+                "kind": "ClusterRoleBinding",
+                "metadata": metadata,
+                "roleRef": {"apiGroup": rbac, "kind": "ClusterRole", "name": metadata["name"]},
+                "subjects": [{"apiGroup": rbac, **subject}],
+            },
+        )
+        verb, subresource = rights[-1].split()
+        asked = ("auth", "can-i", verb, "nodes", f"--subresource={subresource}")
+        until(
+            lambda: "yes" in self._user.kubectl(*asked, f"--as={subject['name']}", check=False),
+            f"{name} has its rights",
+        )
 
 
-@pytest.mark.parametrize("route", ROUTES)
-def test_nobody_is_let_in_without_credentials(endpoint: str, route: str) -> None:
-    assert _ask(endpoint + route) == 401
+@pytest.fixture
+def accounts(user: User) -> Iterator[Accounts]:
+    yield Accounts(user)
+    for kind in ("serviceaccounts", "clusterrolebindings", "clusterroles"):
+        user.kubectl("delete", kind, f"--selector={MARK}")
 
 
-def test_an_unknown_token_is_refused(endpoint: str) -> None:
-    assert _ask(f"{endpoint}/pods", token="nonsense") == 401
+def test_every_route_has_its_rights_written_here() -> None:
+    assert _RIGHTS.keys() == {route.name for route in ROUTES} - {OTHER.name}
+    assert len({call.path for call in CALLS}) >= 20
 
 
-def test_a_token_without_rights_is_refused_and_with_rights_let_in(
-    endpoint: str, user: User
-) -> None:
-    user.kubectl("create", "serviceaccount", "reader")
-    try:
-        token = user.kubectl("create", "token", "reader").strip()
-        assert _ask(f"{endpoint}/pods", token=token) == 403
-    finally:
-        user.kubectl("delete", "serviceaccount", "reader")
-    rules = ("--verb=get", "--resource=nodes/proxy,nodes/pods")
-    user.kubectl("create", "clusterrole", "kubelet-reader", *rules)
-    user.kubectl("create", "serviceaccount", "granted")
-    account = f"--serviceaccount={user.namespace}:granted"
-    user.kubectl(
-        "create", "clusterrolebinding", "kubelet-reader", "--clusterrole=kubelet-reader", account
-    )
-    try:
-        token = user.kubectl("create", "token", "granted").strip()
-        assert _ask(f"{endpoint}/pods", token=token) == 200
-    finally:
-        user.kubectl("delete", "clusterrolebinding,clusterrole", "kubelet-reader")
-        user.kubectl("delete", "serviceaccount", "granted")
+class TestNobodyIsLetInUnknown:
+    def test_without_credentials(self, endpoint: str) -> None:
+        assert set(Caller(endpoint).codes().values()) == {401}
+
+    def test_with_an_unknown_token(self, endpoint: str) -> None:
+        assert set(Caller(endpoint, token="nonsense").codes().values()) == {401}
+
+    def test_with_a_token_whose_time_is_over(
+        self, endpoint: str, user: User, accounts: Accounts
+    ) -> None:
+        token = accounts.token("late", *NEEDED)
+        assert Caller(endpoint, token=token).ask("GET", "/pods").status == 200
+        over = expired(token, user.cluster.ca_file)
+        assert set(Caller(endpoint, token=over).codes().values()) == {401}
+
+    def test_with_the_certificate_of_a_foreign_ca(
+        self, endpoint: str, accounts: Accounts, tmp_path: Path
+    ) -> None:
+        """TLS refuses it: no route ever hears of the request."""
+        name = "kubelet-admin"
+        accounts.grant("foreign", {"kind": "User", "name": name}, *NEEDED)
+        foreign = trustme.CA().issue_cert(common_name=name)
+        files = tmp_path / "foreign.crt", tmp_path / "foreign.key"
+        files[0].write_bytes(foreign.cert_chain_pems[0].bytes())
+        files[1].write_bytes(foreign.private_key_pem.bytes())
+        caller = Caller(endpoint, certificate=files)
+        for call in CALLS:
+            with pytest.raises((ssl.SSLError, ConnectionError)):
+                caller.ask(call.method, call.path)
+        assert Caller(endpoint).ask("GET", "/healthz").status == 401, "it serves all the same"
 
 
-def test_a_certificate_of_a_foreign_ca_is_refused(endpoint: str, tmp_path: Path) -> None:
-    foreign = trustme.CA().issue_cert("kube-apiserver-kubelet-client", common_name="admin")
-    context = ssl._create_unverified_context()
-    foreign.configure_cert(context)
-    with pytest.raises((urllib.error.URLError, ssl.SSLError, ConnectionError)):
-        _ask(f"{endpoint}/pods", context=context)
+class TestNobodyIsLetInWithoutTheRight:
+    def test_with_a_token(self, endpoint: str, accounts: Accounts) -> None:
+        caller = Caller(endpoint, token=accounts.token("nobody"))
+        assert set(caller.codes().values()) == {403}
+
+    def test_with_a_client_certificate(
+        self, endpoint: str, federation: Federation, tmp_path: Path
+    ) -> None:
+        certificate = client_certificate(federation.tenant, "kubelet-nobody", tmp_path)
+        caller = Caller(endpoint, certificate=certificate)
+        assert set(caller.codes().values()) == {403}
+
+    @pytest.mark.parametrize("right", NEEDED)
+    def test_with_one_right_only_what_it_is_for_opens(
+        self, endpoint: str, accounts: Accounts, right: str
+    ) -> None:
+        caller = Caller(endpoint, token=accounts.token(right.replace(" ", "-"), right))
+        for call, code in caller.codes().items():
+            if right in call.rights:
+                assert code not in REFUSED, (call, code)
+            else:
+                assert code == 403, (call, code)
+
+
+class TestWithRights:
+    def test_a_client_certificate_opens_every_route(
+        self, endpoint: str, federation: Federation, accounts: Accounts, tmp_path: Path
+    ) -> None:
+        name = "kubelet-admin"
+        accounts.grant(name, {"kind": "User", "name": name}, *NEEDED)
+        certificate = client_certificate(federation.tenant, name, tmp_path)
+        codes = Caller(endpoint, certificate=certificate).codes()
+        assert not {call: code for call, code in codes.items() if code in REFUSED}
+        named = {call.path: code for call, code in codes.items() if call.method == "GET"}
+        for path in ("/healthz", "/configz", "/pods", "/runningpods/", "/metrics"):
+            assert named[path] == 200
+        for path in ("/metrics/resource", "/stats/summary"):
+            assert named[path] == 200
+        assert named["/nothing"] == 404
+        assert named["/containerLogs/team-a/none/main"] == 404
+
+    @pytest.mark.containers
+    def test_a_token_reaches_a_real_container(
+        self, user: User, gpu: str, accounts: Accounts
+    ) -> None:
+        user.apply(pod("open", cluster=gpu, command="echo said; sleep 3600"))
+        user.wait_phase("open", "Running")
+        token = accounts.token("operator", "get proxy", "create proxy")
+        caller = Caller(_endpoint(user, f"vnode-{gpu}"), token=token)
+        assert caller.ask("GET", "/containerLogs/team-a/open/main").status == 200
+        upgrade = {"Connection": "Upgrade", "Upgrade": "SPDY/3.1"}
+        streams = {
+            "/exec/team-a/open/main?command=id&output=1": "v4.channel.k8s.io",
+            "/attach/team-a/open/main?output=1": "v4.channel.k8s.io",
+            "/portForward/team-a/open": "portforward.k8s.io",
+        }
+        for path, protocol in streams.items():
+            headers = {**upgrade, "X-Stream-Protocol-Version": protocol}
+            assert caller.ask("POST", path, **headers).status == 101, path
+            assert Caller(caller.endpoint).ask("POST", path, **headers).status == 401, path
 
 
 def test_every_virtual_node_asks_for_a_certificate_and_waits_for_no_approval(

@@ -5,14 +5,13 @@ authenticated and authorised on its own, then goes to its handler: pods and metr
 logs, streams and usage through `PodBackend`. One listener per virtual node, because a request's
 path does not say which node it is for. Owned by the agent, which calls `start` and `stop`.
 
-Routes and their rights: kubernetes:pkg/kubelet/server/{server,auth}.go.
+Routes: `vnode.kubelet.routes`; their rights: `vnode.kubelet.access`.
 """
 
 import asyncio
 import contextlib
 import ssl
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
@@ -35,6 +34,7 @@ from vnode.kubelet.last_words import LastWords
 from vnode.kubelet.logs import LogHandler
 from vnode.kubelet.metrics import KubeletMetrics
 from vnode.kubelet.pods import PodLocator, pod_list
+from vnode.kubelet.routes import OTHER, ROUTES, Route
 from vnode.kubelet.run import RunHandler
 from vnode.kubelet.session_stream import IDLE_LIMIT
 from vnode.kubelet.sessions import Sessions
@@ -67,16 +67,6 @@ class ServingTLS(Protocol):
     def context(self) -> ssl.SSLContext:
         """One context for the life of the server; its certificates may change meanwhile."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class _Route:
-    name: str
-    """Label in metrics."""
-    paths: tuple[str, ...]
-    handler: Handler
-    methods: tuple[str, ...] = ("GET",)
-    runs_code: bool = False
 
 
 class KubeletServer:
@@ -182,47 +172,47 @@ class KubeletServer:
         finally:
             await runner.cleanup()
 
-    def _routes(self) -> Iterable[_Route]:
-        both = ("GET", "POST")
-        pod = "/{namespace}/{pod}"
-        in_container = (f"{pod}/{{container}}", f"{pod}/{{uid}}/{{container}}")
-        in_pod = (pod, f"{pod}/{{uid}}")
-        yield _Route("healthz", ("/healthz",), _healthz)
-        yield _Route("configz", ("/configz",), self._configz)
-        yield _Route("pods", ("/pods", "/pods/"), self._bound)
-        yield _Route("runningpods", ("/runningpods", "/runningpods/"), self._running)
-        yield _Route("metrics", ("/metrics",), self._own_metrics)
-        yield _Route("metrics/resource", ("/metrics/resource",), self._usage.resource_metrics)
-        yield _Route("stats/summary", ("/stats/summary",), self._usage.summary)
-        yield _Route("containerLogs", (f"/containerLogs{pod}/{{container}}",), self._logs.serve)
-        for name, paths, handler, methods in (
-            ("exec", in_container, self._streams.exec, both),
-            ("attach", in_container, self._streams.attach, both),
-            ("portForward", in_pod, self._streams.port_forward, both),
-            ("run", in_container, self._run.serve, ("POST",)),
-        ):
-            full = tuple(f"/{name}{path}" for path in paths)
-            yield _Route(name, full, handler, methods, runs_code=True)
-        yield _Route("other", ("/{path:.*}",), _unknown, ("*",))
+    def _handlers(self) -> dict[str, Handler]:
+        """By name of the route."""
+        return {
+            "healthz": _healthz,
+            "configz": self._configz,
+            "pods": self._bound,
+            "runningpods": self._running,
+            "metrics": self._own_metrics,
+            "metrics/resource": self._usage.resource_metrics,
+            "stats/summary": self._usage.summary,
+            "containerLogs": self._logs.serve,
+            "exec": self._streams.exec,
+            "attach": self._streams.attach,
+            "portForward": self._streams.port_forward,
+            "run": self._run.serve,
+            OTHER.name: _unknown,
+        }
 
     def _application(self) -> web.Application:
         application = web.Application()
-        for route in self._routes():
-            guarded = self._guarded(route)
+        handlers = self._handlers()
+        for route in (*ROUTES, OTHER):
+            guarded = self._guarded(route, handlers[route.name])
             for path in route.paths:
                 for method in route.methods:
                     application.router.add_route(method, path, guarded)
         return application
 
-    def _guarded(self, route: _Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    def _guarded(
+        self, route: Route, handler: Handler
+    ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def answer(request: web.Request) -> web.StreamResponse:
-            response = await self._answer(route, request)
+            response = await self._answer(route, handler, request)
             self._metrics.answered(route=route.name, code=response.status)
             return response
 
         return answer
 
-    async def _answer(self, route: _Route, request: web.Request) -> web.StreamResponse:
+    async def _answer(
+        self, route: Route, handler: Handler, request: web.Request
+    ) -> web.StreamResponse:
         _notice_silence(request)
         if self._draining:
             response = text_answer(503, "this virtual node's agent is shutting down; try again")
@@ -230,7 +220,7 @@ class KubeletServer:
             return response
         try:
             caller = await self._admit(route, request)
-            return await route.handler(request, caller)
+            return await handler(request, caller)
         except AuthError as error:
             return text_answer(error.code, str(error))
         except ConnectionError:
@@ -239,10 +229,10 @@ class KubeletServer:
             log.exception("A kubelet API request failed", node=self._node, route=route.name)
             return text_answer(500, "internal error of the virtual node")
 
-    async def _admit(self, route: _Route, request: web.Request) -> Caller:
+    async def _admit(self, route: Route, request: web.Request) -> Caller:
         certificate = request.get_extra_info("peercert")
         # Of a route's own path, so that no spelling of a request parts the right from the handler.
-        path = request.path if route.handler is _unknown else route.paths[0]
+        path = request.path if route is OTHER else route.paths[0]
         return await self._authenticator.admit(
             Credentials(
                 certificate=certificate or None,
