@@ -37,6 +37,8 @@ KUBELET = "kubelet"
 KUBECTL = "kubectl"
 METRICS_SERVER = "metrics-server"
 """Got by the test that uses it: only Go can make it."""
+OLD_KUBECTL = "old-kubectl"
+"""From before kubectl spoke WebSocket unasked; got like metrics-server."""
 KUBE_PROXY = "kube-proxy"
 COREDNS = "coredns"
 CONTAINERD = ("containerd", "containerd-shim-runc-v2", "ctr")
@@ -120,6 +122,7 @@ FAMILIES = (
         _METRICS_SERVER,
         {METRICS_SERVER: f"{_METRICS_SERVER}/cmd/metrics-server"},
     ),
+    Family(OLD_KUBECTL, "k8s.io/kubectl", {OLD_KUBECTL: f"vnode.dev/tests/gotools/{OLD_KUBECTL}"}),
     Family(
         "ginkgo",
         "github.com/onsi/ginkgo/v2",

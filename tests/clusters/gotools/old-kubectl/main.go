@@ -1,0 +1,16 @@
+// An old kubectl: Kubernetes' own cmd/kubectl without its code generators. k8s.io/kubernetes of that version asks for
+// hundreds of modules; this needs those of kubectl only.
+package main
+
+import (
+	_ "k8s.io/client-go/plugin/pkg/client/auth"
+	"k8s.io/component-base/cli"
+	"k8s.io/kubectl/pkg/cmd"
+	"k8s.io/kubectl/pkg/cmd/util"
+)
+
+func main() {
+	if err := cli.RunNoErrOutput(cmd.NewDefaultKubectlCommand()); err != nil {
+		util.CheckErr(err)
+	}
+}
