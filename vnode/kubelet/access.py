@@ -102,9 +102,9 @@ def required_access(
 
 
 def bearer_token(authorization: str | None) -> str:
-    """Token of an Authorization header; empty if it holds none."""
+    """Token of an Authorization header; empty if it holds none, or what none can be (RFC 6750)."""
     scheme, _, token = (authorization or "").strip().partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else ""
+    return token.strip() if scheme.lower() == "bearer" and token.isascii() else ""
 
 
 def certificate_caller(certificate: Mapping[str, object] | None) -> Caller | None:

@@ -131,6 +131,7 @@ class KubeletServer:
             max_line_size=_MAX_REQUEST_LINE,
             max_field_size=_MAX_HEADER,
             shutdown_timeout=_LAST_SECONDS,
+            auto_decompress=False,  # nobody reads bodies; small ones can inflate to gigabytes
             logger=http_logger(),
         )
         await runner.setup()

@@ -38,11 +38,14 @@ def parse_stream_request(
     """What the client asks for; `container` is empty for port-forward.
 
     Raises:
-        InvalidStream: no upgrade, no stream or no valid port asked for.
+        InvalidStream: no upgrade, no stream or no valid port asked for, or headers that cannot
+            travel on.
     """
     if not _wants_upgrade(headers):
         raise InvalidStream("Upgrade request required")
     kept = kept_headers(headers)
+    if not all(value.isascii() for _, value in kept):
+        raise InvalidStream("headers of an upgrade are ASCII (RFC 9110, 6455)")
     if verb is StreamVerb.PORT_FORWARD:
         ports = _ports(query) if _names_ports(kept) else ()
         return StreamRequest(verb=verb, method=method, ports=ports, headers=kept)

@@ -17,6 +17,7 @@ from vnode.kubelet.access import (
         ("", ""),
         ("Bearer abc", "abc"),
         ("bearer  abc ", "abc"),
+        ("Bearer \udcff\udcfe", ""),
         ("BEARER abc", "abc"),
         ("Basic YTpi", ""),
         ("Bearer", ""),

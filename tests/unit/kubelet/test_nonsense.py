@@ -38,6 +38,19 @@ async def test_nonsense_is_refused_without_a_word_in_the_log(
     assert (await kubelet.ask("/healthz")) == (200, "ok")
 
 
+async def test_a_body_that_says_it_is_compressed_is_not_inflated(kubelet: Kubelet) -> None:
+    client = await kubelet.dial("")
+    try:
+        body = ("Content-Encoding", "gzip"), ("Content-Length", "10")
+        status, headers = await client.open("POST", "/pods", *body, early=b"not zipped")
+        assert status == 401
+        await client.reader.readexactly(int(dict(headers)["Content-Length"]))
+        # Had it been inflated, the connection would be closed for its errors.
+        assert (await client.open("GET", "/healthz"))[0] == 401
+    finally:
+        await client.close()
+
+
 async def test_who_does_not_begin_tls_is_cut_off(
     server_ca: trustme.CA, client_ca: trustme.CA, sessions: Sessions
 ) -> None:
@@ -51,3 +64,29 @@ async def test_who_does_not_begin_tls_is_cut_off(
         writer.transport.abort()
     finally:
         await kubelet.server.stop(drain_seconds=0)
+
+
+ODD_REQUESTS = [
+    ("/pods", ("Authorization", "Bearer \xff\xfe")),
+    ("/pods", ("Authorization", "Bearer " + "a" * 20_000)),
+    ("/containerLogs/te%00am/%ff/ma%2fin", ("X", "\xff")),
+    ("/containerLogs/team/\xff/main", ("X", "1")),
+    ("/exec/team/web/main?command=%ff&output=1", ("X", "1")),
+    ("/nothing?" + "&".join(["%ff=%00"] * 500), ("X", "1")),
+]
+
+
+@pytest.mark.parametrize(("path", "header"), ODD_REQUESTS, ids=range(len(ODD_REQUESTS)))
+@pytest.mark.parametrize("user", ["", "apiserver"])
+async def test_odd_requests_are_answered_like_any_other(
+    kubelet: Kubelet, path: str, header: tuple[str, str], user: str
+) -> None:
+    client = await kubelet.dial(user)
+    try:
+        name, value = header
+        head = f"GET {path} HTTP/1.1\r\nHost: x\r\n{name}: {value}\r\n\r\n"
+        client.writer.write(head.encode("latin-1"))
+        status = int((await client.reader.readuntil(b"\r\n")).split()[1])
+        assert status in ((200, 400, 404) if user else (400, 401))
+    finally:
+        await client.close()

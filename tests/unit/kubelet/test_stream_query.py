@@ -75,6 +75,12 @@ def test_a_request_that_is_no_upgrade_is_refused(headers: list[tuple[str, str]])
         parse("output=1", headers=headers)
 
 
+@pytest.mark.parametrize("value", ["v5.\udcff", "é"])
+def test_a_header_that_could_not_be_sent_on_is_refused(value: str) -> None:
+    with pytest.raises(InvalidStream, match="ASCII"):
+        parse("output=1", headers=[*WEBSOCKET, ("Sec-WebSocket-Protocol", value)])
+
+
 def test_spdy_names_its_ports_in_streams() -> None:
     asked = parse("port=80", verb=StreamVerb.PORT_FORWARD)
     assert (asked.ports, asked.container) == ((), "")
