@@ -32,6 +32,9 @@ _CREDENTIAL = re.compile(
 _REDACTED = "[redacted]"
 # Its debug level writes whole answers, Secrets included.
 _TALKATIVE = ("kubernetes_asyncio", "asyncio", "aiohttp.access")
+_PEER_LEFT = ("SSL connection is closed", "socket.send() raised exception.")
+"""What asyncio says of every write behind a peer that left, without saying which: anybody who
+reaches the kubelet port could fill the log with it."""
 
 
 def metrics_registry() -> CollectorRegistry:
@@ -89,6 +92,11 @@ def configure_logging(settings: LoggingConfig, *, stream: TextIO | None = None) 
     logging.basicConfig(handlers=[handler], level=level, force=True)
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(max(level, logging.INFO))
+    logging.getLogger("asyncio").addFilter(_is_news)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return record.msg not in _PEER_LEFT
 
 
 def redact(_logger: object, _method: str, event: _EventDict) -> _EventDict:

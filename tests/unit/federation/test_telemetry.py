@@ -19,6 +19,7 @@ def restored_logging() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield
+    logging.getLogger("asyncio").filters.clear()
     structlog.reset_defaults()
     root.handlers[:] = handlers
     root.setLevel(level)
@@ -80,6 +81,16 @@ def test_a_client_library_that_logs_whole_answers_is_kept_quiet() -> None:
     logging.getLogger("kubernetes_asyncio.client.rest").debug("response body: %s", "hunter2")
 
     assert stream.getvalue() == ""
+
+
+def test_writes_behind_a_peer_that_left_are_no_news() -> None:
+    stream = configured()
+
+    logging.getLogger("asyncio").warning("SSL connection is closed")
+    logging.getLogger("asyncio").warning("socket.send() raised exception.")
+    logging.getLogger("asyncio").warning("something else")
+
+    assert [line["event"] for line in lines(stream)] == ["something else"]
 
 
 @pytest.mark.parametrize("form", list(LogFormat))
