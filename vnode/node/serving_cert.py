@@ -206,6 +206,8 @@ def _front(choose: Callable[[ssl.SSLObject, str, ssl.SSLContext], None]) -> ssl.
 def _bare_context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # The client CA may be an intermediate one: any that is trusted ends the chain, as in Go.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     context.set_alpn_protocols(["http/1.1"])
     return context
 
@@ -253,23 +255,22 @@ async def keep_client_ca(
     clock: Clock,
     period_seconds: float = 300.0,
 ) -> Never:
-    """Trust the client CA that `read` gives (PEM), looked at every `period_seconds`.
+    """Trust the client CA that `read` gives (PEM), looked at now and every `period_seconds`.
 
+    Now, since after a takeover what is trusted is as old as the start of this replica.
     The tenant's administrators may rotate it, after which its API server comes with a certificate
     of the new one. A KubeError of `read`, and what is no CA, is logged and looked at again next
     time; the old CA stays until then.
     """
     while True:
-        await clock.sleep(period_seconds)
         try:
             client_ca = await read()
-            if client_ca == serving.client_ca:
-                continue
-            await serving.trust_clients(client_ca)
+            if client_ca != serving.client_ca:
+                await serving.trust_clients(client_ca)
+                log.info("Another client CA is trusted")
         except (KubeError, CertificateError) as error:
             log.warning("The client CA cannot be renewed", error=str(error))
-        else:
-            log.info("Another client CA is trusted")
+        await clock.sleep(period_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,23 +292,17 @@ class CertificateFiles:
         What cannot be used is logged once and ignored until it changes again: certificate and key
         are two files, so between two writes they may not fit.
         """
-        refused: KeyPair | None = None
+        tried: KeyPair | None = None
         while True:
-            await clock.sleep(period_seconds)
             try:
                 pair = await self.read()
+                if pair not in (serving.pair, tried):
+                    tried = pair
+                    await serving.install(pair)
+                    log.info("A new serving certificate is in use", file=str(self.certificate))
             except CertificateError as error:
-                log.warning("The serving certificate cannot be read", error=str(error))
-                continue
-            if pair in (serving.pair, refused):
-                continue
-            try:
-                await serving.install(pair)
-            except CertificateError as error:
-                refused = pair
-                log.warning("A new serving certificate is unusable", error=str(error))
-            else:
-                log.info("A new serving certificate is in use", file=str(self.certificate))
+                log.warning("The serving certificate cannot be renewed", error=str(error))
+            await clock.sleep(period_seconds)
 
     def _read(self) -> KeyPair:
         try:

@@ -176,6 +176,15 @@ async def test_clients_of_the_trusted_ca_are_known_by_name_and_others_may_come_w
             await meet(port, client_context(root, certificate=unknown))
 
 
+async def test_an_intermediate_ca_can_be_the_one_that_clients_are_trusted_by() -> None:
+    ca, intermediate = trustme.CA(), trustme.CA().create_child_ca()
+    certificate = ServingCertificate(issue(ca), client_ca=intermediate.cert_pem.bytes())
+    known = intermediate.issue_cert("a@example.com", common_name="apiserver")
+    client = client_context(ca.cert_pem.bytes(), certificate=known)
+    async with serving(certificate.context) as port:
+        assert (await meet(port, client))[0] == "['apiserver']"
+
+
 async def test_a_client_ca_that_was_replaced_is_no_longer_trusted() -> None:
     ca, old, new = trustme.CA(), trustme.CA(), trustme.CA()
     certificate = ServingCertificate(issue(ca), client_ca=old.cert_pem.bytes())
@@ -204,7 +213,7 @@ async def test_before_a_client_ca_is_known_certificates_are_not_asked_for() -> N
 async def test_a_client_ca_that_is_rotated_is_trusted_whatever_happens_in_between() -> None:
     old, new = (trustme.CA().cert_pem.bytes() for _ in range(2))
     certificate = ServingCertificate(issue(trustme.CA()), client_ca=old)
-    answers: list[bytes | Exception] = [old, Unreachable("away"), b"no certificate", new, new]
+    answers: list[bytes | Exception] = [old, Unreachable("away"), b"no certificate", new, new, new]
     trusted: list[bytes] = []
 
     async def read() -> bytes:
@@ -215,8 +224,19 @@ async def test_a_client_ca_that_is_rotated_is_trusted_whatever_happens_in_betwee
 
     clock = SteppingClock(sleeps=5, before=lambda _: trusted.append(certificate.client_ca))
     await run_out(keep_client_ca(certificate, read=read, clock=clock, period_seconds=60))
-    assert trusted == [old, old, old, old, new]
+    assert trusted == [old, old, old, new, new]
     assert clock.slept == [60.0] * 5
+
+
+async def test_a_client_ca_that_was_replaced_before_the_takeover_is_noticed_at_once() -> None:
+    old, new = (trustme.CA().cert_pem.bytes() for _ in range(2))
+    certificate = ServingCertificate(issue(trustme.CA()), client_ca=old)
+
+    async def read() -> bytes:
+        return new
+
+    await run_out(keep_client_ca(certificate, read=read, clock=SteppingClock(sleeps=0)))
+    assert certificate.client_ca == new
 
 
 async def test_a_new_key_pair_and_a_new_client_ca_do_not_undo_each_other() -> None:
@@ -268,15 +288,26 @@ async def test_files_are_installed_when_they_change_and_only_as_a_fitting_pair(
 
     def before(number: int) -> None:
         seen.append(certificate.pair)
-        if number == 1:
+        if number == 0:
             files.certificate.write_bytes(second.certificate)
-        elif number == 3:
+        elif number == 2:
             files.key.write_bytes(second.key)
-        elif number == 5:
+        elif number == 4:
             files.key.unlink()
 
     await run_out(files.keep(certificate, clock=SteppingClock(sleeps=8, before=before)))
-    assert seen == [first] * 4 + [second] * 4
+    assert seen == [first] * 3 + [second] * 5
+
+
+async def test_files_that_changed_before_the_takeover_are_installed_at_once(tmp_path: Path) -> None:
+    files = CertificateFiles(certificate=tmp_path / "tls.crt", key=tmp_path / "tls.key")
+    ca = trustme.CA()
+    old, new = issue(ca), issue(ca)
+    files.certificate.write_bytes(new.certificate)
+    files.key.write_bytes(new.key)
+    certificate = ServingCertificate(old)
+    await run_out(files.keep(certificate, clock=SteppingClock(sleeps=0)))
+    assert certificate.pair == new
 
 
 async def test_files_that_are_missing_are_named(tmp_path: Path) -> None:
