@@ -68,6 +68,10 @@ class ServingTLS(Protocol):
         """One context for the life of the server; its certificates may change meanwhile."""
         ...
 
+    def believes(self, connection: ssl.SSLObject) -> bool:
+        """Whether its client was verified by the client CA of now, not by an earlier one."""
+        ...
+
 
 class KubeletServer:
     """The kubelet API of one virtual node."""
@@ -101,6 +105,7 @@ class KubeletServer:
         self._host = host
         self._port = port
         self._tls = tls
+        self._clock = clock
         self._handshake_seconds = handshake_seconds
         self._draining = False
         self._logs = LogHandler(
@@ -219,6 +224,10 @@ class KubeletServer:
             response = text_answer(503, "this virtual node's agent is shutting down; try again")
             response.force_close()
             return response
+        if self._is_outdated(request):
+            response = text_answer(401, "Unauthorized")
+            response.force_close()
+            return response
         try:
             caller = await self._admit(route, request)
             return await handler(request, caller)
@@ -229,6 +238,15 @@ class KubeletServer:
         except Exception:
             log.exception("A kubelet API request failed", node=self._node, route=route.name)
             return text_answer(500, "internal error of the virtual node")
+
+    def _is_outdated(self, request: web.Request) -> bool:
+        """Whether a new handshake would not believe the client's certificate as this one did."""
+        certificate = request.get_extra_info("peercert")
+        if not certificate:
+            return False
+        connection = request.get_extra_info("ssl_object")
+        ended = ssl.cert_time_to_seconds(certificate["notAfter"]) < self._clock.time()
+        return ended or not self._tls.believes(connection)
 
     async def _admit(self, route: Route, request: web.Request) -> Caller:
         certificate = request.get_extra_info("peercert")

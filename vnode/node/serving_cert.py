@@ -16,6 +16,7 @@ import datetime
 import ipaddress
 import os
 import ssl
+import weakref
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -141,6 +142,8 @@ class ServingCertificate:
         self._pair = pair
         self._client_ca = client_ca
         self._current = _context(pair, client_ca)
+        self._believing = weakref.WeakSet([self._current])
+        """The contexts with the client CA of now; those of connections live as long as they."""
         # Key pair and CA change by different tasks, and each makes its context from both.
         self._changing = asyncio.Lock()
         self._front = _front(self._choose)
@@ -169,6 +172,7 @@ class ServingCertificate:
         """
         async with self._changing:
             self._current = await asyncio.to_thread(_context, pair, self._client_ca)
+            self._believing.add(self._current)
             self._pair = pair
 
     async def trust_clients(self, client_ca: bytes) -> None:
@@ -179,8 +183,16 @@ class ServingCertificate:
         """
         async with self._changing:
             self._current = await asyncio.to_thread(_context, self._pair, client_ca)
+            self._believing = weakref.WeakSet([self._current])
             self._client_ca = client_ca
             self._ask_for_client_certificates()
+
+    def believes(self, connection: ssl.SSLObject) -> bool:
+        """Whether the client of `connection` was verified by the client CA of now.
+
+        TLS looks at a client certificate once, and connections live on when the CA is replaced.
+        """
+        return connection.context in self._believing
 
     def _ask_for_client_certificates(self) -> None:
         """Ask, but insist on none: others come with a token. A foreign one ends the handshake."""
@@ -194,7 +206,8 @@ def _front(choose: Callable[[ssl.SSLObject, str, ssl.SSLContext], None]) -> ssl.
     """A context that has nothing itself and takes certificate and CA from another one.
 
     OpenSSL calls the server name callback in every handshake, also for clients that send no name.
-    Sessions cannot be resumed, so a CA that is no longer trusted counts at once.
+    Sessions cannot be resumed, so a CA that is no longer trusted counts for every new connection;
+    of those that exist, `ServingCertificate.believes` tells.
     """
     context = _bare_context()
     context.options |= ssl.OP_NO_TICKET

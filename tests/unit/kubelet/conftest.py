@@ -21,6 +21,15 @@ from vnode.runtime.clock import SystemClock
 HOST = "127.0.0.1"
 
 
+class OffsetClock(SystemClock):
+    """The real one, in another year if a test says so."""
+
+    offset = 0.0
+
+    def time(self) -> float:
+        return super().time() + self.offset
+
+
 class Kubelet:
     """A served virtual node and clients for it."""
 
@@ -40,6 +49,14 @@ class Kubelet:
             },
         )
         pair = server_ca.issue_cert(HOST)
+        self.certificate = ServingCertificate(
+            KeyPair(
+                certificate=b"".join(blob.bytes() for blob in pair.cert_chain_pems),
+                key=pair.private_key_pem.bytes(),
+            ),
+            client_ca=client_ca.cert_pem.bytes(),
+        )
+        self.clock = OffsetClock()
         self.server = KubeletServer(
             node=NODE,
             pods=self.pods,
@@ -49,14 +66,8 @@ class Kubelet:
             metrics=KubeletMetrics(CollectorRegistry(), sessions=sessions),
             host=HOST,
             port=0,
-            tls=ServingCertificate(
-                KeyPair(
-                    certificate=b"".join(blob.bytes() for blob in pair.cert_chain_pems),
-                    key=pair.private_key_pem.bytes(),
-                ),
-                client_ca=client_ca.cert_pem.bytes(),
-            ),
-            clock=SystemClock(),
+            tls=self.certificate,
+            clock=self.clock,
         )
 
     def client_tls(self, user: str = "") -> ssl.SSLContext:

@@ -5,7 +5,7 @@ import socket
 import pytest
 import trustme
 
-from tests.unit.kubelet.conftest import Kubelet
+from tests.unit.kubelet.conftest import Kubelet, RawClient
 from tests.unit.kubelet.fakes import make_pod
 from vnode.kube.errors import Unreachable
 from vnode.kube.types import ObjectKey
@@ -208,6 +208,45 @@ async def test_a_kept_connection_gets_no_new_request_through_while_stopping(
     await kept.close()
     await session.close()
     await stopping
+
+
+async def test_a_kept_connection_is_let_in_no_more_once_its_client_ca_is_replaced(
+    kubelet: Kubelet,
+) -> None:
+    kept = await kubelet.dial()
+    assert await get(kept) == 200
+    await kubelet.certificate.install(kubelet.certificate.pair)
+    assert await get(kept) == 200
+    await kubelet.certificate.trust_clients(trustme.CA().cert_pem.bytes())
+    assert await get(kept) == 401
+    assert await kept.reader.read() == b""
+    await kept.close()
+
+
+async def test_a_kept_connection_is_let_in_no_more_once_its_certificate_ended(
+    kubelet: Kubelet,
+) -> None:
+    kept = await kubelet.dial()
+    assert await get(kept) == 200
+    kubelet.clock.offset = 1000 * 365 * 86400.0
+    assert await get(kept) == 401
+    assert await kept.reader.read() == b""
+    await kept.close()
+
+
+async def test_a_kept_connection_with_a_token_outlives_the_client_ca(kubelet: Kubelet) -> None:
+    kept = await kubelet.dial(user="")
+    token = ("Authorization", "Bearer good")
+    assert await get(kept, token) == 200
+    await kubelet.certificate.trust_clients(trustme.CA().cert_pem.bytes())
+    assert await get(kept, token) == 200
+    await kept.close()
+
+
+async def get(client: RawClient, *headers: tuple[str, str]) -> int:
+    status, answered = await client.open("GET", "/healthz", *headers)
+    await client.reader.readexactly(int(dict(answered)["Content-Length"]))
+    return status
 
 
 async def test_a_port_in_use_is_an_error_and_leaves_nothing_behind(
