@@ -73,9 +73,7 @@ class Authenticator:
             if await self._authorise(caller, access, self._reviews):
                 return caller
         except ReviewUnavailable as error:
-            raise AuthUnavailable(
-                "The request cannot be authorised now: the API server gave no usable answer"
-            ) from error
+            raise AuthUnavailable(f"The request cannot be authorised now: {error}") from error
         raise AccessDenied(
             f"Forbidden (user={caller.name}, verb={access.verb}, resource=nodes, "
             f"subresource(s)=[{' '.join(access.subresources)}])"

@@ -4,12 +4,18 @@ In: tokens, and users with the right they need. Out: `Caller` or None, and yes o
 for a while (`ReviewLifetimes`). Owned by the `Authenticator`. When the API server gives no usable
 answer `ReviewUnavailable` is raised: nobody is let in on a guess.
 
+Everybody may send tokens, and junk ones are new every time. So TokenReviews have turns of their own
+with a short queue, and unknown tokens a small memory of their own: strangers keep nobody out who is
+known by certificate or whose token is remembered.
+
 Sources: authentication.k8s.io/v1 TokenReview, authorization.k8s.io/v1 SubjectAccessReview; life
 times are the kubelet's defaults.
 """
 
 import asyncio
 import hashlib
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -26,6 +32,9 @@ from vnode.runtime.clock import Clock
 __all__ = ["ReviewClient", "ReviewLifetimes", "ReviewUnavailable", "Reviews"]
 
 T = TypeVar("T")
+
+_UNKNOWN_TOKENS = 256
+"""So many are remembered: enough for clients that repeat themselves."""
 
 log = structlog.get_logger(__name__)
 
@@ -94,20 +103,29 @@ class Reviews:
         lifetimes: ReviewLifetimes = ReviewLifetimes(),
         size: int = 4096,
         parallel: int = 32,
+        parallel_tokens: int = 8,
+        waiting_tokens: int = 32,
         timeout: float = 10.0,
     ) -> None:
-        """Hold up to `size` answers of each kind; ask `parallel` questions at once.
+        """Hold up to `size` answers of each kind; ask about `parallel` rights at once.
 
-        `timeout` is in seconds and covers waiting for one's turn as well.
+        `parallel_tokens` tokens are asked about at once, `waiting_tokens` more wait, and others get
+        no answer. `timeout` is in seconds and covers waiting for one's turn as well.
         """
         self._client = client
         self._timeout = timeout
-        self._turns = asyncio.Semaphore(parallel)
+        self._right_turns = asyncio.Semaphore(parallel)
+        self._token_turns = asyncio.Semaphore(parallel_tokens)
+        self._token_places = parallel_tokens + waiting_tokens
+        # What has no life is not kept, so each of the two holds one kind only.
         self._tokens: ReviewCache[bytes, Caller | None] = ReviewCache(
-            life=lambda caller: (
-                lifetimes.unknown_token if caller is None else lifetimes.authenticated
-            ),
+            life=lambda caller: 0.0 if caller is None else lifetimes.authenticated,
             size=size,
+            clock=clock,
+        )
+        self._unknown: ReviewCache[bytes, Caller | None] = ReviewCache(
+            life=lambda caller: lifetimes.unknown_token if caller is None else 0.0,
+            size=_UNKNOWN_TOKENS,
             clock=clock,
         )
         self._rights: ReviewCache[_Question, bool] = ReviewCache(
@@ -120,10 +138,12 @@ class Reviews:
         """The user of a bearer token; None if the API server does not know it.
 
         Raises:
-            ReviewUnavailable: no answer.
+            ReviewUnavailable: no answer, or too many tokens wait for one.
         """
         digest = hashlib.sha256(token.encode()).digest()
-        return await self._tokens.get(digest, lambda: self._ask_token(token))
+        return await self._tokens.get(
+            digest, lambda: self._unknown.get(digest, lambda: self._ask_token(token))
+        )
 
     async def allowed(self, caller: Caller, *, node: NodeName, verb: str, subresource: str) -> bool:
         """Whether `caller` may `verb` on `nodes/<subresource>` of that node.
@@ -140,7 +160,7 @@ class Reviews:
             "kind": TOKEN_REVIEWS.kind,
             "spec": {"token": token},
         }
-        review = await self._create(TOKEN_REVIEWS, body, _TokenReview)
+        review = await self._create(TOKEN_REVIEWS, body, _TokenReview, turn=self._token_turn())
         user = review.status.user
         if not review.status.authenticated or not user.username:
             return None
@@ -170,12 +190,33 @@ class Reviews:
                 },
             },
         }
-        review = await self._create(SUBJECT_ACCESS_REVIEWS, body, _SubjectAccessReview)
+        review = await self._create(
+            SUBJECT_ACCESS_REVIEWS, body, _SubjectAccessReview, turn=self._right_turns
+        )
         return review.status.allowed
 
-    async def _create(self, resource: Resource, body: object, kind: type[T]) -> T:
+    @asynccontextmanager
+    async def _token_turn(self) -> AsyncIterator[None]:
+        """Wait in the queue, unless it is full."""
+        if not self._token_places:
+            raise ReviewUnavailable("TokenReview: too many tokens wait for an answer")
+        self._token_places -= 1
         try:
-            async with asyncio.timeout(self._timeout), self._turns:
+            async with self._token_turns:
+                yield
+        finally:
+            self._token_places += 1
+
+    async def _create(
+        self,
+        resource: Resource,
+        body: object,
+        kind: type[T],
+        *,
+        turn: AbstractAsyncContextManager[None],
+    ) -> T:
+        try:
+            async with asyncio.timeout(self._timeout), turn:
                 return await self._client.create(resource, body, kind)
         except (KubeError, TimeoutError) as error:
             log.warning(

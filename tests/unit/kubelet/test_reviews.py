@@ -1,11 +1,20 @@
 import asyncio
+import contextlib
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TypeVar
 
 import pytest
 
 from tests.unit.kubelet.fakes import NODE, ManualClock, ScriptedReviews
 from vnode.kube.errors import Forbidden, KubeError, Unreachable
+from vnode.kube.resources import TOKEN_REVIEWS, Resource
 from vnode.kubelet.access import Caller
 from vnode.kubelet.reviews import Reviews, ReviewUnavailable
+from vnode.runtime.clock import SystemClock
+
+T = TypeVar("T")
 
 CALLER = Caller(
     name="reader",
@@ -117,13 +126,84 @@ async def test_an_api_server_that_hangs_is_not_waited_for_long() -> None:
 async def test_few_questions_are_under_way_at_once() -> None:
     gate = asyncio.Event()
     client = ScriptedReviews(gate=gate)
-    reviews = Reviews(client, clock=ManualClock(), parallel=4)
-    flood = [asyncio.create_task(reviews.caller_of(f"forged-{n}")) for n in range(50)]
+    reviews = Reviews(client, clock=ManualClock(), parallel=4, parallel_tokens=3)
+    tokens = [asyncio.create_task(reviews.caller_of(f"forged-{n}")) for n in range(30)]
+    rights = [
+        asyncio.create_task(reviews.allowed(CALLER, node=NODE, verb="get", subresource=str(n)))
+        for n in range(50)
+    ]
     for _ in range(10):
         await asyncio.sleep(0)
-    assert len(client.bodies) == 4
+    assert (client.count("TokenReview"), client.count("SubjectAccessReview")) == (3, 4)
     gate.set()
-    assert await asyncio.gather(*flood) == [None] * 50
+    assert await asyncio.gather(*tokens) == [None] * 30
+    assert await asyncio.gather(*rights) == [False] * 50
+
+
+class SlowTokens(ScriptedReviews):
+    """Takes half a second for every token and none for rights."""
+
+    async def create(self, resource: Resource, body: object, kind: type[T], /) -> T:
+        if resource is TOKEN_REVIEWS:
+            await asyncio.sleep(0.5)
+        return await super().create(resource, body, kind)
+
+
+@asynccontextmanager
+async def flooded(reviews: Reviews) -> AsyncIterator[None]:
+    """While many strangers send random tokens as fast as they are answered."""
+
+    async def stranger(name: int) -> None:
+        for number in itertools.count():
+            with contextlib.suppress(ReviewUnavailable):
+                await reviews.caller_of(f"{name}-{number}")
+            await asyncio.sleep(0.1)
+
+    strangers = [asyncio.create_task(stranger(name)) for name in range(100)]
+    await asyncio.sleep(2)
+    yield
+    for task in strangers:
+        task.cancel()
+    await asyncio.gather(*strangers, return_exceptions=True)
+
+
+@pytest.mark.looptime
+async def test_strangers_with_random_tokens_keep_known_users_waiting_for_nothing() -> None:
+    client = SlowTokens(tokens={"t": "reader"}, rights={("reader", "get", "pods")})
+    reviews = Reviews(client, clock=SystemClock())
+    await reviews.caller_of("t")
+    async with flooded(reviews):
+        began = asyncio.get_running_loop().time()
+        assert await reviews.allowed(CALLER, node=NODE, verb="get", subresource="pods")
+        assert await reviews.caller_of("t") == CALLER
+        assert asyncio.get_running_loop().time() == began
+
+
+@pytest.mark.looptime
+async def test_who_finds_the_queue_for_tokens_full_is_told_so_at_once() -> None:
+    client = ScriptedReviews(gate=asyncio.Event())
+    reviews = Reviews(client, clock=ManualClock(), parallel_tokens=2, waiting_tokens=3)
+    waiting = [asyncio.create_task(reviews.caller_of(f"forged-{n}")) for n in range(5)]
+    await asyncio.sleep(1)
+    began = asyncio.get_running_loop().time()
+    with pytest.raises(ReviewUnavailable, match="too many tokens wait"):
+        await reviews.caller_of("one more")
+    assert asyncio.get_running_loop().time() == began
+    await asyncio.gather(*waiting, return_exceptions=True)
+    assert client.gate is not None
+    client.gate.set()
+    assert await reviews.caller_of("one more") is None
+
+
+async def test_unknown_tokens_push_no_known_ones_out() -> None:
+    client = ScriptedReviews(tokens={"t": "reader"})
+    reviews = Reviews(client, clock=ManualClock(), size=2)
+    await reviews.caller_of("t")
+    for number in range(300):
+        await reviews.caller_of(f"forged-{number}")
+    client.tokens.clear()
+    assert await reviews.caller_of("t") == CALLER
+    assert reviews._unknown.statistics().held == 256
 
 
 async def test_neither_errors_nor_caches_hold_a_token() -> None:
@@ -134,4 +214,6 @@ async def test_neither_errors_nor_caches_hold_a_token() -> None:
     assert "very-secret" not in repr(caught.value)
     client.error = None
     await reviews.caller_of("very-secret")
-    assert "very-secret" not in repr(dict(reviews._tokens._values))
+    assert "very-secret" not in repr(
+        [dict(cache._values) for cache in (reviews._tokens, reviews._unknown)]
+    )
