@@ -10,7 +10,7 @@ to its end is said so, since clients take a stream that merely ends for success.
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 
 import structlog
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -98,11 +98,11 @@ class SessionStream:
         was answered.
         """
         await self._socket.prepare(request)
-        with contextlib.suppress(ConnectionError):  # The client left.
+        with contextlib.suppress(_ClientLeft):
             try:
                 session = await self._open_session()
-            except BackendError as error:
-                self.end(str(error))
+            except Exception as error:
+                self._end_broken(error)
             else:
                 try:
                     await self._serve(session)
@@ -127,9 +127,19 @@ class SessionStream:
                 flow.cancel()
             outcomes = await asyncio.gather(*flows, return_exceptions=True)
         for outcome in outcomes:
-            if isinstance(outcome, Exception) and not isinstance(outcome, ConnectionError):
-                log.error("A session broke", exc_info=outcome)
-                self.end("the virtual node made a mistake")
+            if isinstance(outcome, Exception) and not isinstance(outcome, _ClientLeft):
+                self._end_broken(outcome)
+
+    def _end_broken(self, error: Exception) -> None:
+        """End it for what went wrong below or here. Only words of a backend's own are shown."""
+        if isinstance(error, BackendError):
+            self.end(str(error))
+        elif isinstance(error, ConnectionError):
+            log.warning("A session lost its connection below", error=str(error))
+            self.end("the connection to the container broke")
+        else:
+            log.error("A session broke", exc_info=error)
+            self.end("the virtual node made a mistake")
 
     async def _leave(self, request: web.Request) -> None:
         """Say why, if it did not come to its end, and wait for the client to hear it.
@@ -176,7 +186,7 @@ class SessionStream:
                 await session.close_stdin()
                 return False
             await session.write_stdin(said.data)
-        except (BackendError, ConnectionError):
+        except BackendError:
             return False  # The process has closed its input, and may go on.
         finally:
             self._stdin_blocked = False
@@ -208,17 +218,31 @@ class SessionStream:
         while True:
             await asyncio.sleep(_PONG_SECONDS)
             if self._stdin_blocked:
-                await self._socket.pong()
+                with _to_client():
+                    await self._socket.pong()
 
     async def _send(self, channel: Channel, data: bytes) -> None:
         for message in split(channel, data):
-            await self._socket.send_bytes(message)
+            with _to_client():
+                await self._socket.send_bytes(message)
             self._touch()
 
     def _touch(self) -> None:
         """Something went through."""
         if self._idle is not None and not self._idle.expired():
             self._idle.reschedule(asyncio.get_running_loop().time() + IDLE_LIMIT)
+
+
+class _ClientLeft(Exception):
+    """Nothing can be sent to the client any more. Other ConnectionErrors come from below."""
+
+
+@contextlib.contextmanager
+def _to_client() -> Iterator[None]:
+    try:
+        yield
+    except ConnectionError as error:
+        raise _ClientLeft from error
 
 
 async def close_session(session: ExecSession) -> None:

@@ -256,6 +256,54 @@ async def test_a_session_that_breaks_below_is_no_success(kubelet: Kubelet) -> No
     assert "the connection below broke" in json.loads(channels[3])["message"]
 
 
+@pytest.mark.parametrize("error", [ConnectionResetError("10.0.0.1 is gone"), OSError("secret")])
+async def test_a_link_that_breaks_below_is_no_success(kubelet: Kubelet, error: OSError) -> None:
+    async with opened(kubelet, "command=sleep&output=1") as client:
+        await client.next()
+        (session,) = kubelet.backend.sessions
+
+        async def exit_code() -> int:
+            raise error
+
+        session.exit_code = exit_code  # type: ignore[method-assign]
+        await session.process.output.put((1, b"half"))
+        await session.process.output.put(None)
+        channels, code = await client.rest()
+    status = json.loads(channels[3])
+    assert (channels[1], status["status"], code) == (b"half", "Failure", 1000)
+    assert str(error) not in status["message"]
+    await ended(kubelet)
+
+
+async def test_input_that_finds_the_link_below_broken_is_no_success(kubelet: Kubelet) -> None:
+    async with opened(kubelet, "command=sleep&input=1&output=1") as client:
+        await client.next()
+        (session,) = kubelet.backend.sessions
+
+        async def write_stdin(data: bytes) -> None:
+            raise BrokenPipeError
+
+        session.write_stdin = write_stdin  # type: ignore[method-assign]
+        await client.send(b"\0x")
+        channels, _ = await client.rest()
+    assert "the connection to the container broke" in json.loads(channels[3])["message"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("secret"), ConnectionResetError("secret")])
+async def test_a_session_that_cannot_be_opened_is_told_in_the_websocket_whatever_broke(
+    kubelet: Kubelet, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    async def session(*_: object) -> MemorySession:
+        raise error
+
+    monkeypatch.setattr(kubelet.backend, "session", session)
+    async with opened(kubelet, "command=sleep&output=1") as client:
+        channels, code = await client.rest()
+    status = json.loads(channels[3])
+    assert (status["status"], code) == ("Failure", 1000)
+    assert "secret" not in status["message"]
+
+
 async def test_a_mistake_of_a_backend_is_no_success_and_says_nothing_of_it(
     kubelet: Kubelet,
 ) -> None:
