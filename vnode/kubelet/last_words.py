@@ -85,6 +85,9 @@ class LastWords:
                 self._known.discard(copy.handle)
 
     async def _read(self, pod: Pod, copy: ObservedPod) -> None:
+        now = self._backend.observed(copy.key)
+        if now is None or now.gone or now.handle != copy.handle:
+            return  # It went while it waited for its turn: its name may be another's by now.
         grace = _DEFAULT_GRACE if copy.grace_seconds is None else copy.grace_seconds
         texts = {name: bytearray() for name in container_names(pod)}
         async with asyncio.TaskGroup() as tasks:

@@ -371,14 +371,14 @@ class KubernetesBackend:
 
     def logs(self, pod: ObservedPod, options: LogOptions) -> AsyncIterator[bytes]:
         """See `PodBackend.logs`."""
-        self._refuse_foreign_container(pod, options.container)
+        self._require_own(pod, options.container)
         return streams.logs(
             self._client, self._copies.below(pod.key), self._copies.names(pod), options
         )
 
     async def upgrade(self, pod: ObservedPod, request: StreamRequest) -> UpgradedConnection:
         """See `PodBackend.upgrade`."""
-        self._refuse_foreign_container(pod, request.container)
+        self._require_own(pod, request.container)
         return await streams.upgrade(
             self._client, self._copies.below(pod.key), self._copies.names(pod), request
         )
@@ -387,10 +387,17 @@ class KubernetesBackend:
         """Not the form of this backend: `capabilities.session_streams` is False."""
         raise StreamError(f"{request.verb} of {pod.key} has no session form", code=501)
 
-    def _refuse_foreign_container(self, pod: ObservedPod, container: str) -> None:
-        """A name of the tenant's may have been taken by somebody who debugs the copy below."""
+    def _require_own(self, pod: ObservedPod, container: str) -> None:
+        """Logs and streams are asked for by name, and a name may be another's by now.
+
+        Of the pod: the copy was replaced. Of the container: somebody debugs the copy below.
+        """
         found = self._copies.pod(pod.key)
-        if found is not None and container in foreign_containers(found):
+        if found is None or found.metadata.uid != pod.handle:
+            raise StreamError(
+                f'pod "{pod.key.name}" is not there any more', code=404, reason="NotFound"
+            )
+        if container in foreign_containers(found):
             raise StreamError(
                 f'container "{container}" is not running', code=404, reason="NotFound"
             )

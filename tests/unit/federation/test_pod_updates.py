@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from federation.backends.kubernetes.translate.names import ANNOTATION_DIGEST
 from tests.builders import (
+    make_compute_pod,
     make_error,
     make_key,
     make_pod,
@@ -437,6 +438,24 @@ class TestContainersOfOthers:
         request = StreamRequest(verb=StreamVerb.EXEC, method="GET", container="debug")
         with pytest.raises(StreamError):
             await taken.backend.upgrade(copy, request)
+
+    @pytest.mark.parametrize("now", ["another", "nothing"])
+    async def test_a_copy_that_was_replaced_is_not_asked_for_by_its_name(
+        self, compute: Compute, now: str
+    ) -> None:
+        copy = copy_of(compute)
+        compute.client.drop(PODS, THERE)
+        if now == "another":
+            compute.client.put(PODS, make_compute_pod(pod()))
+        compute.deliver()
+        compute.client.calls.clear()
+        with pytest.raises(StreamError) as refused:
+            compute.backend.logs(copy, LogOptions("main"))
+        assert refused.value.code == 404
+        request = StreamRequest(verb=StreamVerb.EXEC, method="GET", container="main")
+        with pytest.raises(StreamError):
+            await compute.backend.upgrade(copy, request)
+        assert not compute.client.calls
 
 
 # --- whatever is refused or interrupted, a copy is what it claims to be ---------------------------

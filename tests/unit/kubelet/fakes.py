@@ -209,6 +209,7 @@ class FakeBackend:
         )
         self.log: Callable[[LogOptions], AsyncIterator[bytes]] = lambda _options: chunks(b"hello\n")
         self.log_options: list[LogOptions] = []
+        self.copies: dict[ObjectKey, ObservedPod] = {}
         self.streams: list[StreamRequest] = []
         self.asked = asyncio.Event()
         self.stream_error: Exception | None = None
@@ -225,6 +226,9 @@ class FakeBackend:
 
     def as_backend(self) -> PodBackend:
         return cast("PodBackend", self)
+
+    def observed(self, key: ObjectKey) -> ObservedPod | None:
+        return self.copies.get(key)
 
     def logs(self, pod: ObservedPod, options: LogOptions) -> AsyncIterator[bytes]:
         self.log_options.append(options)

@@ -35,6 +35,7 @@ class World:
     def leave(self, pod: Pod, *, grace: int | None = 30) -> ObservedPod:
         handle = f"below-{pod.metadata.name}-{pod.metadata.uid}"
         copy = replace(make_observed(pod), handle=handle, deleting=True, grace_seconds=grace)
+        self.backend.copies[copy.key] = copy
         self.words.leaving(pod, copy)
         return copy
 
@@ -167,6 +168,23 @@ async def test_only_so_many_copies_are_read_at_once(world: World) -> None:
         assert len(world.backend.log_options) == last_words.WAITING
 
 
+@pytest.mark.parametrize("now", ["replaced", "gone", "forgotten"])
+async def test_a_copy_that_went_while_it_waited_is_not_asked_for_by_its_name(
+    world: World, now: str
+) -> None:
+    pod = world.put(make_pod())
+    copy = world.leave(pod)
+    del world.backend.copies[KEY]
+    if now == "replaced":
+        world.backend.copies[KEY] = replace(copy, handle="below-another")
+    elif now == "gone":
+        world.backend.copies[KEY] = replace(copy, gone=True)
+    with world.running():
+        await asyncio.sleep(100)
+    assert world.backend.log_options == []
+    assert world.words.text(KEY, "main") is None
+
+
 def replace_status(pod: Pod) -> Pod:
     return make_pod(pod.metadata.name, uid=pod.metadata.uid, containers=("main",))
 
@@ -179,6 +197,7 @@ async def test_kubectl_logs_shows_them_when_there_is_no_copy_to_ask(kubelet: Kub
     pods.upsert(pod)
     kubelet.backend.log = lambda _options: chunks(b"2026-11-23T01:00:00Z working\n", LINE)
     reading = asyncio.create_task(words.run())
+    kubelet.backend.copies[KEY] = make_observed(pod)
     words.leaving(pod, make_observed(pod))
     for _ in range(20):
         await asyncio.sleep(0)
