@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vnode.backend import LogOptions
+from vnode.kubelet.log_lines import choose
 from vnode.kubelet.log_options import InvalidLogQuery, parse_log_options
 
 
@@ -67,11 +68,19 @@ def test_a_query_means_what_it_means_to_the_kubelet(query: str, options: LogOpti
         "sinceTime=2024-02-29T25:02:03Z",
         "sinceTime=2024-02-29",
         "sinceTime=2024-02-29T01:02:03",
+        "sinceTime=2024-02-29T01:02:03%2B99:00",
     ],
 )
 def test_what_cannot_be_read_is_400(query: str) -> None:
     with pytest.raises(InvalidLogQuery, match="Unable to decode query") as caught:
         parse(query)
+    assert caught.value.code == 400
+
+
+def test_more_seconds_than_a_duration_holds_are_400() -> None:
+    assert parse("sinceSeconds=9223372036").since_seconds == 9223372036
+    with pytest.raises(InvalidLogQuery, match="sinceSeconds may be at most") as caught:
+        parse("sinceSeconds=9223372037")
     assert caught.value.code == 400
 
 
@@ -105,7 +114,10 @@ _NAMES = st.sampled_from(
     ["follow", "tailLines", "tail", "limitBytes", "sinceSeconds", "sinceTime", "stream", "previous"]
 )
 _VALUES = st.one_of(
-    st.text(), st.integers().map(str), st.datetimes().map(lambda time: f"{time.isoformat()}Z")
+    st.text(),
+    st.integers().map(str),
+    st.datetimes().map(lambda time: f"{time.isoformat()}Z"),
+    st.from_regex(r"\A[0-9]{4}-0[1-9]-0[1-9]T0[1-9]:0[1-9]:0[1-9][+-][0-9]{2}:[0-9]{2}\Z"),
 )
 
 
@@ -119,3 +131,4 @@ def test_any_query_is_either_sound_or_refused(query: list[tuple[str, str]]) -> N
     assert options.limit_bytes is None or options.limit_bytes >= 1
     assert options.since_seconds is None or options.since_seconds >= 1
     assert options.since_seconds is None or options.since_time is None
+    choose(b"2024-02-29T01:02:03Z word\n", options, now=1_795_395_630.0)
