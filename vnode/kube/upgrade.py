@@ -3,18 +3,21 @@
 Flow: `dial` sends the request and returns an `Upgraded` once the server answered 101. The kubelet
 server writes that answer's head to its own client and calls `splice` with the client's transport.
 From then on bytes are copied both ways unread (SPDY, WebSocket or whatever was negotiated), the
-faster side waiting for the slower (bounded memory), until one side ends; the other is then flushed
-and closed, since TLS cannot half-close and Go's streams end both directions too.
+faster side waiting for the slower (bounded memory), until one side ends; the other is closed when
+it has taken all, since TLS cannot half-close and Go's streams end both directions too. A client has
+the idle limit for that, as before: somebody may read the end in a pager, or have stopped it.
 
 Owned by the caller of `dial`: call `splice` or `abort`, exactly one of them, once.
 
 This module alone relies on what aiohttp does not promise: that a connection stays ours after a 101
-(`ClientResponse.connection`) and that early bytes are in `ResponseHandler._tail`. The contract test
-is tests/unit/kube/test_upgrade.py.
+(`ClientResponse.connection`) and that early bytes are in `ResponseHandler._tail`; and on where
+asyncio keeps what TLS has not sent yet (`_buffered`). The contract test is
+tests/unit/kube/test_upgrade.py.
 """
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Sequence
 from typing import cast
 
@@ -30,6 +33,8 @@ IDLE_LIMIT = 4 * 3600.0
 _HEAD_TIMEOUT = 60.0
 _LINGER = 10.0
 """Seconds that a closing side has to take what was already sent to it."""
+_DRAIN_POLL = 0.25
+"""Seconds between two looks at how much of it is left."""
 _NEGOTIATION = ("upgrade", "x-stream-protocol-version")
 
 
@@ -116,6 +121,9 @@ class Splice:
         self._idle_limit = idle_limit
         self._closed = self._loop.create_future()
         self._linger: asyncio.TimerHandle | None = None
+        self._drained: asyncio.TimerHandle | None = None
+        self._patience = math.inf
+        self._left = 0
         self._last_byte = self._loop.time()
         self._idle = self._loop.call_later(idle_limit, self._check_idle)
         server, tail = _take_over(response)
@@ -124,14 +132,16 @@ class Splice:
             # `connection_lost` may have been called before we could hear of it.
             self._abort()
             return
-        if tail:
-            client.write(tail)
         if server is None:
             # It said everything right behind its 101 and ended: a short command over WebSocket.
-            self.close()
+            client.write(tail)
+            self._drain()
             return
+        # Before anything is written: a full buffer is told of once, and has to stop the other side.
         for side, peer in zip(self._sides, reversed(self._sides), strict=True):
             side.join(peer)
+        if tail:
+            client.write(tail)
         if early:
             server.write(early)
 
@@ -141,6 +151,8 @@ class Splice:
 
     def close(self) -> None:
         """Flush and close both sides; what is not taken within 10 s is dropped."""
+        if self._drained is not None:
+            self._drained.cancel()
         for side in self._sides:
             side.transport.close()
         if self._linger is None and not self._closed.done():
@@ -150,10 +162,28 @@ class Splice:
         """Bytes went through."""
         self._last_byte = self._loop.time()
 
-    def side_lost(self) -> None:
-        """One side is gone."""
-        if all(side.lost for side in self._sides):
+    def side_ended(self, side: "_Side") -> None:
+        """It sends no more, or is gone."""
+        if all(each.lost for each in self._sides):
             self._finish()
+            return
+        if side is self._sides[0]:
+            self._patience = _LINGER  # The client left: nobody waits for the other side.
+        if self._drained is None:
+            self._drain()
+
+    def _drain(self) -> None:
+        """Close both sides once the one that is left has taken all, or takes nothing for too long.
+
+        Not before: a TLS transport that is closing is cut by asyncio after 30 s. The idle limit
+        ends this too.
+        """
+        left = sum(_buffered(side.transport) for side in self._sides if not side.ended)
+        if left < self._left:
+            self.touch()
+        self._left = left
+        if left and self._loop.time() - self._last_byte < self._patience:
+            self._drained = self._loop.call_later(_DRAIN_POLL, self._drain)
         else:
             self.close()
 
@@ -163,9 +193,9 @@ class Splice:
         self._finish()
 
     def _finish(self) -> None:
-        self._idle.cancel()
-        if self._linger is not None:
-            self._linger.cancel()
+        for timer in (self._idle, self._linger, self._drained):
+            if timer is not None:
+                timer.cancel()
         self._response.close()
         if not self._closed.done():
             self._closed.set_result(None)
@@ -183,6 +213,8 @@ class _Side(asyncio.Protocol):
 
     def __init__(self, splice: Splice, transport: asyncio.Transport) -> None:
         self.transport = transport
+        self.ended = False
+        """It sends no more."""
         self.lost = False
         self._splice = splice
         self._former = cast("asyncio.Protocol", transport.get_protocol())
@@ -217,14 +249,15 @@ class _Side(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """End both sides, after what is on its way."""
-        self._splice.close()
+        self.ended = True
+        self._splice.side_ended(self)
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the protocol that made this connection, for its bookkeeping, and the splice."""
-        self.lost = True
+        self.ended = self.lost = True
         self._former.connection_lost(exc)
-        self._splice.side_lost()
+        self._splice.side_ended(self)
 
 
 def _take_over(response: aiohttp.ClientResponse) -> tuple[asyncio.Transport | None, bytes]:
@@ -236,3 +269,11 @@ def _take_over(response: aiohttp.ClientResponse) -> tuple[asyncio.Transport | No
     connection.protocol._tail = b""
     transport = connection.transport
     return (None if transport is None or transport.is_closing() else transport), tail
+
+
+def _buffered(transport: asyncio.Transport) -> int:
+    """Bytes that were written to it and that the kernel has not taken yet."""
+    size = transport.get_write_buffer_size()
+    # TLS hands a part on to a transport of its own, to which asyncio shows no way.
+    carrier = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None)
+    return size if carrier is None else size + int(carrier.get_write_buffer_size())

@@ -6,11 +6,12 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import trustme
 
+from vnode.kube import upgrade
 from vnode.kube.client import KubeClient
 from vnode.kube.config import Access, Connection
 from vnode.kube.credentials import Credentials
@@ -128,15 +129,34 @@ class Session:
 
 @asynccontextmanager
 async def spliced(
-    upgraded: Upgraded, tls: Tls, *, early: bytes = b"", idle_limit: float = 60.0
+    upgraded: Upgraded,
+    tls: Tls,
+    *,
+    early: bytes = b"",
+    idle_limit: float = 60.0,
+    narrow: bool = False,
 ) -> AsyncIterator[Session]:
+    """A client at the other end; `narrow`: the kernel keeps little of what it does not read."""
     acceptor = Acceptor()
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: acceptor, "127.0.0.1", 0, ssl=tls.server)
     port = server.sockets[0].getsockname()[1]
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls.client)
+    sock = socket.socket()
+    if narrow:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+    sock.setblocking(False)
+    await loop.sock_connect(sock, ("127.0.0.1", port))
+    name = "127.0.0.1" if tls.client else None
+    reader, writer = await asyncio.open_connection(
+        sock=sock, ssl=tls.client, server_hostname=name, limit=1024
+    )
     await acceptor.connected.wait()
     assert acceptor.transport is not None
+    if narrow:
+        if tls.client:  # TLS reads ahead.
+            cast("Any", writer.transport).set_read_buffer_limits(high=1024)
+        accepted = acceptor.transport.get_extra_info("socket")
+        accepted.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
     splice = upgraded.splice(acceptor.transport, early=early, idle_limit=idle_limit)
     try:
         async with asyncio.timeout(5):
@@ -237,6 +257,65 @@ async def test_what_the_server_sent_before_it_closed_still_arrives(tls: Tls) -> 
     upstream = Upstream(serve=finish)
     async with serving(upstream, tls) as client, spliced(await dial(client), tls) as session:
         assert len(await session.reader.read()) == len(last)
+
+
+async def test_early_bytes_for_a_client_that_does_not_read_hold_the_server_back(tls: Tls) -> None:
+    async def flood(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for _ in range(256):
+            writer.write(bytes(1 << 18))
+            await writer.drain()
+
+    upstream = Upstream(head=HEAD + b"\r\n" + bytes(400_000), serve=flood)
+    async with serving(upstream, tls) as client:
+        upgraded = await dial(client)
+        await asyncio.sleep(0.1)  # more than a buffer is there when the two are glued together
+        async with spliced(upgraded, tls, narrow=True) as session:
+            below, above = session.splice._sides
+            await asyncio.sleep(0.3)
+            assert not above.transport.is_reading()
+            assert upgrade._buffered(below.transport) < 32 << 20
+            session.writer.transport.abort()
+
+
+async def send_the_end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Not as much as would hold it back: it ends while the client has most of it to take."""
+    writer.write(bytes(70_000))
+    await writer.drain()
+
+
+async def test_a_client_that_pauses_gets_the_end_later(
+    tls: Tls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upgrade, "_LINGER", 0.05)
+    upstream = Upstream(serve=send_the_end)
+    async with (
+        serving(upstream, tls) as client,
+        spliced(await dial(client), tls, narrow=True) as session,
+    ):
+        await upstream.ended.wait()
+        await asyncio.sleep(0.7)
+        assert upgrade._buffered(session.splice._sides[0].transport) > 10_000
+        assert len(await session.reader.read()) == 70_000
+        await session.splice.wait_closed()
+
+
+@pytest.mark.parametrize("why", ["shutdown", "idle"])
+async def test_a_client_that_takes_no_end_is_cut(
+    tls: Tls, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    monkeypatch.setattr(upgrade, "_LINGER", 0.05)
+    upstream = Upstream(serve=send_the_end)
+    limit = 0.3 if why == "idle" else 60.0
+    async with (
+        serving(upstream, tls) as client,
+        spliced(await dial(client), tls, narrow=True, idle_limit=limit) as session,
+    ):
+        await upstream.ended.wait()
+        await asyncio.sleep(0.1)
+        if why == "shutdown":
+            session.splice.close()
+        await asyncio.wait_for(session.splice.wait_closed(), 2)
+        session.writer.transport.abort()
 
 
 async def test_a_client_that_goes_away_ends_the_other_side(tls: Tls) -> None:
