@@ -152,15 +152,19 @@ class KubeClient:
         name: str | None = None,
         subresource: str = "",
         strict: bool = False,
+        dry_run: bool = False,
         session: CallSession = "requests",
     ) -> T:
         """POST an object, or with `name` to one of its subresources. Raises AlreadyExists.
 
         `strict` lets fields that the server does not know be an error (BadRequest); it would drop
-        them and say nothing that we read (KEP-2885, 1.25).
+        them and say nothing that we read (KEP-2885, 1.25). With `dry_run` nothing is stored, and
+        the answer is what would have been.
         """
         path = resource.path(namespace=namespace, name=name, subresource=subresource)
-        query = {"fieldValidation": "Strict"} if strict else None
+        query = {"fieldValidation": "Strict"} if strict else {}
+        if dry_run:
+            query["dryRun"] = "All"
         return await self._call("POST", path, kind, query=query, body=body, session=session)
 
     async def replace(

@@ -10,12 +10,13 @@ Serving never waits for any of this, and nothing here may approve.
 
 A request is left to be found until the tenant's controller manager prunes it (24 h undecided, 1 h
 decided): taking it back would need the right to delete those of others. The key is in memory only,
-so after a restart there is a new request, unless many of earlier lives still wait. API errors are
-retried for ever, capped. One `run` task at a time; state survives between two of them, so a lost
-and regained leadership costs no approval.
+so after a restart there is a new request, unless many of earlier lives still wait, which is looked
+at every minute. API errors are retried for ever, capped. One `run` task at a time; state survives
+between two of them, so a lost and regained leadership costs no approval.
 """
 
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Never
 
@@ -64,6 +65,11 @@ BETWEEN_REQUESTS = 30.0
 """Seconds between two requests at least, however short-lived certificates are."""
 MOST_UNANSWERED = 5
 """Undecided requests of one node, made by agents that are gone, from which on none is added."""
+_TOO_MANY = (
+    f"{MOST_UNANSWERED} requests of earlier starts of the agent wait. Their keys are gone, so to"
+    " approve them gives no certificate: deny or delete them, and another is made within a minute"
+    f" (kubectl get csr -l {LABEL_SELECTOR})"
+)
 RENEW_FROM, RENEW_TO = 0.7, 0.9
 """Share of its life here after which a certificate is replaced (client-go, certificate_manager)."""
 
@@ -107,7 +113,7 @@ class RequestedCertificate:
             try:
                 pause = await self._step(addresses)
             except (KubeError, CertificateError) as error:
-                self._failed(error)
+                self._failed(str(error))
                 pause = self._retry.next()
             else:
                 self._retry.reset()
@@ -138,18 +144,14 @@ class RequestedCertificate:
             await self._follow(self._asked)
         elif (wait := self._wait(addresses)) > 0:
             return min(max(wait, FIRST_LOOK), IDLE)
-        elif await self._unanswered() >= MOST_UNANSWERED:
-            self._ask_at = self._clock.monotonic() + self._again.next()
-            log.warning(
-                "Requests for serving certificates wait for approval, and none is added",
-                node=self._node,
-                list=f"kubectl get csr -l {LABEL_SELECTOR}",
-            )
+        elif await self._too_many_wait(addresses):
+            self._failed(_TOO_MANY)
+            return IDLE
         else:
             self._asked = new_request(self._node, addresses)
             await self._follow(self._asked)
         self._problem = None
-        return self._look.next() if self._asked is not None else FIRST_LOOK
+        return self._look.next() if self._uid is not None else FIRST_LOOK
 
     def _wait(self, addresses: Sequence[str]) -> float:
         """Seconds until another certificate is to be asked for."""
@@ -158,12 +160,29 @@ class RequestedCertificate:
             return until_allowed
         return max(until_allowed, self._renew_at - self._now())
 
-    async def _unanswered(self) -> int:
+    async def _too_many_wait(self, addresses: Sequence[str]) -> bool:
+        """Whether our earlier lives left so many requests that none is to be added.
+
+        Anybody may make requests with our label and names, so only those of our own user count.
+        """
         selection = Selection(CERTIFICATE_SIGNING_REQUESTS, label_selector=LABEL_SELECTOR)
-        found = 0
+        waiting: Counter[str] = Counter()
         async for page in list_pages(self._client, selection, SigningRequest):
-            found += sum(is_unanswered(item, node=self._node) for item in page.items or ())
-        return found
+            waiting.update(
+                item.spec.username
+                for item in page.items or ()
+                if is_unanswered(item, node=self._node)
+            )
+        if all(number < MOST_UNANSWERED for number in waiting.values()):
+            return False
+        # The server says who we are by what it would write, and this needs no further right.
+        ours = await self._client.create(
+            CERTIFICATE_SIGNING_REQUESTS,
+            new_request(self._node, addresses).body(),
+            SigningRequest,
+            dry_run=True,
+        )
+        return waiting[ours.spec.username] >= MOST_UNANSWERED
 
     async def _follow(self, asked: Asked) -> None:
         if self._uid is None:
@@ -246,10 +265,10 @@ class RequestedCertificate:
     def _forget(self) -> None:
         self._asked = self._uid = None
 
-    def _failed(self, error: Exception) -> None:
-        known = self._problem == str(error)
-        self._problem = str(error)
+    def _failed(self, problem: str) -> None:
+        known = self._problem == problem
+        self._problem = problem
         # The same trouble again is not news.
         (log.debug if known else log.warning)(
-            "No serving certificate can be asked for", node=self._node, error=self._problem
+            "No serving certificate can be asked for", node=self._node, error=problem
         )

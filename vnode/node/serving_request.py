@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -47,6 +48,14 @@ _USAGES: list[JSON] = ["digital signature", "server auth"]
 _MAX_COMMON_NAME = 64
 """X.509 has no room for more (RFC 5280, ub-common-name)."""
 _SKEW_SECONDS = 300.0
+_UNREADABLE = (
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+"""What cryptography raises for odd certificates, most of it only when a part is looked at."""
 _DIGITS = 10
 """Of the key's fingerprint, in the request's name."""
 
@@ -60,6 +69,8 @@ class _Condition(APIObject, frozen=True):
 class _Spec(APIObject, frozen=True):
     request: bytes = b""
     signer_name: str = ""
+    username: str = ""
+    """Who made it; the API server sets it and lets nobody change it."""
 
 
 class _Status(APIObject, frozen=True):
@@ -191,6 +202,13 @@ def check(pair: KeyPair, *, addresses: Iterable[str], now: float) -> None:
     Raises:
         CertificateError: what is wrong: key, time, use or addresses.
     """
+    try:
+        _check(pair, addresses=addresses, now=now)
+    except _UNREADABLE as error:
+        raise CertificateError(f"the certificate that was issued cannot be read: {error}") from None
+
+
+def _check(pair: KeyPair, *, addresses: Iterable[str], now: float) -> None:
     begin, end = pair.lifetime()
     leaf = _leaf(pair)
     private = serialization.load_pem_private_key(pair.key, None)

@@ -103,6 +103,12 @@ async def test_a_strict_create_asks_for_unknown_fields_to_be_refused() -> None:
         assert server.requests[0].query == {"fieldValidation": "Strict"}
 
 
+async def test_a_dry_run_of_a_create_asks_for_nothing_to_be_stored() -> None:
+    async with ScriptedServer(answer(pod("a", 1))) as server, connect(server.url) as client:
+        await client.create(PODS, {}, PartialObject, namespace="ns", dry_run=True)
+        assert server.requests[0].query == {"dryRun": "All"}
+
+
 async def test_delete_always_names_the_uid() -> None:
     async with ScriptedServer(answer({}), answer({})) as server, connect(server.url) as client:
         await client.delete(PODS, name="a", namespace="ns", uid=UID("u"))

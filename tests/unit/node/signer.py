@@ -36,7 +36,7 @@ class Authority:
         begin: float,
         end: float,
         usages: Sequence[x509.ObjectIdentifier] = (ExtendedKeyUsageOID.SERVER_AUTH,),
-        names: x509.SubjectAlternativeName | None = None,
+        names: x509.ExtensionType | None = None,
     ) -> bytes:
         """PEM for a PKCS #10 request, valid between two times in Unix seconds."""
         asked = x509.load_pem_x509_csr(request)
@@ -61,6 +61,7 @@ class CertificatesApi:
     """Creates, shows and lists CertificateSigningRequests; the rest is up to the test."""
 
     name = "tenant"
+    user = "system:serviceaccount:vnode:agent"
 
     def __init__(self) -> None:
         self.clock_offset = 0.0
@@ -113,14 +114,19 @@ class CertificatesApi:
 
     # --- the client's verbs ---------------------------------------------------------------------
 
-    async def create(self, resource: Resource, body: Body, kind: type[T]) -> T:
-        self._called("create", resource)
+    async def create(
+        self, resource: Resource, body: Body, kind: type[T], *, dry_run: bool = False
+    ) -> T:
+        self._called("dry run" if dry_run else "create", resource)
         name = str(cast("Body", body["metadata"])["name"])
         if name in self.requests:
             raise AlreadyExists("exists", code=409, reason="AlreadyExists")
         self._uids += 1
         made = copy.deepcopy(body)
         cast("Body", made["metadata"])["uid"] = f"uid-{self._uids}"
+        cast("Body", made["spec"])["username"] = self.user
+        if dry_run:
+            return msgspec.json.decode(msgspec.json.encode(made), type=kind)
         self.requests[name] = {**made, "status": {}}
         self._lose("create")
         return self._shown(name, kind)

@@ -6,14 +6,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 import structlog.testing
+from cryptography import x509
+from cryptography.x509.oid import ExtensionOID
 
 from tests.builders import make_error
 from tests.unit.node.signer import DAY, CertificatesApi
 from vnode.kube.errors import KubeError, Unreachable
+from vnode.kube.resources import CERTIFICATE_SIGNING_REQUESTS
 from vnode.kube.types import JSONObject, NodeName
 from vnode.node.requested_cert import MOST_UNANSWERED, RequestedCertificate
 from vnode.node.serving_cert import ServingCertificate, self_signed
-from vnode.node.serving_request import covers, new_request
+from vnode.node.serving_request import SigningRequest, covers, new_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -257,6 +260,15 @@ class TestWrongCertificates:
         own = scene.api.requested(scene.api.newest)
         await self.refused(scene, self.issue(scene, own, begin=-DAY, end=-HOUR))
 
+    async def test_one_that_cannot_be_read_is_not_shown(self, scene: Scene) -> None:
+        await scene.until(MINUTE)
+        now = scene.server_time
+        junk = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, b"junk")
+        own = scene.api.requested(scene.api.newest)
+        await self.refused(
+            scene, scene.api.authority.issue(own, begin=now, end=now + DAY, names=junk)
+        )
+
     async def test_text_that_is_no_certificate_is_not_shown(self, scene: Scene) -> None:
         await scene.until(MINUTE)
         await self.refused(scene, b"-----BEGIN CERTIFICATE-----\nx\n")
@@ -375,11 +387,49 @@ class TestRestart:
                 scene.restart()
                 await scene.until((number + 1) * MINUTE)
         assert len(scene.api.requests) == MOST_UNANSWERED
-        assert any("kubectl get csr" in line.get("list", "") for line in lines)
-        for name in list(scene.api.requests)[1:]:
-            scene.api.prune(name)
+        told = [line["error"] for line in lines if "kubectl get csr" in line.get("error", "")]
+        assert "to approve them gives no certificate" in told[0]
+
+    @pytest.mark.parametrize("decision", ["Approved", "Denied"])
+    async def test_once_one_of_many_that_waited_is_decided_another_is_made_in_a_minute(
+        self, scene: Scene, decision: str
+    ) -> None:
+        for number in range(MOST_UNANSWERED + 1):
+            scene.restart()
+            await scene.until((number + 1) * MINUTE)
         await scene.until(5 * HOUR)
-        assert len(scene.api.requests) == 2
+        assert scene.made == MOST_UNANSWERED
+        scene.api.decide(scene.api.newest, decision)
+        await scene.until(5 * HOUR + MINUTE)
+        assert scene.made == MOST_UNANSWERED + 1
+        signed = scene.approve()
+        await scene.until(5 * HOUR + 2 * MINUTE)
+        assert scene.shown == signed
+
+    async def test_while_many_wait_the_log_says_so_once(self, scene: Scene) -> None:
+        for number in range(MOST_UNANSWERED):
+            scene.restart()
+            await scene.until((number + 1) * MINUTE)
+        scene.restart()
+        with structlog.testing.capture_logs() as lines:
+            await scene.until(5 * HOUR)
+        assert [line["log_level"] for line in lines].count("warning") == 1
+
+    async def test_requests_that_others_made_with_our_names_are_not_in_the_way(
+        self, scene: Scene
+    ) -> None:
+        own, scene.api.user = scene.api.user, "mallory"
+        for _ in range(2 * MOST_UNANSWERED):
+            await scene.api.create(
+                CERTIFICATE_SIGNING_REQUESTS,
+                new_request(NODE, scene.addresses).body(),
+                SigningRequest,
+            )
+        scene.api.user = own
+        await scene.until(MINUTE)
+        signed = scene.approve()
+        await scene.until(2 * MINUTE)
+        assert scene.shown == signed
 
     async def test_a_pause_in_between_costs_no_approval(self, scene: Scene) -> None:
         await scene.until(MINUTE)

@@ -1,10 +1,11 @@
 import base64
 import datetime
 import ipaddress
+import ssl
 
 import pytest
 from cryptography import x509
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from tests.unit.node.signer import DAY, Authority
 from vnode.kube.decode import decode
@@ -172,6 +173,19 @@ class TestChecks:
         issued = self.ca.issue(self.asked.request, begin=NOW, end=NOW + DAY, names=names)
         with pytest.raises(CertificateError, match="does not hold"):
             check(self.pair(issued), addresses=ADDRESSES, now=NOW)
+
+    def test_a_certificate_with_a_part_that_is_junk_is_refused(self) -> None:
+        junk = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, b"junk")
+        issued = self.ca.issue(self.asked.request, begin=NOW, end=NOW + DAY, names=junk)
+        with pytest.raises(CertificateError, match="cannot be read"):
+            check(self.pair(issued), addresses=ADDRESSES, now=NOW)
+
+    def test_a_certificate_with_a_key_of_an_unknown_kind_is_refused(self) -> None:
+        issued = self.ca.issue(self.asked.request, begin=NOW, end=NOW + DAY)
+        known, unknown = bytes.fromhex("06072a8648ce3d0201"), bytes.fromhex("06072a8648ce3d027f")
+        odd = ssl.PEM_cert_to_DER_cert(issued.decode()).replace(known, unknown)
+        with pytest.raises(CertificateError, match="cannot be read"):
+            check(self.pair(ssl.DER_cert_to_PEM_cert(odd).encode()), addresses=ADDRESSES, now=NOW)
 
     @pytest.mark.parametrize("text", [b"", b"-----BEGIN CERTIFICATE-----\nx\n"])
     def test_what_is_no_certificate_is_refused(self, text: bytes) -> None:
