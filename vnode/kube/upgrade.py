@@ -154,7 +154,8 @@ class Splice:
         if self._drained is not None:
             self._drained.cancel()
         for side in self._sides:
-            side.transport.close()
+            if not side.transport.is_closing():  # A second time would keep TLS from being aborted.
+                side.transport.close()
         if self._linger is None and not self._closed.done():
             self._linger = self._loop.call_later(_LINGER, self._abort)
 
@@ -169,7 +170,7 @@ class Splice:
             return
         if side is self._sides[0]:
             self._patience = _LINGER  # The client left: nobody waits for the other side.
-        if self._drained is None:
+        if self._drained is None and self._linger is None:
             self._drain()
 
     def _drain(self) -> None:

@@ -277,25 +277,36 @@ async def test_early_bytes_for_a_client_that_does_not_read_hold_the_server_back(
             session.writer.transport.abort()
 
 
+END = 60_000
+"""Bytes: not as many as would hold a server back, so it ends while most of them are on their way"""
+
+
 async def send_the_end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Not as much as would hold it back: it ends while the client has most of it to take."""
-    writer.write(bytes(70_000))
+    writer.write(bytes(END))
     await writer.drain()
 
 
+async def send_the_end_when_asked(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    await reader.readexactly(1)
+    await send_the_end(reader, writer)
+
+
+@pytest.mark.parametrize("serve", [send_the_end, send_the_end_when_asked])
 async def test_a_client_that_pauses_gets_the_end_later(
-    tls: Tls, monkeypatch: pytest.MonkeyPatch
+    tls: Tls, monkeypatch: pytest.MonkeyPatch, serve: Serve
 ) -> None:
     monkeypatch.setattr(upgrade, "_LINGER", 0.05)
-    upstream = Upstream(serve=send_the_end)
+    upstream = Upstream(serve=serve)
     async with (
         serving(upstream, tls) as client,
-        spliced(await dial(client), tls, narrow=True) as session,
+        spliced(await dial(client), tls, narrow=True, early=b"x") as session,
     ):
         await upstream.ended.wait()
         await asyncio.sleep(0.7)
-        assert upgrade._buffered(session.splice._sides[0].transport) > 10_000
-        assert len(await session.reader.read()) == 70_000
+        assert upgrade._buffered(session.splice._sides[0].transport) > 0
+        assert len(await session.reader.read()) == END
         await session.splice.wait_closed()
 
 
@@ -304,17 +315,20 @@ async def test_a_client_that_takes_no_end_is_cut(
     tls: Tls, monkeypatch: pytest.MonkeyPatch, why: str
 ) -> None:
     monkeypatch.setattr(upgrade, "_LINGER", 0.05)
-    upstream = Upstream(serve=send_the_end)
+    upstream = Upstream(serve=send_the_end_when_asked)
     limit = 0.3 if why == "idle" else 60.0
     async with (
         serving(upstream, tls) as client,
-        spliced(await dial(client), tls, narrow=True, idle_limit=limit) as session,
+        spliced(await dial(client), tls, narrow=True, early=b"x", idle_limit=limit) as session,
     ):
         await upstream.ended.wait()
         await asyncio.sleep(0.1)
         if why == "shutdown":
             session.splice.close()
+            session.splice.close()  # by whoever waits for it, too
         await asyncio.wait_for(session.splice.wait_closed(), 2)
+        await asyncio.sleep(0.05)
+        assert session.acceptor.lost
         session.writer.transport.abort()
 
 
