@@ -34,15 +34,15 @@ class BackendPods:
         return (pod for pod in self._pods.values() if _SPEC.decode(pod.spec).node_name == node)
 
     def running(self, node: NodeName) -> Iterable[Pod]:
-        """Pods of `node` that have a copy below and are not being deleted."""
-        return [
+        """Pods of `node` that have a copy below and are not being deleted; found as above."""
+        return (
             pod
             for pod in self._pods.values()
             if (seen := view(pod)).node == node
             and not seen.deleting
             and not seen.terminal
             and self._copy(seen) is not None
-        ]
+        )
 
     def find(self, node: NodeName, key: ObjectKey, *, uid: UID | None) -> LocatedPod:
         """Where that pod runs. Raises PodNotFound or PodNotStarted."""

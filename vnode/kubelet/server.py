@@ -42,6 +42,7 @@ from vnode.kubelet.stream import StreamHandler
 from vnode.kubelet.takeover import NoAnswer
 from vnode.kubelet.usage_handler import UsageHandler, UsageSource
 from vnode.runtime.clock import Clock
+from vnode.runtime.turns import in_turns
 
 __all__ = ["KubeletServer", "ServingTLS"]
 
@@ -293,10 +294,11 @@ def _notice_silence(request: web.Request) -> None:
 
 
 async def _send_pods(request: web.Request, pods: Iterable[Pod]) -> web.StreamResponse:
-    snapshot = list(pods)  # The store may change while a slow client reads.
+    # At first, since the store may change while a slow client reads; specs are decoded for it.
+    snapshot = [pod async for pod in in_turns(pods)]
     response = web.StreamResponse(headers={"Content-Type": "application/json"})
     await response.prepare(request)
-    for piece in pod_list(snapshot):
+    async for piece in in_turns(pod_list(snapshot), at_a_time=1):
         await response.write(piece)
     await response.write_eof()
     return response

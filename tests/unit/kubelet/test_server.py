@@ -1,6 +1,8 @@
 import asyncio
 import json
 import socket
+from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 import trustme
@@ -8,7 +10,7 @@ import trustme
 from tests.unit.kubelet.conftest import Kubelet, RawClient
 from tests.unit.kubelet.fakes import make_pod
 from vnode.kube.errors import Unreachable
-from vnode.kube.types import ObjectKey
+from vnode.kube.types import ObjectKey, Pod
 
 UPGRADE = (("Connection", "Upgrade"), ("Upgrade", "SPDY/3.1"))
 STREAM = "/exec/team/web/main?command=true&output=1"
@@ -140,6 +142,33 @@ async def test_pods_are_a_pod_list_with_specs_and_statuses_as_they_are(kubelet: 
     assert pod["metadata"]["uid"] == "uid-1"
     assert pod["spec"]["nodeName"] == "virtual-1"
     assert pod["status"]["newField"] == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "source"), [("/pods", "tenant_pods"), ("/runningpods/", "running")]
+)
+async def test_others_have_their_turn_while_many_pods_are_looked_at(
+    kubelet: Kubelet, monkeypatch: pytest.MonkeyPatch, path: str, source: str
+) -> None:
+    looked_at, turns = 0, [0]
+
+    def many(_node: str) -> Iterator[Pod]:
+        nonlocal looked_at
+        for number in range(1000):
+            looked_at += 1
+            yield make_pod(f"pod-{number}")
+
+    async def watch() -> None:
+        while True:
+            turns.append(looked_at)
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(kubelet.pods, source, many)
+    watching = asyncio.create_task(watch())
+    status, text = await kubelet.ask(path)
+    watching.cancel()
+    assert (status, len(json.loads(text)["items"])) == (200, 1000)
+    assert max(after - before for before, after in pairwise(turns)) <= 200
 
 
 async def test_running_pods_are_those_with_a_copy_below(kubelet: Kubelet) -> None:
