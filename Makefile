@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := vnode federation tests demo
 
-.PHONY: help demo demo-down test lint format types contracts unit e2e conformance programs clean
+.PHONY: help demo demo-down test lint format types contracts unit e2e conformance load programs clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -54,6 +54,9 @@ e2e: $(VENV)/.ready ## Tests on real control planes and, where root allows it, r
 
 conformance: $(VENV)/.ready ## Judges of others, directly and through a virtual node; about an hour
 	@$(BIN)/python -m tests.conformance $(if $(LIST),--list '$(LIST)') $(if $(FOCUS),--focus '$(FOCUS)') $(if $(PROCS),--processes '$(PROCS)')
+
+load: $(VENV)/.ready ## 1,000 exec sessions, 1 GiB each way, 5 minutes of nonsense; a quarter of an hour
+	@$(BIN)/python -m tests.load all
 
 programs: $(VENV)/.ready ## Only fetch or build Kubernetes' programs
 	@$(BIN)/python -m tests.clusters programs
