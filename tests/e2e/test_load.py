@@ -1,9 +1,14 @@
-"""Streams under a little load: the short form of `make load`, so that it keeps working."""
+"""Streams under a little load: the short form of `make load`, so that it keeps working.
+
+Each measurement has a thread and an event loop of its own: pytest's own loop stays as it is.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import sys
-from typing import TYPE_CHECKING
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -11,7 +16,7 @@ from tests.load import fuzz, sessions, throughput
 from tests.load.site import populated
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Coroutine, Iterator
 
     from tests.agents import AgentProcess, Federation
     from tests.e2e.user import User
@@ -34,21 +39,27 @@ def _progress(text: str) -> None:
     print(text, file=sys.__stderr__, flush=True)
 
 
+def _run(measurement: Coroutine[Any, Any, Report]) -> Report:
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, measurement).result()
+
+
 def _check(report: Report) -> None:
     print(report.text())
     assert not report.missed
 
 
-async def test_fifty_sessions_open_answer_and_leave_no_descriptor(site: Site) -> None:
-    _check(await sessions.measure(site, count=_SESSIONS, openers=4, progress=_progress))
+def test_fifty_sessions_open_answer_and_leave_no_descriptor(site: Site) -> None:
+    _check(_run(sessions.measure(site, count=_SESSIONS, openers=4, progress=_progress)))
 
 
-async def test_bytes_arrive_whole_in_both_directions(site: Site) -> None:
-    report = await throughput.measure(site, size=16 << 20, rounds=1, progress=_progress)
+def test_bytes_arrive_whole_in_both_directions(site: Site) -> None:
+    report = _run(throughput.measure(site, size=16 << 20, rounds=1, progress=_progress))
     print(report.text())
     # How fast they are says nothing while other tests run.
     assert all(target.met for target in report.targets if "every byte" in target.what)
 
 
-async def test_nonsense_leaves_the_agent_serving(site: Site) -> None:
-    _check(await fuzz.measure(site, seconds=_FUZZ_SECONDS, idle=_IDLE, seed=1, progress=_progress))
+def test_nonsense_leaves_the_agent_serving(site: Site) -> None:
+    measured = fuzz.measure(site, seconds=_FUZZ_SECONDS, idle=_IDLE, seed=1, progress=_progress)
+    _check(_run(measured))
