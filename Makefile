@@ -52,7 +52,7 @@ e2e: $(VENV)/.ready ## Tests on real control planes and, where root allows it, r
 	@echo "== virtual-kubelet's own end-to-end suite"
 	@$(BIN)/pytest tests/conformance
 
-conformance: $(VENV)/.ready ## Judges of others, directly and through a virtual node; about an hour
+conformance: $(VENV)/.ready ## Judges of others, directly and through a virtual node; about 40 minutes
 	@$(BIN)/python -m tests.conformance $(if $(LIST),--list '$(LIST)') $(if $(FOCUS),--focus '$(FOCUS)') $(if $(PROCS),--processes '$(PROCS)')
 
 load: $(VENV)/.ready ## 1,000 exec sessions, 1 GiB each way, 5 minutes of nonsense; a quarter of an hour

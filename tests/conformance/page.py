@@ -21,7 +21,7 @@ _HEAD = """\
 # Conformance
 
 What programs that others wrote say about a virtual node. They run unchanged; nothing is tried
-twice. `make conformance` repeats it and writes this page; it takes about an hour on 2 cores and
+twice. `make conformance` repeats it and writes this page; it takes about 40 minutes on 2 cores and
 needs what real containers need ([testing.md](testing.md)).
 """
 _VIRTUAL_KUBELET = """\

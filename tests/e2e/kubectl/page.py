@@ -32,7 +32,7 @@ Streams (exec, attach, port-forward, and what is made of them) are carried over 
 kubectl chooses for its part of the way: WebSocket since 1.31, if not told otherwise by
 `KUBECTL_REMOTE_COMMAND_WEBSOCKETS` or `KUBECTL_PORT_FORWARD_WEBSOCKETS`. The tenant's API server
 speaks the same to the virtual node if it is 1.36 or newer and the node declares the feature
-`ExtendWebSocketsToKubelet`, which virtual nodes do when their compute cluster is 1.36 or newer too;
+`ExtendWebSocketsToKubelet`, which virtual nodes do when their compute cluster is 1.31 or newer;
 else it translates to SPDY. The virtual node hands on what it gets.
 """
 _VERBS = """\
