@@ -35,6 +35,8 @@ _log = structlog.get_logger(__name__)
 _LOW_EVERY = 10
 FIRST_RETRY = 0.005
 LAST_RETRY = 60.0
+_LEAST_DELAY = 0.001
+"""Below the clock's resolution a key that waits for a time would come again and again before it."""
 
 
 class Expected(Exception):
@@ -117,7 +119,7 @@ class WorkQueue(Generic[K]):
         if seconds <= 0:
             self.add(key)
             return
-        due = self._now() + seconds
+        due = self._now() + max(seconds, _LEAST_DELAY)
         if self._due.get(key, due + 1) <= due:
             return
         self._due[key] = due

@@ -108,7 +108,11 @@ class Histories(RuleBasedStateMachine):
 
     @staticmethod
     def _lives(copy: ObservedPod | None, body: Body) -> bool:
-        return copy is not None and copy.uid == body["metadata"]["uid"]
+        return (
+            copy is not None
+            and copy.uid == body["metadata"]["uid"]
+            and _phase(copy) not in TERMINAL
+        )
 
     @invariant()
     def nothing_is_broken(self) -> None:

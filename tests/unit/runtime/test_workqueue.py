@@ -97,6 +97,15 @@ async def test_of_several_delays_of_one_key_the_earliest_counts() -> None:
 
 
 @pytest.mark.looptime
+async def test_a_delay_that_vanishes_beside_the_time_of_now_lets_time_pass() -> None:
+    queue = make_queue()
+    await asyncio.sleep(400)
+    queue.add_after("a", 1e-15)
+    assert await queue.get() == "a"
+    assert asyncio.get_running_loop().time() > 400
+
+
+@pytest.mark.looptime
 async def test_retries_wait_longer_each_time_until_forgotten() -> None:
     queue = make_queue()
     waits = [queue.retry("a") for _ in range(20)]
