@@ -30,9 +30,9 @@ from vnode.kube.config import Connection
 from vnode.kube.errors import ConfigError, KubeError, NotFound
 from vnode.kube.resources import NODES
 from vnode.kube.types import PartialObject
-from vnode.kubelet.auth import Authenticator
+from vnode.kubelet.access.authenticator import Authenticator
+from vnode.kubelet.access.reviews import Reviews
 from vnode.kubelet.metrics import KubeletMetrics
-from vnode.kubelet.reviews import Reviews
 from vnode.kubelet.sessions import Sessions
 from vnode.pods.events import EventRecorder
 from vnode.runtime.backoff import Backoff

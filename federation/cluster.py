@@ -53,8 +53,8 @@ from vnode.backend import CapacitySource, ObjectRef
 from vnode.kube.client import KubeClient
 from vnode.kube.resources import NODES, PODS
 from vnode.kube.types import NodeName, ObjectKey, ObjectMeta, Pod
-from vnode.kubelet.auth import Authenticator
-from vnode.kubelet.last_words import LastWords
+from vnode.kubelet.access.authenticator import Authenticator
+from vnode.kubelet.logs.last_words import LastWords
 from vnode.kubelet.metrics import KubeletMetrics
 from vnode.kubelet.server import KubeletServer
 from vnode.kubelet.sessions import Sessions

@@ -26,9 +26,9 @@ from vnode.kube.client import KubeClient
 from vnode.kube.config import Connection
 from vnode.kube.resources import CONFIG_MAPS, NAMESPACES, PODS, SECRETS, SERVICES, Resource
 from vnode.kube.types import ConfigMap, HasMetadata, NodeName, ObjectKey, PartialObject, Pod
-from vnode.kubelet.auth import Authenticator
+from vnode.kubelet.access.authenticator import Authenticator
+from vnode.kubelet.access.reviews import Reviews
 from vnode.kubelet.metrics import KubeletMetrics
-from vnode.kubelet.reviews import Reviews
 from vnode.kubelet.server import KubeletServer
 from vnode.kubelet.sessions import Sessions
 from vnode.locator import BackendPods

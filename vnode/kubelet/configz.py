@@ -7,7 +7,7 @@ Source: kubernetes:cmd/kubelet/app/server.go (initConfigz).
 """
 
 from vnode.kube.types import JSON
-from vnode.kubelet.reviews import ReviewLifetimes
+from vnode.kubelet.access.reviews import ReviewLifetimes
 
 __all__ = ["configz"]
 

@@ -5,7 +5,7 @@ authenticated and authorised on its own, then goes to its handler: pods and metr
 logs, streams and usage through `PodBackend`. One listener per virtual node, because a request's
 path does not say which node it is for. Owned by the agent, which calls `start` and `stop`.
 
-Routes: `vnode.kubelet.routes`; their rights: `vnode.kubelet.access`.
+Routes: `vnode.kubelet.routes`; their rights: `vnode.kubelet.access.rights`.
 """
 
 import asyncio
@@ -19,7 +19,8 @@ from aiohttp import web
 
 from vnode.kube.transport import keep_alive
 from vnode.kube.types import NodeName, Pod, encode
-from vnode.kubelet.access import (
+from vnode.kubelet.access.authenticator import Authenticator, AuthError
+from vnode.kubelet.access.rights import (
     Caller,
     Credentials,
     bearer_token,
@@ -27,20 +28,19 @@ from vnode.kubelet.access import (
     required_access,
 )
 from vnode.kubelet.answers import text_answer
-from vnode.kubelet.auth import Authenticator, AuthError
 from vnode.kubelet.configz import configz
 from vnode.kubelet.http_log import http_logger
-from vnode.kubelet.last_words import LastWords
-from vnode.kubelet.logs import LogHandler
+from vnode.kubelet.logs.handler import LogHandler
+from vnode.kubelet.logs.last_words import LastWords
 from vnode.kubelet.metrics import KubeletMetrics
 from vnode.kubelet.pods import PodLocator, pod_list
 from vnode.kubelet.routes import OTHER, ROUTES, Route
-from vnode.kubelet.run import RunHandler
-from vnode.kubelet.session_stream import IDLE_LIMIT
 from vnode.kubelet.sessions import Sessions
-from vnode.kubelet.stream import StreamHandler
-from vnode.kubelet.takeover import NoAnswer
-from vnode.kubelet.usage_handler import UsageHandler, UsageSource
+from vnode.kubelet.streams.handler import StreamHandler
+from vnode.kubelet.streams.run import RunHandler
+from vnode.kubelet.streams.session import IDLE_LIMIT
+from vnode.kubelet.streams.takeover import NoAnswer
+from vnode.kubelet.usage.handler import UsageHandler, UsageSource
 from vnode.runtime.clock import Clock
 from vnode.runtime.turns import in_turns
 

@@ -10,9 +10,9 @@ import trustme
 from prometheus_client import CollectorRegistry
 
 from tests.unit.kubelet.fakes import NODE, FakeBackend, FakePods, ScriptedReviews, make_pod
-from vnode.kubelet.auth import Authenticator
+from vnode.kubelet.access.authenticator import Authenticator
+from vnode.kubelet.access.reviews import Reviews
 from vnode.kubelet.metrics import KubeletMetrics
-from vnode.kubelet.reviews import Reviews
 from vnode.kubelet.server import KubeletServer
 from vnode.kubelet.sessions import Sessions
 from vnode.node.serving_cert import KeyPair, ServingCertificate

@@ -1,0 +1,1 @@
+"""Who calls the kubelet API, and what they may do."""

@@ -1,0 +1,1 @@
+"""/containerLogs: what containers wrote, the last lines of removed ones included."""

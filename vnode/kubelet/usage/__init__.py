@@ -1,0 +1,1 @@
+"""What pods and nodes use: /stats/summary and /metrics/resource."""
