@@ -13,13 +13,10 @@ from typing import Never
 from federation.config import CertificateConfig, CertificateSource
 from vnode.kube.client import KubeClient
 from vnode.kube.types import NodeName
-from vnode.node.requested_cert import RequestedCertificate
-from vnode.node.serving_cert import (
-    CertificateFiles,
-    ServingCertificate,
-    keep_self_signed,
-    self_signed,
-)
+from vnode.node.serving.key_pair import self_signed
+from vnode.node.serving.renewal import CertificateFiles, keep_self_signed
+from vnode.node.serving.requested import RequestedCertificate
+from vnode.node.serving.tls import ServingCertificate
 from vnode.runtime.clock import Clock
 
 Keep = Callable[[], Coroutine[None, None, Never]]

@@ -62,7 +62,7 @@ from vnode.locator import BackendPods
 from vnode.node.controller import NodeController
 from vnode.node.lease import NodeLease
 from vnode.node.objects import Node, Taint
-from vnode.node.serving_cert import keep_client_ca
+from vnode.node.serving.renewal import keep_client_ca
 from vnode.node.spec import VirtualNode, kubelet_version
 from vnode.pods.addresses import AddressPool
 from vnode.pods.controller import NodeSettings, PodController

@@ -34,7 +34,8 @@ from vnode.kubelet.sessions import Sessions
 from vnode.locator import BackendPods
 from vnode.node.controller import NodeController
 from vnode.node.lease import NodeLease
-from vnode.node.serving_cert import ServingCertificate, self_signed
+from vnode.node.serving.key_pair import self_signed
+from vnode.node.serving.tls import ServingCertificate
 from vnode.node.spec import VirtualNode
 from vnode.pods.addresses import AddressPool
 from vnode.pods.controller import PodController

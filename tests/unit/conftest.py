@@ -28,7 +28,7 @@ def no_blocking_calls(request: pytest.FixtureRequest) -> Iterator[None]:
     with blockbuster_ctx(["vnode", "federation"]) as blockbuster:
         functions = blockbuster.functions
         # A file that exists in memory only.
-        functions["io.BufferedWriter.write"].can_block_in("vnode/node/serving_cert.py", "_context")
+        functions["io.BufferedWriter.write"].can_block_in("vnode/node/serving/tls.py", "_context")
         # kubernetes_asyncio puts a certificate that a plugin gave into a temporary file.
         # structlog's console, which the agent does not have, shows source code in tracebacks.
         for function in functions.values():

@@ -62,7 +62,7 @@ Handler = Callable[[web.Request, Caller], Awaitable[web.StreamResponse]]
 
 
 class ServingTLS(Protocol):
-    """Where the server's TLS settings come from (`vnode.node.serving_cert`)."""
+    """Where the server's TLS settings come from (`vnode.node.serving.tls`)."""
 
     @property
     def context(self) -> ssl.SSLContext:

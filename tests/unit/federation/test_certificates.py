@@ -9,9 +9,9 @@ import pytest
 from federation.certificates import Certificates
 from federation.config import CertificateConfig
 from tests.fakes.clock import LoopClock
-from tests.unit.node.signer import DAY, CertificatesApi
+from tests.unit.node.serving.signer import DAY, CertificatesApi
 from vnode.kube.types import NodeName
-from vnode.node.serving_cert import CertificateError, KeyPair, self_signed
+from vnode.node.serving.key_pair import CertificateError, KeyPair, self_signed
 
 A, B = NodeName("vnode-a"), NodeName("vnode-b")
 

@@ -15,7 +15,8 @@ from vnode.kubelet.access.reviews import Reviews
 from vnode.kubelet.metrics import KubeletMetrics
 from vnode.kubelet.server import KubeletServer
 from vnode.kubelet.sessions import Sessions
-from vnode.node.serving_cert import KeyPair, ServingCertificate
+from vnode.node.serving.key_pair import KeyPair
+from vnode.node.serving.tls import ServingCertificate
 from vnode.runtime.clock import SystemClock
 
 HOST = "127.0.0.1"

@@ -4,7 +4,7 @@ In: a node's name and addresses, and later the CertificateSigningRequest as the 
 Out: a fresh key with the object to create for it, what became of that object, and whether what was
 issued may be served. The shape is that of signer kubernetes.io/kubelet-serving, as kubelets ask
 (KEP-267, https://kubernetes.io/docs/reference/access-authn-authz/certificate-signing-requests/).
-Owned by `vnode.node.requested_cert`, which talks to the API server. The key never leaves the
+Owned by `vnode.node.serving.requested`, which talks to the API server. The key never leaves the
 process.
 """
 
@@ -24,7 +24,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from vnode.kube.resources import CERTIFICATE_SIGNING_REQUESTS
 from vnode.kube.types import JSON, APIObject, JSONObject, NodeName, ObjectMeta
-from vnode.node.serving_cert import CertificateError, KeyPair, general_name
+from vnode.node.serving.key_pair import CertificateError, KeyPair, general_name
 
 __all__ = [
     "LABEL_SELECTOR",

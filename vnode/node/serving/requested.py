@@ -28,14 +28,8 @@ from vnode.kube.listing import Selection, list_pages
 from vnode.kube.resources import CERTIFICATE_SIGNING_REQUESTS
 from vnode.kube.timestamps import rfc3339
 from vnode.kube.types import UID, NodeName
-from vnode.node.serving_cert import (
-    CertificateError,
-    KeyPair,
-    ServingCertificate,
-    renewal_due,
-    self_signed,
-)
-from vnode.node.serving_request import (
+from vnode.node.serving.key_pair import CertificateError, KeyPair, renewal_due, self_signed
+from vnode.node.serving.request import (
     LABEL_SELECTOR,
     Asked,
     Outcome,
@@ -46,6 +40,7 @@ from vnode.node.serving_request import (
     is_unanswered,
     new_request,
 )
+from vnode.node.serving.tls import ServingCertificate
 from vnode.runtime.backoff import Backoff
 from vnode.runtime.clock import Clock
 

@@ -10,13 +10,14 @@ from cryptography import x509
 from cryptography.x509.oid import ExtensionOID
 
 from tests.builders import make_error
-from tests.unit.node.signer import DAY, CertificatesApi
+from tests.unit.node.serving.signer import DAY, CertificatesApi
 from vnode.kube.errors import KubeError, Unreachable
 from vnode.kube.resources import CERTIFICATE_SIGNING_REQUESTS
 from vnode.kube.types import JSONObject, NodeName
-from vnode.node.requested_cert import MOST_UNANSWERED, RequestedCertificate
-from vnode.node.serving_cert import ServingCertificate, self_signed
-from vnode.node.serving_request import SigningRequest, covers, new_request
+from vnode.node.serving.key_pair import self_signed
+from vnode.node.serving.request import SigningRequest, covers, new_request
+from vnode.node.serving.requested import MOST_UNANSWERED, RequestedCertificate
+from vnode.node.serving.tls import ServingCertificate
 
 if TYPE_CHECKING:
     from collections.abc import Callable

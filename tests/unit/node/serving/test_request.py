@@ -7,12 +7,12 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
-from tests.unit.node.signer import DAY, Authority
+from tests.unit.node.serving.signer import DAY, Authority
 from vnode.kube.decode import decode
 from vnode.kube.types import JSON, NodeName
 from vnode.kube.types import encode as to_json
-from vnode.node.serving_cert import CertificateError, KeyPair, self_signed
-from vnode.node.serving_request import (
+from vnode.node.serving.key_pair import CertificateError, KeyPair, self_signed
+from vnode.node.serving.request import (
     Answer,
     Outcome,
     SigningRequest,
