@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Callable, Coroutine
 
 import looptime
-import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -29,8 +28,6 @@ from vnode.backend import ObservedPod, Sight
 from vnode.kube.resources import PODS
 from vnode.kube.types import ObjectKey
 from vnode.pods.lifecycle import finished_by_itself
-
-pytestmark = pytest.mark.timeout(60)  # 60 histories in one test
 
 KEYS = [ObjectKey("team-a", "job-0"), ObjectKey("team-a", "job-1")]
 TERMINAL = ("Succeeded", "Failed")

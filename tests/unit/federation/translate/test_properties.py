@@ -35,8 +35,6 @@ from vnode.kube.types import Pod
 from vnode.pods.status import Placement, mirrored
 from vnode.pods.view import view
 
-pytestmark = pytest.mark.timeout(60)  # seconds of drawing, on a busy machine many
-
 FEW = 4
 """Fields that are drawn of each type: whole pods would take minutes."""
 
