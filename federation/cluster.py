@@ -7,7 +7,7 @@ of it lives in one task group: when leadership is lost the group is cancelled an
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -52,7 +52,7 @@ from federation.tenant import Tenant, read_client_ca
 from vnode.backend import CapacitySource, ObjectRef
 from vnode.kube.client import KubeClient
 from vnode.kube.resources import NODES, PODS
-from vnode.kube.types import NodeName, ObjectKey, ObjectMeta, Pod
+from vnode.kube.types import UID, NodeName, ObjectKey, ObjectMeta, Pod
 from vnode.kubelet.access.authenticator import Authenticator
 from vnode.kubelet.logs.last_words import LastWords
 from vnode.kubelet.metrics import KubeletMetrics
@@ -66,7 +66,7 @@ from vnode.node.serving.renewal import keep_client_ca
 from vnode.node.spec import VirtualNode, kubelet_version
 from vnode.pods.addresses import AddressPool
 from vnode.pods.controller import NodeSettings, PodController
-from vnode.pods.events import EventRecorder
+from vnode.pods.events import EventRecorder, EventType
 from vnode.pods.objects import ReferencedObjects
 from vnode.pods.orphans import OrphanGuard
 from vnode.pods.tokens import TokenIssuer
@@ -77,6 +77,16 @@ from vnode.runtime.workqueue import WorkQueue, run_workers
 
 _POD_WORKERS, _OBJECT_WORKERS = 32, 8
 _DRAIN_SECONDS = 2.0
+_LINK_EVENTS: Mapping[bool, tuple[EventType, str, str]] = {
+    False: (
+        "Warning",
+        "ComputeUnreachable",
+        "The compute side of this node does not answer: its pods keep their last known state and "
+        "annotation vnode.dev/on-partition says how long they wait; new pods are not placed here",
+    ),
+    True: ("Normal", "ComputeAnswers", "The compute side of this node answers again"),
+}
+"""What is said of a virtual node when its link is found again (True) or lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +146,7 @@ class ComputeCluster:
         shared, tenant = self._shared, self._shared.tenant
         owner = Owner(tenant=shared.config.tenant.name, cluster_uid=tenant.facts.cluster_uid)
         backend = self._make_backend(owner)
+        backend.subscribe_link(lambda: self._show_link(backend))
         pods: Store[Pod] = Store(f"tenant pods for {self._config.name}")
         watches = list(self._pod_watches(pods))
         keys: WorkQueue[ObjectKey] = WorkQueue(f"{self._config.name} pods", rng=shared.rng)
@@ -179,6 +190,8 @@ class ComputeCluster:
         async with AsyncExitStack() as stack:
             # The tenant's stores outlive our leadership.
             stack.callback(objects.close)
+            stack.callback(shared.metrics.link_left, self._config.name)
+            self._show_link(backend)
             places = backend.namespaces
             stack.callback(tenant.each_namespace(places.add, places.release))
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
@@ -230,8 +243,9 @@ class ComputeCluster:
             client,
             self._virtual_node(node),
             capacity=capacity,
-            reachable=lambda: backend.reachable,
+            reachable=lambda: backend.reachable if backend.link_known else None,
             websockets=lambda: backend.websockets,
+            link_changed=lambda uid, holds: self._say_of_link(node.name, uid, holds=holds),
             clock=clock,
             rng=rng,
         )
@@ -249,6 +263,14 @@ class ComputeCluster:
                 tasks.create_task(lease.run(), name=f"lease {node.name}")
         finally:
             await server.stop(drain_seconds=_DRAIN_SECONDS)
+
+    def _say_of_link(self, node: NodeName, uid: UID, *, holds: bool) -> None:
+        kind, reason, text = _LINK_EVENTS[holds]
+        self._shared.events.say_of_node(node, uid, type=kind, reason=reason, message=text)
+
+    def _show_link(self, backend: KubernetesBackend) -> None:
+        now, metrics = self._shared.clock.time(), self._shared.metrics
+        metrics.link(self._config.name, reachable=backend.reachable, since=now)
 
     def _virtual_node(self, node: ConfiguredNode) -> VirtualNode:
         shared = self._shared

@@ -53,6 +53,33 @@ class FederationMetrics:
             registry=registry,
         )
 
+        self._reachable = Gauge(
+            "federation_compute_reachable",
+            "1: the link to the compute cluster holds; 0: it is lost.",
+            ("cluster",),
+            registry=registry,
+        )
+        self._links: dict[str, bool] = {}
+        self._since = Gauge(
+            "federation_compute_link_changed_timestamp_seconds",
+            "Unix time at which federation_compute_reachable took its value in this process.",
+            ("cluster",),
+            registry=registry,
+        )
+
+    def link(self, cluster: str, *, reachable: bool, since: float) -> None:
+        """Show whether a compute cluster answers; at Unix second `since` if that is news."""
+        if self._links.get(cluster) is not reachable:
+            self._links[cluster] = reachable
+            self._reachable.labels(cluster).set(int(reachable))
+            self._since.labels(cluster).set(since)
+
+    def link_left(self, cluster: str) -> None:
+        """Another replica looks after that cluster."""
+        if self._links.pop(cluster, None) is not None:
+            self._reachable.remove(cluster)
+            self._since.remove(cluster)
+
     def namespaces_kept(self, cluster: str, counts: Mapping[str, int]) -> None:
         """Show how many compute namespaces are kept for each reason."""
         for reason, count in counts.items():

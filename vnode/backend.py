@@ -423,7 +423,15 @@ class PodBackend(Protocol):
 
     @property
     def reachable(self) -> bool:
-        """Whether the compute side answered lately."""
+        """Whether the link to the compute side holds."""
+        ...
+
+    @property
+    def silent_for(self) -> float | None:
+        """Seconds for which the link has been lost, as this process knows; None: it holds.
+
+        None too while it is lost but answers just now. An agent that starts counts from nought.
+        """
         ...
 
     def subscribe(self, listener: Callable[[ObjectKey], None]) -> None:
@@ -443,6 +451,10 @@ class PodBackend(Protocol):
 
         Its place was made ready, or the whole side answers again: what waits is tried at once.
         """
+        ...
+
+    def subscribe_link(self, listener: Callable[[], None]) -> None:
+        """Call `listener` when the link is lost, when it answers again and when it holds again."""
         ...
 
     def observed(self, key: ObjectKey) -> ObservedPod | None:

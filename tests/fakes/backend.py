@@ -190,7 +190,6 @@ class FakeBackend:
         upgrade_streams=False,
         session_streams=True,
     )
-    reachable = True
 
     def __init__(
         self,
@@ -200,6 +199,8 @@ class FakeBackend:
         latency: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self.below = below
+        self.silent_for: float | None = None
+        self.link_listeners: list[Callable[[], None]] = []
         self.rejects: Callable[[PodRequest], BackendError | None] = lambda _: None
         """What `apply` raises."""
         self.refuses: Callable[[PodRequest], BackendError | None] = lambda _: None
@@ -272,6 +273,13 @@ class FakeBackend:
 
     def subscribe_places(self, listener: Callable[[str], None]) -> None:
         self.place_listeners.append(listener)
+
+    @property
+    def reachable(self) -> bool:
+        return self.silent_for is None
+
+    def subscribe_link(self, listener: Callable[[], None]) -> None:
+        self.link_listeners.append(listener)
 
     def observed(self, key: ObjectKey) -> ObservedPod | None:
         known = self._known.get(key)

@@ -13,7 +13,7 @@ clearly, and looked at again until it is gone. The agent starts `vnode.node.leas
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Never
 
@@ -28,7 +28,7 @@ from vnode.kube.types import UID, NodeName, ObjectKey
 from vnode.node.objects import Node
 from vnode.node.patches import node_patch, taint_patch
 from vnode.node.spec import VirtualNode
-from vnode.node.status import Desired, new_node
+from vnode.node.status import Desired, new_node, shown_reachable
 from vnode.runtime.backoff import Backoff
 from vnode.runtime.clock import Clock
 from vnode.runtime.reflector import Reflector
@@ -70,20 +70,34 @@ class NodeController:
         node: VirtualNode,
         *,
         capacity: CapacitySource,
-        reachable: Callable[[], bool],
+        reachable: Callable[[], bool | None],
         clock: Clock,
         rng: random.Random,
         websockets: Callable[[], bool] = lambda: False,
+        carried: Callable[[], Mapping[str, str]] = dict,
+        link_changed: Callable[[UID, bool], None] = lambda _uid, _reachable: None,
     ) -> None:
         """Own the Node object of `node`.
 
-        `reachable` and `websockets` (see `Desired`) are asked again all the time.
+        Args:
+            client: of the tenant cluster.
+            node: who it is.
+            capacity: what it publishes.
+            reachable: whether compute answers, asked again all the time; None: not known yet, what
+                the Node shows is left as it is.
+            clock: of the agent.
+            rng: for jitter.
+            websockets: see `Desired`; asked again all the time.
+            carried: annotations that a Node object which is made again must not lose.
+            link_changed: told of the Node's UID when it shows another `reachable` than before.
         """
         self._client = client
         self._node = node
         self._source = capacity
         self._reachable = reachable
         self._websockets = websockets
+        self._carried = carried
+        self._link_changed = link_changed
         self._clock = clock
         self._rng = rng
         self._key = ObjectKey("", node.name)
@@ -94,7 +108,7 @@ class NodeController:
         self._capacity_differs = True
         self._capacity_pace = Backoff(WRITE_INTERVAL, LONGEST_CAPACITY_INTERVAL, rng=rng)
         self._publish_at = 0.0
-        self._shown: tuple[bool, bool] | None = None
+        self._shown: tuple[bool | None, bool] | None = None
         self._heartbeat_at = 0.0
         self._created = 0
         self._problem: str | None = None
@@ -176,8 +190,9 @@ class NodeController:
                     await self._wake.wait()
 
     async def _reconcile(self) -> None:
-        desired = self._desired()
         current = self._nodes.get(self._key)
+        reachable = self._reachable()
+        desired = self._desired(shown_reachable(current) if reachable is None else reachable)
         try:
             if current is None:
                 current = await self._create(desired)
@@ -189,14 +204,14 @@ class NodeController:
             # Somebody was faster, or our view is old (another UID is 409 or 422): look again.
             await self._refresh()
             raise
-        self._shown = desired.reachable, desired.websockets
+        self._shown = reachable, desired.websockets
 
-    def _desired(self) -> Desired:
+    def _desired(self, reachable: bool) -> Desired:
         self._take_capacity()
         return Desired(
             node=self._node,
             capacity=self._capacity,
-            reachable=self._reachable(),
+            reachable=reachable,
             websockets=self._websockets(),
             now=rfc3339(self._clock.time() + self._client.clock_offset),
         )
@@ -214,7 +229,8 @@ class NodeController:
 
     async def _create(self, desired: Desired) -> Node:
         try:
-            created = await self._client.create(NODES, new_node(desired), Node)
+            body = new_node(desired, carried=self._carried())
+            created = await self._client.create(NODES, body, Node)
         except AlreadyExists:
             existing = await self._client.get(NODES, Node, name=self._node.name)
             self._nodes.upsert(existing)
@@ -232,6 +248,8 @@ class NodeController:
         heartbeat = self._clock.monotonic() >= self._heartbeat_at
         if (rest := node_patch(current, desired, heartbeat=heartbeat)) is not None:
             await self._send(rest, PatchType.STRATEGIC, subresource="status")
+        if shown_reachable(current) is not desired.reachable:
+            self._link_changed(current.uid, desired.reachable)
         if heartbeat:
             self._heartbeat_done()
 

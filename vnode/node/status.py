@@ -7,6 +7,7 @@ the cluster's and the pool's shown names.
 """
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -16,6 +17,7 @@ from vnode.kube.types import JSON
 from vnode.node.objects import (
     DaemonEndpoint,
     DaemonEndpoints,
+    Node,
     NodeAddress,
     NodeCondition,
     NodeSystemInfo,
@@ -156,6 +158,12 @@ def conditions(*, reachable: bool) -> tuple[NodeCondition, ...]:
     )
 
 
+def shown_reachable(node: Node | None) -> bool:
+    """Whether compute answers by what a Node shows; so it does where nothing is said."""
+    shown = node.status.conditions if node is not None else ()
+    return all(c.status != "False" for c in shown if c.type == COMPUTE_REACHABLE)
+
+
 def addresses(node: VirtualNode) -> tuple[NodeAddress, ...]:
     """Where the kubelet API is reached.
 
@@ -191,11 +199,15 @@ def node_info(desired: Desired) -> NodeSystemInfo:
     )
 
 
-def new_node(desired: Desired) -> dict[str, JSON]:
-    """The Node object to create, status included (the Node API takes it on create)."""
+def new_node(desired: Desired, *, carried: Mapping[str, str] | None = None) -> dict[str, JSON]:
+    """The Node object to create, status included (the Node API takes it on create).
+
+    `carried`: further annotations, of the Node object that was there before.
+    """
     node = desired.node
     published = pool_labels(desired)
-    notes = {**annotations(desired), PUBLISHED_LABELS_ANNOTATION: ",".join(sorted(published))}
+    notes = {**(carried or {}), **annotations(desired)}
+    notes = {**notes, PUBLISHED_LABELS_ANNOTATION: ",".join(sorted(published))}
     taints = [*node.initial_taints]
     if not desired.reachable:
         taints.append(COMPUTE_UNREACHABLE_TAINT)

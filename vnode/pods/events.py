@@ -1,4 +1,4 @@
-"""Events on tenant pods, de-duplicated and rate limited.
+"""Events on tenant pods and virtual nodes, de-duplicated and rate limited.
 
 In: `record` calls from reconcilers, which never wait. Out: v1.Event objects in the tenant. The name
 of an Event is derived from what it says, so the same thing said again, also by another replica or
@@ -28,6 +28,8 @@ from vnode.runtime.clock import Clock
 _LOG = structlog.get_logger(__name__)
 OURSELVES, KUBELET = "vnode", "kubelet"
 """Who says something. Tools look for what kubelets say by that name."""
+NODE_EVENTS = "default"
+"""Namespace of Events about Nodes (`kubectl describe node` looks there)."""
 _REMEMBERED = 4096
 _QUEUE = 2048
 _REPEAT_AFTER = 60.0
@@ -46,6 +48,11 @@ class _Said:
     reason: str
     message: str
     component: str
+
+    @property
+    def namespace(self) -> str:
+        """Where its Event lies: those about Nodes in `default`, as everybody's do."""
+        return self.key.namespace or NODE_EVENTS
 
     @property
     def name(self) -> str:
@@ -99,6 +106,12 @@ class EventRecorder:
             component=KUBELET if event.by_kubelet else OURSELVES,
         )
 
+    def say_of_node(
+        self, node: NodeName, uid: UID, *, type: EventType, reason: str, message: str
+    ) -> None:
+        """Say something about a virtual node, see `record`."""
+        self.record(ObjectKey("", node), uid, node=node, type=type, reason=reason, message=message)
+
     def record(
         self,
         key: ObjectKey,
@@ -110,7 +123,10 @@ class EventRecorder:
         message: str,
         component: str = OURSELVES,
     ) -> None:
-        """Say something about a pod. Returns at once; repeats within a minute are only counted."""
+        """Say something about a pod, or without a namespace about a Node.
+
+        Returns at once; repeats within a minute are only counted.
+        """
         said = _Said(key, uid, node, type, reason, message[:_MESSAGE_LIMIT], component)
         series = self._series.setdefault(said.name, _Series())
         self._series.move_to_end(said.name)
@@ -136,7 +152,7 @@ class EventRecorder:
                 await self._write(said)
             except KubeError as error:
                 self.dropped += 1
-                _LOG.info("event not written", pod=str(said.key), why=type(error).__name__)
+                _LOG.info("event not written", about=str(said.key), why=type(error).__name__)
 
     def _allowed(self, uid: UID, now: float) -> bool:
         bucket = self._buckets.setdefault(uid, _Bucket(_BURST, now))
@@ -161,7 +177,7 @@ class EventRecorder:
             series.exists = False  # It has expired.
         try:
             body = _body(said, now, count=series.count)
-            await self._client.create(EVENTS, body, PartialObject, namespace=said.key.namespace)
+            await self._client.create(EVENTS, body, PartialObject, namespace=said.namespace)
         except AlreadyExists:
             # Said by another replica or before a restart: its count goes on.
             known = await self._patch(said, {"lastTimestamp": now})
@@ -171,7 +187,7 @@ class EventRecorder:
 
     async def _patch(self, said: _Said, change: Mapping[str, str | int]) -> _Counted:
         return await self._client.patch(
-            EVENTS, change, _Counted, name=said.name, namespace=said.key.namespace
+            EVENTS, change, _Counted, name=said.name, namespace=said.namespace
         )
 
 
@@ -179,11 +195,11 @@ def _body(said: _Said, now: str, *, count: int) -> dict[str, object]:
     return {
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"name": said.name, "namespace": said.key.namespace},
+        "metadata": {"name": said.name, "namespace": said.namespace},
         "involvedObject": {
             "apiVersion": "v1",
-            "kind": "Pod",
-            "namespace": said.key.namespace,
+            "kind": "Pod" if said.key.namespace else "Node",
+            **({"namespace": said.key.namespace} if said.key.namespace else {}),
             "name": said.key.name,
             "uid": said.uid,
         },

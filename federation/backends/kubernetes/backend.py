@@ -120,8 +120,11 @@ class KubernetesBackend:
         """
         self._client = client
         self._mapping = namespaces
-        self._reachability = Reachability(client, clock=clock, returned=self._answers_again)
+        self._reachability = Reachability(
+            client, clock=clock, returned=self._answers_again, changed=self._tell_of_link
+        )
         self._place_listeners: list[Callable[[str], None]] = []
+        self._link_listeners: list[Callable[[], None]] = []
         self._objects = ObjectCopies(
             client,
             cluster=cluster,
@@ -227,6 +230,16 @@ class KubernetesBackend:
         return self._reachability.reachable
 
     @property
+    def link_known(self) -> bool:
+        """Whether `reachable` rests on anything yet."""
+        return self._reachability.known
+
+    @property
+    def silent_for(self) -> float | None:
+        """See `PodBackend.silent_for`."""
+        return self._reachability.silent_for
+
+    @property
     def websockets(self) -> bool:
         """Whether the API server takes exec, attach and port-forward over WebSocket."""
         return self._reachability.websockets
@@ -254,6 +267,10 @@ class KubernetesBackend:
     def subscribe_places(self, listener: Callable[[str], None]) -> None:
         """See `PodBackend.subscribe_places`."""
         self._place_listeners.append(listener)
+
+    def subscribe_link(self, listener: Callable[[], None]) -> None:
+        """See `PodBackend.subscribe_link`."""
+        self._link_listeners.append(listener)
 
     def observed(self, key: ObjectKey) -> ObservedPod | None:
         """See `PodBackend.observed`."""
@@ -291,6 +308,11 @@ class KubernetesBackend:
     def _answers_again(self) -> None:
         for namespace in self.namespaces.open():
             self._tell_of_place(namespace)
+        self._tell_of_link()
+
+    def _tell_of_link(self) -> None:
+        for listener in self._link_listeners:
+            listener()
 
     def _tell_of_place(self, namespace: str) -> None:
         for listener in self._place_listeners:

@@ -1,8 +1,9 @@
 """Whether a compute cluster answers: asked on purpose, since a healthy cluster may be silent.
 
-In: one cheap request every few seconds. Out: `reachable`, and `websockets`, what the version in the
-answer means for streams. Only a good answer counts: the page of a load balancer, or a refusal of
-our credential, is no cluster that pods can be sent to.
+In: one cheap request every few seconds. Out: `reachable` and its changes, by the rules of
+`vnode.runtime.circuit`, and `websockets`, what the version in the answer means for streams. Only a
+good answer counts: the page of a load balancer, or a refusal of our credential, is no cluster that
+pods can be sent to.
 """
 
 import re
@@ -14,14 +15,14 @@ import structlog
 
 from vnode.kube.client import KubeClient
 from vnode.kube.errors import KubeError
+from vnode.runtime.circuit import Circuit
 from vnode.runtime.clock import Clock
 
 _LOG = structlog.get_logger(__name__)
 
-_EVERY = 10.0
+_EVERY, _IN_DOUBT = 10.0, 3.0
+"""Seconds between two questions; the second after a bad answer and while the link is lost."""
 _TIMEOUT = 8.0
-_PATIENCE = 40.0
-"""Seconds without a good answer after which the cluster counts as unreachable, as for nodes."""
 _WEBSOCKETS_SINCE = (1, 31)
 """The first version that takes kubectl's WebSocket protocols for port-forward too (KEP-4006)."""
 _VERSION = re.compile(r"v?([0-9]+)\.([0-9]+)")
@@ -35,14 +36,26 @@ class Reachability:
     """Keeps asking one API server for its version."""
 
     def __init__(
-        self, client: KubeClient, *, clock: Clock, returned: Callable[[], None] = lambda: None
+        self,
+        client: KubeClient,
+        *,
+        clock: Clock,
+        returned: Callable[[], None] = lambda: None,
+        changed: Callable[[], None] = lambda: None,
     ) -> None:
-        """Nothing is asked yet; `returned` is called when the cluster answers again."""
+        """Nothing is asked yet.
+
+        Args:
+            client: of the cluster.
+            clock: of the agent.
+            returned: called at the first good answer after others.
+            changed: called when `reachable` has changed.
+        """
         self._client = client
         self._clock = clock
         self._returned = returned
-        # Before the first answer nothing is known: patience begins to run now.
-        self._answered_at = clock.monotonic()
+        self._changed = changed
+        self._circuit = Circuit(clock.monotonic())
         self.error: KubeError | None = None
         """What the newest answer was instead of a good one."""
         self.websockets = False
@@ -50,28 +63,45 @@ class Reachability:
 
     @property
     def reachable(self) -> bool:
-        """Whether there was a good answer lately."""
-        return self._clock.monotonic() - self._answered_at < _PATIENCE
+        """Whether the link to it holds; so it does until more is known."""
+        return self._circuit.lost_since(self._clock.monotonic()) is None
+
+    @property
+    def known(self) -> bool:
+        """Whether `reachable` rests on an answer, or on having waited for one in vain."""
+        return self._circuit.answered or not self.reachable
+
+    @property
+    def silent_for(self) -> float | None:
+        """Seconds for which the link has been lost; None: it holds, or answers just now."""
+        return self._circuit.silent_for(self._clock.monotonic())
 
     async def run(self) -> Never:
         """Ask until cancelled."""
+        told = self.reachable
         while True:
-            try:
-                answer = await self._client.request("GET", "/version", timeout=_TIMEOUT)
-            except KubeError as error:
-                if self.error is None:
-                    _LOG.warning(
-                        "compute does not answer", cluster=self._client.name, why=str(error)
-                    )
-                self.error = error
-            else:
-                back = self.error is not None
-                self._answered_at, self.error = self._clock.monotonic(), None
-                self.websockets = _takes_websockets(answer)
-                if back:
-                    _LOG.info("compute answers again", cluster=self._client.name)
-                    self._returned()
-            await self._clock.sleep(_EVERY)
+            await self._ask()
+            if self.reachable is not told:
+                told = self.reachable
+                _LOG.warning("compute link", cluster=self._client.name, reachable=told)
+                self._changed()
+            await self._clock.sleep(_EVERY if told and self.error is None else _IN_DOUBT)
+
+    async def _ask(self) -> None:
+        try:
+            answer = await self._client.request("GET", "/version", timeout=_TIMEOUT)
+        except KubeError as error:
+            if self.error is None:
+                _LOG.warning("compute does not answer", cluster=self._client.name, why=str(error))
+            self.error = error
+            self._circuit.bad(self._clock.monotonic())
+            return
+        back, self.error = self.error is not None, None
+        self._circuit.good(self._clock.monotonic())
+        self.websockets = _takes_websockets(answer)
+        if back:
+            _LOG.info("compute answers again", cluster=self._client.name)
+            self._returned()
 
 
 def _takes_websockets(answer: bytes) -> bool:

@@ -23,14 +23,17 @@ class Asking:
     def __init__(self) -> None:
         self.cluster = WatchingClient(name="compute")
         self.returns = 0
+        self.changes: list[bool] = []
 
     def _returned(self) -> None:
-        assert self.reachable
         self.returns += 1
 
     def start(self) -> None:
         self.reachability = Reachability(
-            self.cluster.client, clock=LoopClock(), returned=self._returned
+            self.cluster.client,
+            clock=LoopClock(),
+            returned=self._returned,
+            changed=lambda: self.changes.append(self.reachable),
         )
         self.task = asyncio.create_task(self.reachability.run())
 
@@ -83,14 +86,37 @@ async def test_an_answer_that_is_an_error_does_not_count(asking: Asking, error: 
     assert not asking.reachable
 
 
-async def test_one_good_answer_makes_a_cluster_reachable_again(asking: Asking) -> None:
+async def test_good_answers_for_ten_seconds_make_a_cluster_reachable_again(asking: Asking) -> None:
     asking.start()
     asking.refuse(Unreachable("no route"))
     await asyncio.sleep(100)
     assert not asking.reachable
     asking.cluster.heal()
-    await asyncio.sleep(11)
+    await asyncio.sleep(9)
+    assert not asking.reachable
+    assert asking.returns == 1  # What waits is tried at once.
+    await asyncio.sleep(7)
     assert asking.reachable
+
+
+async def test_each_change_of_the_link_is_told_once(asking: Asking) -> None:
+    asking.start()
+    await asyncio.sleep(100)
+    assert asking.changes == []
+    asking.refuse(Unreachable("no route"))
+    await asyncio.sleep(200)
+    asking.cluster.heal()
+    await asyncio.sleep(200)
+    assert asking.changes == [False, True]
+
+
+async def test_before_the_first_answer_nothing_is_known_of_a_cluster(asking: Asking) -> None:
+    asking.cluster.fail(Unreachable("no route"), ASK, times=FOR_EVER)
+    asking.start()
+    await asyncio.sleep(30)
+    assert (asking.reachability.known, asking.reachable) == (False, True)
+    await asyncio.sleep(20)
+    assert (asking.reachability.known, asking.reachable) == (True, False)
 
 
 async def test_a_return_is_told_once(asking: Asking) -> None:

@@ -10,7 +10,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.fakes.clock import LoopClock
-from tests.unit.node.builders import make_capacity, make_virtual_node, node_json
+from tests.unit.node.builders import (
+    make_capacity,
+    make_desired,
+    make_virtual_node,
+    node_json,
+)
 from tests.unit.node.fake_api import Body, FakeApi
 from vnode.backend import Capacity
 from vnode.kube.errors import ServerError, Unreachable
@@ -43,10 +48,12 @@ class Source:
 class World:
     """One controller and all that it looks at."""
 
-    def __init__(self) -> None:
-        self.api = FakeApi()
+    def __init__(self, api: FakeApi | None = None) -> None:
+        self.api = api or FakeApi()
         self.source = Source()
-        self.reachable = True
+        self.reachable: bool | None = True
+        self.told: list[bool] = []
+        self.carried: dict[str, str] = {}
         self.websockets = False
         self.controller = NodeController(
             self.api.client,
@@ -54,6 +61,8 @@ class World:
             capacity=self.source,
             reachable=lambda: self.reachable,
             websockets=lambda: self.websockets,
+            carried=lambda: self.carried,
+            link_changed=lambda _uid, reachable: self.told.append(reachable),
             clock=LoopClock(),
             rng=random.Random(1),
         )
@@ -269,3 +278,44 @@ async def test_nothing_is_ever_deleted(world: World) -> None:
         await asyncio.sleep(10)
     await asyncio.sleep(100)
     assert "Node" in world.api.objects
+
+
+async def test_an_agent_that_knows_nothing_of_the_link_yet_leaves_what_the_node_shows(
+    world: World,
+) -> None:
+    world.api.put("Node", node_json(make_desired(reachable=False)))
+    world.reachable = None
+    async with world.running(30):
+        assert world.condition("vnode.dev/ComputeReachable")["status"] == "False"
+        assert "vnode.dev/compute-unreachable" in world.taints()
+        assert world.told == []
+        world.reachable = True
+        await asyncio.sleep(5)
+        assert world.condition("vnode.dev/ComputeReachable")["status"] == "True"
+        assert world.taints() == ["vnode.dev/provider"]
+        assert world.told == [True]
+
+
+async def test_each_turn_of_the_link_is_told_once_and_not_again_by_the_next_agent(
+    world: World,
+) -> None:
+    async with world.running(10):
+        assert world.told == []
+        world.reachable = False
+        await asyncio.sleep(30)
+        assert world.told == [False]
+    successor = World(world.api)
+    successor.reachable = False
+    async with successor.running(30):
+        assert successor.told == []
+
+
+async def test_a_node_that_is_made_again_has_the_annotations_that_must_not_be_lost(
+    world: World,
+) -> None:
+    async with world.running(10):
+        world.carried = {"vnode.dev/fenced": "{}"}
+        world.api.remove()
+        await asyncio.sleep(10)
+        notes = cast("Body", cast("Body", world.api.node["metadata"])["annotations"])
+        assert notes["vnode.dev/fenced"] == "{}"

@@ -205,3 +205,20 @@ async def test_names_are_names_whatever_the_pod_is_called(recording: Recording, 
     made = recording.events[0]["metadata"]["name"]
     assert len(made) <= 253
     assert all(label[-1].isalnum() and label[0].isalnum() for label in made.split("."))
+
+
+async def test_what_is_said_of_a_node_lies_where_everybody_looks_for_it(
+    recording: Recording,
+) -> None:
+    recording.recorder.say_of_node(
+        NODE, UID_1, type="Warning", reason="ComputeUnreachable", message="away"
+    )
+    await asyncio.sleep(1)
+    (event,) = recording.events
+    assert event["metadata"]["namespace"] == "default"
+    assert event["involvedObject"] == {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "name": NODE,
+        "uid": UID_1,
+    }
