@@ -186,6 +186,7 @@ class ComputeCluster:
             clock=shared.clock,
             rng=shared.rng,
             leaving=last_words.leaving,
+            start_once=self._config.start_once,
         )
         async with AsyncExitStack() as stack:
             # The tenant's stores outlive our leadership.

@@ -201,6 +201,7 @@ def make_copy(
     scheduled: bool = True,
     waiting: WaitingReason | None = None,
     tokens_refresh_at: float | None = None,
+    gated: bool = False,
 ) -> ObservedPod:
     """The copy of a tenant pod as a backend reports it; it runs unless told otherwise."""
     pod = pod or make_pod()
@@ -219,10 +220,13 @@ def make_copy(
         scheduled=scheduled,
         waiting=waiting,
         tokens_refresh_at=tokens_refresh_at,
+        gated=gated,
     )
 
 
-def make_request(pod: Pod | None = None, *, digest: str | None = None) -> PodRequest:
+def make_request(
+    pod: Pod | None = None, *, digest: str | None = None, gated: bool = False
+) -> PodRequest:
     """What the controller hands to a backend for a pod."""
     pod = pod or make_pod()
     return PodRequest(
@@ -230,6 +234,7 @@ def make_request(pod: Pod | None = None, *, digest: str | None = None) -> PodReq
         node=NODE,
         digest=pod_digest(pod) if digest is None else digest,
         host_ip=NODE_ADDRESS,
+        gated=gated,
     )
 
 
@@ -247,6 +252,7 @@ def make_compute_pod(
     status: Mapping[str, object] | None = None,
     labels: Mapping[str, str] | None = None,
     annotations: Mapping[str, str] | None = None,
+    gates: Sequence[str] = (),
 ) -> Pod:
     """The compute cluster's object that is the copy of a tenant pod; `node` is a node below."""
     pod = pod or make_pod()
@@ -266,7 +272,13 @@ def make_compute_pod(
             labels={**own_labels, **(labels or {})},
             annotations={**own, **(annotations or {})},
         ),
-        spec=raw({"containers": [{"name": "main"}], **({"nodeName": node} if node else {})}),
+        spec=raw(
+            {
+                "containers": [{"name": "main"}],
+                **({"nodeName": node} if node else {}),
+                **({"schedulingGates": [{"name": gate} for gate in gates]} if gates else {}),
+            }
+        ),
         status=raw({"phase": "Pending"} if status is None else status),
     )
 

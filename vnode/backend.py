@@ -42,6 +42,8 @@ class Capabilities:
 
     Only WebSocket clients get through: the Node has to say so (`NodeController`, `websockets`).
     """
+    start_gates: bool
+    """Copies can be made that do not start before `PodBackend.ungate` (`vnode.pods.start_once`)."""
 
 
 class Sight(enum.Enum):
@@ -125,6 +127,8 @@ class PodRequest:
     """Fingerprint of what `pod` asks for; comes back as `ObservedPod.digest`."""
     host_ip: str
     """The virtual node's address, which the pod sees as status.hostIP."""
+    gated: bool = False
+    """The copy, if it is made now, must not start before `PodBackend.ungate`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +174,8 @@ class ObservedPod:
     """Unix seconds at which its tokens should be renewed; None: it has none below."""
     own_generation: int = 0
     """metadata.generation of the copy itself, by which its status counts; 0: it has none."""
+    gated: bool = False
+    """Made by a `PodRequest.gated` and not let start yet (`PodBackend.ungate`): it never ran."""
 
 
 class UpdatePart(enum.StrEnum):
@@ -490,6 +496,13 @@ class PodBackend(Protocol):
             Rejected: the pod can never run here as it is (names the field).
             NameConflict: somebody else's object has that name.
             Waiting: everything else that may pass.
+        """
+        ...
+
+    async def ungate(self, copy: ObservedPod) -> ObservedPod:
+        """Let a gated copy start. Idempotent. Raises Waiting, also when it is gone.
+
+        Only called if `capabilities.start_gates` says so.
         """
         ...
 

@@ -32,6 +32,7 @@ from federation.config.values import (
     refuse,
 )
 from vnode.kube.types import ClusterName, NodeName
+from vnode.pods.start_once import StartOnce
 
 DEFAULT_POOL = "default"
 DEFAULT_NAMESPACE_LABELS = {"pod-security.kubernetes.io/enforce": "baseline"}
@@ -293,6 +294,9 @@ class ClusterConfig(Section):
     """Where resource usage of pods is read. metricsAPI: metrics-server of the compute cluster;
     kubelet: its kubelets, by the broad right to get nodes/proxy; auto: what the credential may,
     metricsAPI first; none: nowhere, pods are listed without usage."""
+    start_once: StartOnce = StartOnce.RELAXED
+    """strict: a pod starts only after the tenant knows that it was sent, for two more writes each;
+    relaxed: one that others remove before that may run a second time."""
     pools: tuple[PoolConfig, ...] = Field(default=(PoolConfig(),), min_length=1)
 
     @property

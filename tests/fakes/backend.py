@@ -68,6 +68,8 @@ class Below:
     """Names that somebody else's pods have."""
     made: Counter[UID] = field(default_factory=Counter)
     """How often a copy was created for a tenant UID."""
+    started: Counter[UID] = field(default_factory=Counter)
+    """How often a copy of a tenant UID could start: made without gate, or let start."""
     removed_by_others: set[UID] = field(default_factory=set)
     objects: dict[ObjectRef, ConfigMap | Secret] = field(default_factory=dict)
     tokens: dict[str, Mapping[TokenKey, Token]] = field(default_factory=dict)
@@ -137,6 +139,7 @@ class Below:
         """Make a copy; it waits for a place."""
         metadata = request.pod.metadata
         self.made[metadata.uid] += 1
+        self.started[metadata.uid] += not request.gated
         self.put(
             ObservedPod(
                 key=metadata.key,
@@ -146,6 +149,7 @@ class Below:
                 digest=request.digest,
                 generation=metadata.generation,
                 status=b'{"phase":"Pending"}',
+                gated=request.gated,
             )
         )
         return self.copies[metadata.key]
@@ -159,12 +163,16 @@ class Below:
         if copy.grace_seconds is None or seconds < copy.grace_seconds:
             asked = copy.removal_requested or self._now()
             self.put(replace(copy, deleting=True, grace_seconds=seconds, removal_requested=asked))
+            if copy.gated:
+                self._remove(key)  # No kubelet has it.
 
     @staticmethod
     def _now() -> str:
         return datetime.fromtimestamp(LoopClock().time(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
     def _set(self, key: ObjectKey, *, status: Object, scheduled: bool) -> None:
+        if self.copies[key].gated:
+            raise AssertionError("a gated copy cannot start")
         # Container IDs tell for which tenant UID they ran.
         for container in cast("list[Object]", status["containerStatuses"]):
             container["containerID"] = f"fake://{self.copies[key].uid}"
@@ -189,6 +197,7 @@ class FakeBackend:
         cluster_dns=True,
         upgrade_streams=False,
         session_streams=True,
+        start_gates=True,
     )
 
     def __init__(
@@ -331,6 +340,20 @@ class FakeBackend:
         version = self.below.newest[now.handle]
         await self._answer(after)
         return Updated(self._learn(now, version), held_back)
+
+    async def ungate(self, copy: ObservedPod) -> ObservedPod:
+        self.below.calls.append(("ungate", copy.key, copy.uid, copy.handle))
+        after = await self._pause("ungate")
+        now = self.below.copies.get(copy.key)
+        if now is None or now.handle != copy.handle:
+            raise Waiting("the copy has just gone", reason="ComputeConflict")
+        if now.gated:
+            self.below.started[now.uid] += 1
+            self.below.put(replace(now, gated=False))
+        now = self.below.copies[copy.key]
+        version = self.below.newest[now.handle]
+        await self._answer(after)
+        return self._learn(now, version)
 
     def _learn(self, copy: ObservedPod, version: int) -> ObservedPod:
         """Know an own write at once, unless the watch was faster."""

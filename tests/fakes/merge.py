@@ -16,6 +16,7 @@ _MERGE_KEYS = {
     "containers": "name",
     "initContainers": "name",
     "ephemeralContainers": "name",
+    "schedulingGates": "name",
 }
 
 

@@ -354,6 +354,7 @@ _TOLD = replace(_RUNS, deleting=True, grace_seconds=30, removal_requested="2027-
 _OBEYED = replace(_TOLD, status=_DONE.status)
 _OLD = replace(_RUNS, digest="before")
 _GONE = replace(_TOLD, gone=True)
+_GATED = replace(_RUNS, status=b'{"phase":"Pending"}', gated=True)
 _OTHERS = (replace(_RUNS, uid=UID("other")), replace(_RUNS, node=NodeName("vnode-b")))
 _COPIES: dict[str, list[ObservedPod | None]] = {
     "any": [None, _RUNS, _DONE, _TOLD, _GONE],
@@ -369,6 +370,9 @@ _COPIES: dict[str, list[ObservedPod | None]] = {
     "being deleted, ended because of it": [_OBEYED],
     "none, gone, being deleted or ended": [None, _GONE, _TOLD, _DONE],
     "gone, had ended before its removal was asked for": [replace(_DONE, gone=True)],
+    "gated": [_GATED, replace(_GATED, digest="before")],
+    "gated, being deleted": [replace(_GATED, deleting=True)],
+    "gated, gone": [replace(_GATED, gone=True)],
     "made from the pod as it is": [_RUNS],
     "made from an older version": [_OLD, replace(_RUNS, generation=0)],
     "of another UID or node": [*_OTHERS],

@@ -7,6 +7,7 @@ do is decided by the pure `lifecycle.decide`; this module has one step carried o
 when something changed:
 
     Create, Update              vnode.pods.forwarding
+    Start                       vnode.pods.start_once
     Mirror                      vnode.pods.mirror
     DeleteCopy, RemovePod,
     Orphan, Lost                vnode.pods.removal
@@ -41,6 +42,7 @@ from vnode.pods.mirror import SETTLE_SECONDS, Mirror, NodeSettings
 from vnode.pods.objects import ReferencedObjects
 from vnode.pods.orphans import OrphanGuard
 from vnode.pods.removal import LOOK_AGAIN_SECONDS, Removal
+from vnode.pods.start_once import Starter, StartOnce
 from vnode.pods.status_writer import StatusWriter
 from vnode.pods.tenant_time import TenantTime
 from vnode.pods.tokens import TokenIssuer
@@ -80,8 +82,14 @@ class PodController:
         clock: Clock,
         rng: random.Random,
         leaving: Callable[[Pod, ObservedPod], None] = lambda _pod, _copy: None,
+        start_once: StartOnce = StartOnce.RELAXED,
     ) -> None:
-        """Wire it up; for `leaving` see `Mirror`."""
+        """Wire it up; for `leaving` see `Mirror`.
+
+        Raises:
+            ConfigError: `start_once` asks for more than the backend can do.
+        """
+        start_once.require(backend.capabilities)
         self._pods = pods
         self._backend = backend
         self._nodes = nodes
@@ -107,6 +115,7 @@ class PodController:
             clock=clock,
             leaving=leaving,
         )
+        self._starter = Starter(backend, self._status, self._mirror, self._memories)
         self._forwarding = Forwarding(
             backend=backend,
             objects=objects,
@@ -114,6 +123,7 @@ class PodController:
             mirror=self._mirror,
             events=events,
             memories=self._memories,
+            start_once=start_once,
         )
         self._removal = Removal(
             client=client,
@@ -239,6 +249,8 @@ class PodController:
                 return await self._removal.remove_pod(pod, seen, last)
             case lifecycle.Create():
                 return await self._forwarding.create(pod, seen)
+            case lifecycle.Start(copy):
+                return await self._starter.start(pod, seen, copy)
             case lifecycle.Update(copy):
                 return await self._forwarding.change(pod, seen, copy)
             case lifecycle.Mirror(copy):

@@ -1,11 +1,11 @@
 """Makes the copy of a tenant pod, and brings it up to date.
 
 In: a tenant pod that has no copy, or one that was made from an older version of it. Out: what it
-refers to, put below first; then `PodBackend.apply` or `update`; then the copy's status, mirrored. A
-pod that can never run here is rejected, in its status and an event. Of an update each part is
-judged on its own: what is held back is remembered, so that the status says so (`vnode.pods.status`)
-and nothing else waits for it. What may pass is `Waiting`, for the controller to explain and to try
-again.
+refers to, put below first; then `PodBackend.apply` or `update`; then the copy's status, mirrored
+(before the copy may start: `vnode.pods.start_once`). A pod that can never run here is rejected, in
+its status and an event. Of an update each part is judged on its own: what is held back is
+remembered, so that the status says so (`vnode.pods.status`) and nothing else waits for it. What may
+pass is `Waiting`, for the controller to explain and to try again.
 """
 
 from collections.abc import Iterable
@@ -33,6 +33,7 @@ from vnode.pods.mirror import Mirror
 from vnode.pods.objects import ReferencedObjects
 from vnode.pods.references import ReferenceUse, references, token_requests
 from vnode.pods.requirements import unmet
+from vnode.pods.start_once import StartOnce
 from vnode.pods.status_writer import StatusWriter
 from vnode.pods.view import PodView, container_names
 from vnode.runtime.workqueue import Result, soonest
@@ -53,6 +54,7 @@ class Forwarding:
     mirror: Mirror
     events: EventRecorder
     memories: Memories
+    start_once: StartOnce
 
     async def create(self, pod: Pod, seen: PodView) -> Result:
         """Make the copy.
@@ -82,6 +84,8 @@ class Forwarding:
         except Rejected as rejected:
             return await self._reject(pod, seen, rejected)
         memory.attempts = 0
+        if copy.gated:
+            return Result(requeue_after=0)  # Nothing is shown of it before it may start.
         return await self.mirror.show(pod, seen, copy)
 
     def _admitted(self, pod: Pod, seen: PodView, uses: frozenset[ReferenceUse]) -> PodRequest:
@@ -199,6 +203,7 @@ class Forwarding:
             node=seen.node,
             digest=seen.digest,
             host_ip=self.mirror.nodes[seen.node].address,
+            gated=self.start_once is StartOnce.STRICT,
         )
 
 

@@ -8,6 +8,8 @@ Invariants:
 
 * a copy is created only for a pod that never was forwarded, and only while nothing of that name
   exists below;
+* a gated copy starts only when its pod says that it was forwarded; until then it counts for nothing
+  and, if others remove it, is made again;
 * a tenant pod that is terminal stays terminal; its copy stays dead;
 * a tenant pod is removed only when its copy is known to be gone, or to have ended in a place that
   cannot be looked into any more: what is left of it there goes as soon as it is seen;
@@ -67,6 +69,13 @@ class Create:
 
 
 @dataclass(frozen=True, slots=True)
+class Start:
+    """Write down that the copy was made, then let it start (`vnode.pods.start_once`)."""
+
+    copy: ObservedPod
+
+
+@dataclass(frozen=True, slots=True)
 class Update:
     """Bring the copy up to date, then mirror."""
 
@@ -88,7 +97,7 @@ class Lost:
 
 
 Step: TypeAlias = (
-    Nothing | Forget | Orphan | DeleteCopy | RemovePod | Create | Update | Mirror | Lost
+    Nothing | Forget | Orphan | DeleteCopy | RemovePod | Create | Start | Update | Mirror | Lost
 )
 
 
@@ -219,6 +228,11 @@ def _terminal(copy: ObservedPod | None) -> Step:
 def _alive(pod: PodView, copy: ObservedPod | None) -> Step:
     if copy is None:
         return Lost(None) if pod.forwarded else Create()
+    if copy.gated and not (copy.deleting or copy.gone):
+        return Start(copy)
+    if copy.gated and not pod.forwarded:
+        # It never ran, and nothing says that it was made: no loss.
+        return Forget(copy) if copy.gone else Nothing()
     if copy.gone:
         return Mirror(copy) if finished_by_itself(copy) else Lost(copy)
     if copy.deleting and phase_below(copy) in TERMINAL and not finished_by_itself(copy):

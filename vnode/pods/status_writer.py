@@ -44,8 +44,10 @@ class StatusWriter:
     pods: Store[Pod]
     events: EventRecorder
 
-    async def write(self, pod: Pod, seen: PodView, wanted: Mapping[str, JSON]) -> None:
+    async def write(self, pod: Pod, seen: PodView, wanted: Mapping[str, JSON]) -> Pod | None:
         """Patch what differs. A namesake's or a removed pod's status is left alone.
+
+        Returns the pod as it is then; None: it is gone.
 
         Raises:
             Conflict: the pod has changed meanwhile, or another one has its name; look again.
@@ -53,17 +55,18 @@ class StatusWriter:
         """
         change = patch(pod, wanted)
         if change is None:
-            return
+            return pod
         try:
             written = await self._patch(pod, change)
         except NotFound:
-            return
+            return None
         except Invalid as invalid:
             written = await self._write_core(pod, seen, wanted, invalid)
         # Our own write is known before the watch brings it: no second write from an old view. A pod
         # that went meanwhile must not come back by it.
         if self.pods.get(seen.key) is not None:
             self.pods.upsert(written)
+        return written
 
     async def _write_core(
         self, pod: Pod, seen: PodView, wanted: Mapping[str, JSON], why: Invalid

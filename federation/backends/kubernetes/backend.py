@@ -84,6 +84,7 @@ class KubernetesBackend:
         cluster_dns=True,
         upgrade_streams=True,
         session_streams=False,
+        start_gates=True,
     )
 
     def __init__(
@@ -335,6 +336,10 @@ class KubernetesBackend:
         except Waiting as refused:
             self._sight.doubt(namespace, refused)
             raise
+
+    async def ungate(self, copy: ObservedPod) -> ObservedPod:
+        """See `PodBackend.ungate`."""
+        return await self._writer.ungate(copy)
 
     def refused(self, request: PodRequest, copy: ObservedPod) -> tuple[HeldBack, ...]:
         """See `PodBackend.refused`."""

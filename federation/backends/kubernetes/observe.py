@@ -19,6 +19,7 @@ from federation.backends.kubernetes.translate.names import (
     ANNOTATION_NAMESPACE,
     ANNOTATION_NODE,
     ANNOTATION_UID,
+    START_GATE,
     NamespaceMapping,
     Owner,
 )
@@ -33,6 +34,7 @@ class _Named(msgspec.Struct, frozen=True):
 class _Spec(msgspec.Struct, frozen=True, rename="camel"):
     node_name: str = ""
     ephemeral_containers: list[_Named] = []
+    scheduling_gates: list[_Named] = []
 
 
 class _Condition(msgspec.Struct, frozen=True):
@@ -51,6 +53,9 @@ class _Statuses(msgspec.Struct, frozen=True, rename="camel"):
     ephemeral_container_statuses: list[msgspec.Raw] = []
 
 
+_GATED = "SchedulingGated"
+"""Reason of PodScheduled=False that an API server gives, and a scheduler takes back some time after
+the gate has gone."""
 _DIGITS = 19
 """More than an int64 has."""
 _SPEC = msgspec.json.Decoder(_Spec)
@@ -92,6 +97,7 @@ def observed_pod(pod: Pod, *, owner: Owner, namespaces: NamespaceMapping) -> Obs
     names = names_of(pod)
     status = _STATUS.decode(pod.status)
     scheduled = names.node_below != ""
+    gates = {gate.name for gate in _SPEC.decode(pod.spec).scheduling_gates}
     return ObservedPod(
         key=key,
         uid=UID(marks.get(ANNOTATION_UID, "")),
@@ -105,8 +111,9 @@ def observed_pod(pod: Pod, *, owner: Owner, namespaces: NamespaceMapping) -> Obs
         made_at=pod.metadata.creation_timestamp,
         removal_requested=_removal_requested(pod.metadata),
         scheduled=scheduled,
-        waiting=None if scheduled else _waiting(status, names),
+        waiting=None if scheduled else _waiting(status, names, gated=bool(gates - {START_GATE})),
         own_generation=pod.metadata.generation,
+        gated=START_GATE in gates,
     )
 
 
@@ -155,8 +162,9 @@ def _removal_requested(metadata: ObjectMeta) -> str | None:
     return began.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _waiting(status: _Status, names: Names) -> WaitingReason | None:
+def _waiting(status: _Status, names: Names, *, gated: bool) -> WaitingReason | None:
+    """Why it has no node yet; `gated`: by gates of others, ours are nobody's business."""
     for c in status.conditions:
-        if c.type == "PodScheduled" and c.status == "False":
+        if c.type == "PodScheduled" and c.status == "False" and (gated or c.reason != _GATED):
             return WaitingReason(c.reason or "Unschedulable", names.conceal(c.message))
     return None

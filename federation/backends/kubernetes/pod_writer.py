@@ -15,16 +15,20 @@ from federation.backends.kubernetes.failures import nothing_sent, pod_refused, w
 from federation.backends.kubernetes.observe import observed_pod
 from federation.backends.kubernetes.pod_copies import PodCopies
 from federation.backends.kubernetes.pod_updates import carry_out
-from federation.backends.kubernetes.translate.names import NamespaceMapping, Owner
+from federation.backends.kubernetes.translate.names import (
+    START_GATE,
+    NamespaceMapping,
+    Owner,
+)
 from federation.backends.kubernetes.translate.pod import translate
 from federation.backends.kubernetes.translate.policy import PvcMode, TranslationPolicy
 from federation.backends.kubernetes.translate.rules import JSONObject
 from federation.backends.kubernetes.translate.update import Update, update
 from vnode.backend import HeldBack, NameConflict, ObservedPod, PodRequest, Updated, Waiting
-from vnode.kube.client import KubeClient
+from vnode.kube.client import KubeClient, PatchType
 from vnode.kube.errors import AlreadyExists, Conflict, KubeError, NotFound
 from vnode.kube.resources import PODS
-from vnode.kube.types import UID, NodeName, ObjectKey, Pod
+from vnode.kube.types import JSON, UID, NodeName, ObjectKey, Pod
 
 
 class PodWriter:
@@ -96,6 +100,26 @@ class PodWriter:
         except KubeError as error:
             raise pod_refused(error, names=Names(below.namespace, key.namespace)) from error
         return self._remember(key, made)
+
+    async def ungate(self, copy: ObservedPod) -> ObservedPod:
+        """See `PodBackend.ungate`."""
+        below = self._copies.below(copy.key)
+        gates: JSON = [{"$patch": "delete", "name": START_GATE}]
+        try:
+            started = await self._client.patch(
+                PODS,
+                {"metadata": {"uid": copy.handle}, "spec": {"schedulingGates": gates}},
+                Pod,
+                name=below.name,
+                namespace=below.namespace,
+                patch_type=PatchType.STRATEGIC,
+            )
+        except NotFound:
+            raise Waiting("the copy has just gone", reason="ComputeConflict") from None
+        except KubeError as error:
+            names = Names(below.namespace, copy.key.namespace, copy.handle, copy.uid)
+            raise waiting(error, what="start in the compute cluster", names=names) from error
+        return self._remember(copy.key, started)
 
     def refused(self, request: PodRequest, copy: ObservedPod) -> tuple[HeldBack, ...]:
         """See `PodBackend.refused`."""

@@ -1,5 +1,7 @@
 """A compute pod read as a copy: whose it is, and how it does."""
 
+from collections.abc import Mapping
+
 import msgspec
 import pytest
 
@@ -16,6 +18,7 @@ from federation.backends.kubernetes.translate.names import (
     ANNOTATION_NAME,
     ANNOTATION_NAMESPACE,
     LABEL_TENANT,
+    START_GATE,
     NamespaceMapping,
     NamespaceMode,
     Owner,
@@ -32,7 +35,7 @@ from tests.builders import (
     raw,
     running_status,
 )
-from vnode.backend import ObservedPod
+from vnode.backend import ObservedPod, WaitingReason
 from vnode.kube.types import ObjectKey, Pod
 
 MAPPING = NamespaceMapping("red")
@@ -156,6 +159,36 @@ class TestState:
     def test_fields_of_newer_apis_survive(self) -> None:
         copy = read_ours(make_compute_pod(status=running_status(fromTheFuture={"a": [1]})))
         assert loads(copy.status)["fromTheFuture"] == {"a": [1]}
+
+
+class TestSchedulingGates:
+    CLOSED: Mapping[str, object] = {
+        "phase": "Pending",
+        "conditions": [
+            condition("PodScheduled", "False", reason="SchedulingGated", message="blocked")
+        ],
+    }
+
+    def copy(self, *gates: str) -> ObservedPod:
+        return read_ours(make_compute_pod(status=self.CLOSED, gates=gates))
+
+    def test_a_copy_with_our_gate_is_gated_and_tenants_hear_nothing_of_it(self) -> None:
+        copy = self.copy(START_GATE)
+        assert copy.gated
+        assert copy.waiting is None
+
+    def test_the_condition_outlives_our_gate_and_is_still_not_shown(self) -> None:
+        copy = self.copy()
+        assert not copy.gated
+        assert copy.waiting is None
+
+    def test_gates_of_others_are_a_reason_to_wait(self) -> None:
+        copy = self.copy("kueue.x-k8s.io/admission")
+        assert not copy.gated
+        assert copy.waiting == WaitingReason("SchedulingGated", "blocked")
+
+    def test_ours_hides_no_other(self) -> None:
+        assert self.copy(START_GATE, "kueue.x-k8s.io/admission").waiting is not None
 
 
 def test_names_of_both_sides() -> None:

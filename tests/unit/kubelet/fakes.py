@@ -206,6 +206,7 @@ class FakeBackend:
             cluster_dns=True,
             upgrade_streams=True,
             session_streams=False,
+            start_gates=False,
         )
         self.log: Callable[[LogOptions], AsyncIterator[bytes]] = lambda _options: chunks(b"hello\n")
         self.log_options: list[LogOptions] = []

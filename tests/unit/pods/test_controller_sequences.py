@@ -28,6 +28,7 @@ from vnode.backend import ObservedPod, Sight
 from vnode.kube.resources import PODS
 from vnode.kube.types import ObjectKey
 from vnode.pods.lifecycle import finished_by_itself
+from vnode.pods.start_once import StartOnce
 
 KEYS = [ObjectKey("team-a", "job-0"), ObjectKey("team-a", "job-1")]
 TERMINAL = ("Succeeded", "Failed")
@@ -40,12 +41,17 @@ moments = st.sampled_from([0.0, 0.004, 0.02, 0.3, 1.2, 5.0])
 class Histories(RuleBasedStateMachine):
     """Two pod names on one virtual node."""
 
-    @initialize(seed=st.integers(0, 1000), lag=st.sampled_from([0.0, 0.01, 0.5, 3.0]))
-    def begin(self, seed: int, lag: float) -> None:
+    @initialize(
+        seed=st.integers(0, 1000),
+        lag=st.sampled_from([0.0, 0.01, 0.5, 3.0]),
+        start_once=st.sampled_from(StartOnce),
+    )
+    def begin(self, seed: int, lag: float, start_once: StartOnce) -> None:
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
         self.loop = looptime.new_event_loop()
         asyncio.set_event_loop(self.loop)
         self.world = World(seed=seed, lag=lag, latency=0.01)
+        self.world.start_once = start_once
         self.world.tenant.on_change.append(self._watch_tenant)
         self.world.below.watchers.append(self._watch_below)
         self.uids = 0
@@ -95,9 +101,11 @@ class Histories(RuleBasedStateMachine):
             self.broken.append(f"{key} was removed while its copy lives")
 
     def _watch_below(self, copy: ObservedPod, version: int) -> None:
+        if self.world.start_once is StartOnce.STRICT and self.world.below.started[copy.uid] > 1:
+            self.broken.append(f"{copy.key} could start twice for one UID")
         if copy.uid in self.world.below.removed_by_others:
             return
-        if self.world.below.made[copy.uid] > 1:
+        if self.world.below.made[copy.uid] > 1 or self.world.below.started[copy.uid] > 1:
             self.broken.append(f"{copy.key} was made twice for one UID")
 
     def _removed_by_us(self, uid: str) -> bool:
@@ -162,7 +170,9 @@ class Histories(RuleBasedStateMachine):
             if found is None:
                 assert "deletionTimestamp" not in body["metadata"], f"{key} is stuck"
                 assert body["status"]["phase"] in TERMINAL, f"{key} was forgotten"
-            elif (
+            else:
+                assert not found.gated, f"{key} was never let start"
+            if found is not None and (
                 found.uid == body["metadata"]["uid"]
                 and body["status"]["phase"] not in TERMINAL
                 and not _ends_because_of_others(found)
@@ -249,10 +259,10 @@ class Histories(RuleBasedStateMachine):
 
     # --- what happens below ---------------------------------------------------------------------
 
-    @precondition(lambda self: self._copies("Pending", deleting=False))
+    @precondition(lambda self: self._copies("Pending", deleting=False, gated=False))
     @rule(pick=picks, after=moments)
     def copy_starts(self, pick: int, after: float) -> None:
-        key = _pick(self._copies("Pending", deleting=False), pick)
+        key = _pick(self._copies("Pending", deleting=False, gated=False), pick)
         self.run(self._act(lambda: self.world.below.start(key), after))
 
     @precondition(lambda self: self._copies("Running"))
@@ -279,11 +289,19 @@ class Histories(RuleBasedStateMachine):
         key = _pick(self._copies(deleting=False), pick)
         self.run(self._act(lambda: self.world.below.kill(key), after))
 
-    def _copies(self, phase: str | None = None, *, deleting: bool | None = None) -> list[ObjectKey]:
+    def _copies(
+        self,
+        phase: str | None = None,
+        *,
+        deleting: bool | None = None,
+        gated: bool | None = None,
+    ) -> list[ObjectKey]:
         return [
             copy.key
             for copy in self.world.below.copies.values()
-            if phase in (None, _phase(copy)) and deleting in (None, copy.deleting)
+            if phase in (None, _phase(copy))
+            and deleting in (None, copy.deleting)
+            and gated in (None, copy.gated)
         ]
 
     # --- what breaks ----------------------------------------------------------------------------
@@ -306,7 +324,7 @@ class Histories(RuleBasedStateMachine):
         self.world.tenant.fail(make_error(code, "broken"), call, after=applied)
 
     @rule(
-        call=st.sampled_from(["apply", "update", "delete", "confirm_gone"]),
+        call=st.sampled_from(["apply", "ungate", "update", "delete", "confirm_gone"]),
         applied=st.booleans(),
     )
     def compute_write_fails(self, call: str, applied: bool) -> None:

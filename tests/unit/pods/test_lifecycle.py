@@ -1,5 +1,7 @@
 """What to do next about one pod: DESIGN 4.5 and 5 as a table."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.builders import (
@@ -22,6 +24,7 @@ from vnode.pods.lifecycle import (
     Nothing,
     Orphan,
     RemovePod,
+    Start,
     Step,
     Update,
     decide,
@@ -53,6 +56,10 @@ OTHER = make_copy(make_pod(uid=UID_2))
 OTHER_DYING = make_copy(make_pod(uid=UID_2), deleting=True)
 OTHER_GONE = make_copy(make_pod(uid=UID_2), gone=True)
 ELSEWHERE = make_copy(node="vnode-b")
+GATED = make_copy(gated=True, status={"phase": "Pending"}, scheduled=False)
+GATED_STALE = replace(GATED, digest="older")
+GATED_DYING = replace(GATED, deleting=True)
+GATED_GONE = replace(GATED, gone=True)
 STOPPED = make_copy(
     deleting=True,
     removal_requested=ASKED,
@@ -127,6 +134,24 @@ CASES: dict[str, tuple[Pod | None, ObservedPod | None, Step]] = {
         ELSEWHERE,
         DeleteCopy(ELSEWHERE, None),
     ),
+    "a gated copy is started": (FRESH, GATED, Start(GATED)),
+    "a gated copy is started before it is updated": (FRESH, GATED_STALE, Start(GATED_STALE)),
+    "a gated copy of a marked pod is started": (MARKED, GATED, Start(GATED)),
+    "a gated copy that others delete is waited for": (FRESH, GATED_DYING, Nothing()),
+    "a gated copy that went never ran, and may be made again": (
+        FRESH,
+        GATED_GONE,
+        Forget(GATED_GONE),
+    ),
+    "a gated copy of a marked pod that went is lost": (MARKED, GATED_GONE, Lost(GATED_GONE)),
+    "a gated copy of a finished pod is deleted": (FAILED, GATED, DeleteCopy(GATED, None)),
+    "a gated copy of a deleted pod is deleted": (DELETED, GATED, DeleteCopy(GATED, 30)),
+    "a gated copy of an older pod is deleted": (
+        make_pod(uid=UID_2),
+        GATED,
+        DeleteCopy(GATED, None),
+    ),
+    "a gated copy without pod is an orphan": (None, GATED, Orphan(GATED)),
     "a copy without pod is an orphan": (None, ALIVE, Orphan(ALIVE)),
     "a dying copy without pod needs nothing": (None, DYING, Nothing()),
     "a copy that went after its pod is forgotten": (None, GONE, Forget(GONE)),

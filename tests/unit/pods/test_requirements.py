@@ -15,6 +15,7 @@ EVERYTHING = Capabilities(
     cluster_dns=True,
     upgrade_streams=True,
     session_streams=True,
+    start_gates=True,
 )
 
 TOKEN = {"projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}

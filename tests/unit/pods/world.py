@@ -25,6 +25,7 @@ from vnode.pods.events import EventRecorder
 from vnode.pods.objects import ReferencedObjects
 from vnode.pods.orphans import OrphanGuard
 from vnode.pods.service_variables import ServiceVariables, service_store
+from vnode.pods.start_once import StartOnce
 from vnode.pods.tokens import TokenIssuer
 from vnode.runtime.store import Store
 from vnode.runtime.workqueue import WorkQueue, run_workers
@@ -53,6 +54,7 @@ class World:
         self.leaving: list[tuple[UID, UID]] = []
         """UIDs of tenant pods and their copies that were told of as being removed by others."""
         self.flat_network = True
+        self.start_once = StartOnce.RELAXED
         self.agent: Agent | None = None
 
     def lag(self) -> float:
@@ -158,6 +160,7 @@ class Agent:
             clock=world.clock,
             rng=world.rng,
             leaving=lambda pod, copy: world.leaving.append((pod.metadata.uid, copy.uid)),
+            start_once=world.start_once,
         )
         self._due = 0.0
         self._running = asyncio.ensure_future(

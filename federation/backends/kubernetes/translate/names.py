@@ -45,6 +45,8 @@ ANNOTATION_SOURCE_VERSION = "vnode.dev/source-version"
 ANNOTATION_MADE = "vnode.dev/made"
 """On compute namespaces that the agent made: only these it may ever delete."""
 MADE_ON_DEMAND = "on-demand"
+START_GATE = "vnode.dev/start-once"
+"""The schedulingGate of copies that must not start yet (KEP-3521)."""
 ANNOTATION_COMPUTE_SCHEDULING = "vnode.dev/compute-scheduling"
 """On tenant pods: what users ask of the scheduler of the compute cluster (JSON)."""
 

@@ -28,6 +28,7 @@ from federation.backends.kubernetes.translate.names import (
     ANNOTATION_DIGEST,
     ANNOTATION_IMAGES,
     ANNOTATION_RESOURCES,
+    START_GATE,
     NamespaceMapping,
     Owner,
 )
@@ -75,6 +76,8 @@ def translate(
     spec["serviceAccountName"] = SERVICE_ACCOUNT
     spec["automountServiceAccountToken"] = False
     spec["enableServiceLinks"] = False
+    if request.gated:
+        spec["schedulingGates"] = [{"name": START_GATE}]
     return {
         "apiVersion": "v1",
         "kind": "Pod",
