@@ -49,6 +49,11 @@ class AgentProcess:
         self.stop()
 
     @property
+    def identity(self) -> str:
+        """Name of this replica in leader election."""
+        return self._identity
+
+    @property
     def pid(self) -> int:
         """Process id of the running agent."""
         if self._process is None:
@@ -83,6 +88,14 @@ class AgentProcess:
     def kill(self) -> int:
         """kill -9."""
         return self._end(signal.SIGKILL)
+
+    def pause(self) -> None:
+        """Stop it where it stands (SIGSTOP), as a machine that hangs does."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on as if no time had passed (SIGCONT)."""
+        os.kill(self.pid, signal.SIGCONT)
 
     def wait_ready(self, *, timeout: float = 40.0) -> None:
         """Wait until all virtual nodes are Ready with this agent's capacity published."""

@@ -1,0 +1,120 @@
+"""`python -m tests.reliability WHAT`: long faults, on clusters that it starts and ends.
+
+    outage       no compute API under running pods
+    absent       no agent under running pods
+    delete-node  kubectl delete node under running pods
+    grace        a deletion that an outage holds up for longer than the pod's grace period
+    takeover     kill -9 of the replica that works, under running pods
+    all          these in turn, each on clusters of its own
+
+The exit code is 1 if a target is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.clusters import Harness
+from tests.clusters.errors import HarnessError
+from tests.reliability import absent, delete_node, grace, outage, site, takeover
+
+if TYPE_CHECKING:
+    from tests.load.report import Report
+    from tests.reliability.site import Progress
+
+_WHAT = ("outage", "absent", "delete-node", "grace", "takeover")
+
+
+def main(arguments: list[str]) -> int:
+    """Measure; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    progress = _progress()
+    reports: list[Report] = []
+    try:
+        for what in _WHAT if "all" in options.what else options.what:
+            progress(what)
+            with (
+                Harness(progress=progress) as harness,
+                tempfile.TemporaryDirectory(prefix="vnode-reliability-") as directory,
+            ):
+                reports.append(_measure(what, harness, Path(directory), options, progress))
+            print(f"\n{reports[-1].text()}\n", file=sys.stderr, flush=True)
+    except (HarnessError, AssertionError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    if options.output == "json":
+        print(json.dumps([report.json() for report in reports], indent=1))
+    return 0 if all(report.passed for report in reports) else 1
+
+
+def _measure(
+    what: str,
+    harness: Harness,
+    directory: Path,
+    options: argparse.Namespace,
+    progress: Progress,
+) -> Report:
+    if what == "grace":
+        with grace.built(harness, directory, progress=progress) as small:
+            return grace.measure(
+                small, grace=options.grace, outage=3.0 * options.grace, directory=directory
+            )
+    pods = options.pods or (2000 if what == "takeover" else 500)
+    replicas = 2 if what == "takeover" else 1
+    with site.built(harness, directory, pods=pods, progress=progress, replicas=replicas) as place:
+        try:
+            match what:
+                case "outage":
+                    return outage.measure(place, minutes=options.minutes, directory=directory)
+                case "absent":
+                    return absent.measure(place, minutes=options.minutes, directory=directory)
+                case "delete-node":
+                    return delete_node.measure(place, watch=options.watch, directory=directory)
+                case _:
+                    return takeover.measure(place, most=options.most, directory=directory)
+        finally:
+            if options.keep_logs:
+                options.keep_logs.mkdir(parents=True, exist_ok=True)
+                for agent in place.agents:
+                    kept = options.keep_logs / f"{what}-{agent.log.name}"
+                    kept.write_bytes(agent.log.read_bytes())
+
+
+def _progress() -> Progress:
+    started = time.monotonic()
+
+    def report(text: str) -> None:
+        print(f"[{time.monotonic() - started:6.1f} s] {text}", file=sys.stderr, flush=True)
+
+    return report
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.reliability",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("what", nargs="+", choices=[*_WHAT, "all"])
+    parser.add_argument("--minutes", type=float, default=15.0, help="of outage or absence")
+    parser.add_argument("--pods", type=int, default=0, help="instead of 500, or 2000 for takeover")
+    parser.add_argument("--grace", type=int, default=20, help="seconds; the outage is thrice that")
+    parser.add_argument("--watch", type=float, default=120.0, help="seconds after delete-node")
+    parser.add_argument("--most", type=float, default=45.0, help="seconds for a takeover")
+    parser.add_argument("--keep-logs", type=Path, help="copy the agents' logs to this folder")
+    parser.add_argument("-o", "--output", choices=["text", "json"], default="text")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,106 @@
+"""What happened to pods meanwhile, by the word of the API servers and not of the agent.
+
+In: audit logs from a mark on, and the pods before and after. Out: who created and deleted pods, and
+which pods are not what they were. "Nothing was deleted" is asked of both.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+
+    from tests.clusters import Cluster
+    from tests.e2e.recorder import PodRecorder
+
+_NEVER_PRUNED = ("create", "delete", "deletecollection")
+
+
+@dataclass(frozen=True)
+class Write:
+    """One request that an API server carried out."""
+
+    verb: str
+    resource: str
+    """With the subresource, such as `pods/status`."""
+    namespace: str
+    name: str
+    user: str
+    agent: str
+    """User agent of the client."""
+    at: str
+    """When it was answered, RFC 3339."""
+
+
+class AuditMark:
+    """Everything that one API server carries out from now on."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        assert cluster.audit_log is not None, "only clusters of the harness have audit logs"
+        self._log = cluster.audit_log
+        self._from = self._log.stat().st_size if self._log.exists() else 0
+
+    def writes(self) -> Iterator[Write]:
+        """What changed something, in the order of the log; refusals are left out."""
+        with self._log.open() as log:
+            log.seek(self._from)
+            for line in log:
+                if not line.endswith("\n"):
+                    return
+                entry = json.loads(line)
+                # 0: the client left before the answer, which may have been carried out.
+                if entry.get("responseStatus", {}).get("code", 0) < 300:
+                    yield _write(entry)
+
+    def of_pods(self, namespaces: Collection[str], *, but: Collection[str] = ()) -> Counter[str]:
+        """How often pods of these namespaces were created and deleted; `but` are names left out."""
+        found: Counter[str] = Counter()
+        for write in self.writes():
+            about_pods = write.resource in ("pods", "pods/eviction")
+            if about_pods and write.namespace in namespaces and write.name not in but:
+                verb = "delete" if write.resource == "pods/eviction" else write.verb
+                if verb in _NEVER_PRUNED:
+                    found["created" if verb == "create" else "deleted"] += 1
+        return found
+
+
+def uids(pods: Iterable[Any]) -> dict[str, str]:
+    """UID by name."""
+    return {p["metadata"]["name"]: p["metadata"]["uid"] for p in pods}
+
+
+def phases(pods: Iterable[Any]) -> Counter[str]:
+    """How many pods are in each phase."""
+    return Counter(p["status"].get("phase", "none") for p in pods)
+
+
+def seen_otherwise(
+    recorder: PodRecorder, *, allowed: Collection[str] = ("Running",)
+) -> Counter[str]:
+    """How many pods a watch has ever shown deleted, in deletion, or in another phase."""
+    trouble: dict[str, set[str]] = {}
+    for kind, pod in recorder.events():
+        uid, phase = pod["metadata"]["uid"], pod["status"].get("phase", "none")
+        if kind == "DELETED" or "deletionTimestamp" in pod["metadata"]:
+            trouble.setdefault("deleted", set()).add(uid)
+        elif phase not in allowed:
+            trouble.setdefault(phase, set()).add(uid)
+    return Counter({what: len(found) for what, found in trouble.items()})
+
+
+def _write(entry: dict[str, Any]) -> Write:
+    about = entry.get("objectRef", {})
+    parts = [about.get("resource", ""), about.get("subresource", "")]
+    return Write(
+        verb=entry["verb"],
+        resource="/".join(filter(None, parts)),
+        namespace=about.get("namespace", ""),
+        name=about.get("name", ""),
+        user=entry.get("user", {}).get("username", ""),
+        agent=entry.get("userAgent", ""),
+        at=entry.get("stageTimestamp", ""),
+    )

@@ -1,0 +1,202 @@
+"""Where faults are made: a tenant, one compute cluster of simulated nodes, agents, many pods.
+
+In: a harness. Out: a `Site`, whose agents end with the `with` block of `built`; the clusters are
+the harness's. The tenant has ordinary nodes too, simulated: while most of a cluster's nodes are
+unreachable, Kubernetes evicts nothing, and a test of absence would prove nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from tests.agents import AgentProcess, join
+from tests.clusters import ClusterSpec, NodePool
+from tests.clusters.errors import HarnessError
+from tests.e2e.user import BELOW, User
+from tests.e2e.workloads import deployment, pod_spec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.agents import Federation
+    from tests.clusters import Cluster, Harness
+
+    Progress = Callable[[str], None]
+
+COMPUTE = "gpu-a"
+NODE = f"vnode-{COMPUTE}"
+LOAD = "steady"
+"""Name of the Deployment, and label `app` of its pods."""
+UNREACHABLE = "vnode.dev/ComputeReachable"
+_OWN_NODES = 3
+_SECOND_ADDRESS = "127.0.0.2"
+"""Of the second replica: replicas in a cluster have addresses of their own, too."""
+_READY_SECONDS = 300.0
+
+
+class MeasurementError(HarnessError):
+    """Something did not happen in time, so that nothing can be said."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """A federation under load."""
+
+    federation: Federation
+    agents: list[AgentProcess]
+    """Replicas; the first one is started."""
+    pods: int
+    progress: Progress
+
+    @property
+    def tenant(self) -> Cluster:
+        """Whose users submit work."""
+        return self.federation.tenant
+
+    @property
+    def compute(self) -> Cluster:
+        """Where it runs."""
+        return self.federation.computes[COMPUTE]
+
+    @property
+    def user(self) -> User:
+        """Who owns the pods."""
+        return User(self.tenant)
+
+    @property
+    def below(self) -> User:
+        """An onlooker at the copies."""
+        return User(self.compute, BELOW)
+
+    def load(self) -> list[Any]:
+        """The pods of the Deployment."""
+        return self.user.items("pods", f"app={LOAD}")
+
+    def submit(self) -> None:
+        """Let the pods run; returns when all are Ready."""
+        started = time.monotonic()
+        spec = pod_spec(cluster=COMPUTE)
+        self.user.apply(deployment(LOAD, replicas=self.pods, spec=spec))
+
+        def ready() -> bool:
+            status = self.user.get("deployment", LOAD)["status"]
+            return bool(status.get("readyReplicas", 0) == self.pods)
+
+        wait(ready, f"{self.pods} pods are Ready", timeout=_READY_SECONDS, every=1.0)
+        self.progress(f"{self.pods} pods Ready after {time.monotonic() - started:.1f} s")
+
+    def node(self) -> Any:
+        """The virtual node; None while there is none."""
+        return self.user.get("node", NODE)
+
+    def condition(self, kind: str) -> str:
+        """Status of one of its conditions; empty: there is none."""
+        node = self.node()
+        found = node["status"].get("conditions", []) if node else []
+        return next((c["status"] for c in found if c["type"] == kind), "")
+
+    def taints(self) -> set[str]:
+        """Keys of its taints."""
+        node = self.node()
+        return {t["key"] for t in node["spec"].get("taints", [])} if node else set()
+
+    def touch(self, name: str, restarts: int) -> None:
+        """Change a copy's status, as its kubelet would when a container was restarted."""
+        pod = self.below.get("pod", name)
+        states = pod["status"]["containerStatuses"]
+        changed = [{**state, "restartCount": restarts} for state in states]
+        self.patch_status(name, {"containerStatuses": changed})
+
+    def patch_status(self, name: str, status: dict[str, Any]) -> None:
+        """Write to a copy's status, as its kubelet would."""
+        patch = json.dumps({"status": status})
+        how = ("--subresource=status", "--type=merge", f"--patch={patch}")
+        self.below.kubectl("patch", "pod", name, *how)
+
+    def restarts(self, name: str) -> int:
+        """How often the tenant's pod says that its container was restarted; -1: it is gone."""
+        pod = self.user.get("pod", name)
+        states = pod["status"].get("containerStatuses", []) if pod else []
+        return int(states[0]["restartCount"]) if states else -1
+
+    def wait_mirrored(self, name: str, restarts: int, *, timeout: float) -> float:
+        """Touch a copy and wait until the tenant shows it; returns the seconds that it took."""
+        began = time.monotonic()
+        self.touch(name, restarts)
+        wait(
+            lambda: self.restarts(name) == restarts,
+            f"the change of {name} is mirrored",
+            timeout=timeout,
+            every=0.1,
+        )
+        return time.monotonic() - began
+
+
+@contextmanager
+def built(
+    harness: Harness,
+    directory: Path,
+    *,
+    pods: int,
+    progress: Progress,
+    replicas: int = 1,
+) -> Iterator[Site]:
+    """Start clusters and the first agent; returns when its virtual node is Ready."""
+    own = NodePool(_OWN_NODES, gpus=0, labels={})
+    specs = [ClusterSpec("tenant", kwok=own), ClusterSpec(COMPUTE, kwok=NodePool(4))]
+    clusters = harness.up(specs)
+    tenant = clusters.pop("tenant")
+    joined = join(harness, tenant, clusters, directory=directory)
+    hard = {"pods": str(2 * pods + 100)}
+    clusters[COMPUTE].kubectl(
+        f"--namespace={BELOW}",
+        "patch",
+        "resourcequota",
+        "vnode",
+        f"--patch={json.dumps({'spec': {'hard': hard}})}",
+    )
+    _wait_for_policy(User(tenant))
+    with ExitStack() as stack:
+        agents = [stack.enter_context(AgentProcess(joined, identity="agent-0"))]
+        agents[0].wait_ready()
+        for number in range(1, replicas):
+            identity = f"agent-{number}"
+            other = elsewhere(joined, identity, _SECOND_ADDRESS)
+            agents.append(stack.enter_context(AgentProcess(other, identity=identity)))
+        yield Site(joined, agents, pods, progress)
+
+
+def elsewhere(federation: Federation, identity: str, address: str) -> Federation:
+    """The same federation for a replica at another address of this machine."""
+    config = yaml.safe_load(federation.config.read_text())
+    config["kubelet"] |= {"listen": address, "advertise": address}
+    path = federation.directory / f"{identity}.yaml"
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
+    return replace(federation, config=path)
+
+
+def wait(done: Callable[[], Any], what: str, *, timeout: float, every: float = 0.2) -> Any:
+    """Poll until `done` gives something true; returns that."""
+    deadline = time.monotonic() + timeout
+    while not (found := done()):
+        if time.monotonic() > deadline:
+            raise MeasurementError(f"waited {timeout:g} s in vain until {what}")
+        time.sleep(every)
+    return found
+
+
+def _wait_for_policy(user: User) -> None:
+    """A new admission policy takes a few seconds to act."""
+    probe = ("run", "probe", "--image=none", "--dry-run=server", "-o", "jsonpath={.spec}")
+    wait(
+        lambda: "vnode.dev/provider" in user.kubectl(*probe, check=False),
+        "the tolerations policy acts",
+        timeout=60.0,
+    )
