@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := vnode federation tests demo
 
-.PHONY: help demo demo-down test lint format types contracts unit e2e conformance load programs clean
+.PHONY: help demo demo-down test lint format types contracts unit e2e conformance load reliability programs clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -57,6 +57,9 @@ conformance: $(VENV)/.ready ## Judges of others, directly and through a virtual 
 
 load: $(VENV)/.ready ## 1,000 exec sessions, 1 GiB each way, 5 minutes of nonsense; a quarter of an hour
 	@$(BIN)/python -m tests.load all
+
+reliability: $(VENV)/.ready ## Outage and absence of 15 minutes, takeover, and more; 50 minutes
+	@$(BIN)/python -m tests.reliability $(or $(WHAT),all)
 
 programs: $(VENV)/.ready ## Only fetch or build Kubernetes' programs
 	@$(BIN)/python -m tests.clusters programs

@@ -89,7 +89,7 @@ async def _work(
                 clock=shared.clock,
                 rng=shared.rng,
             )
-            served = ComputeCluster(shared, cluster, compute)
+            served = ComputeCluster(shared, cluster, compute, may_write=elector.may_write)
             tasks.create_task(_lead(elector, served, shared), name=f"cluster {cluster.name}")
 
 

@@ -109,14 +109,23 @@ class Shared:
 class ComputeCluster:
     """Serves the virtual nodes of one compute cluster; see the module."""
 
-    def __init__(self, shared: Shared, config: ClusterConfig, client: KubeClient) -> None:
+    def __init__(
+        self,
+        shared: Shared,
+        config: ClusterConfig,
+        client: KubeClient,
+        *,
+        may_write: Callable[[], bool],
+    ) -> None:
+        """`may_write`: whether the Lease is ours now; asked before each write to either cluster."""
         self._shared = shared
         self._config = config
-        self._client = client
+        self._client = client.guarded(may_write)
+        self._tenant_client = shared.tenant.client.guarded(may_write)
         self._nodes = tuple(n for n in shared.config.virtual_nodes if n.cluster.name == config.name)
         self._controllers: dict[NodeName, NodeController] = {}
         self._certificates = Certificates(
-            shared.tenant.client,
+            self._tenant_client,
             shared.config.kubelet.certificate,
             address=shared.address,
             client_ca=shared.tenant.facts.client_ca,
@@ -156,7 +165,7 @@ class ComputeCluster:
             return tenant.synced and all(pods.synced(w.scope) for w in watches)
 
         objects = ReferencedObjects(
-            tenant.client,
+            self._tenant_client,
             backend,
             metadata=tenant.metadata,
             services=tenant.service_variables,
@@ -165,16 +174,16 @@ class ComputeCluster:
         )
         last_words = LastWords(backend, pods)
         controller = PodController(
-            client=tenant.client,
+            client=self._tenant_client,
             pods=pods,
             backend=backend,
             nodes={n.name: self._settings(n) for n in self._nodes},
             objects=objects,
-            tokens=TokenIssuer(tenant.client, shared.clock),
+            tokens=TokenIssuer(self._tenant_client, shared.clock),
             events=shared.events,
             addresses=self._addresses(),
             orphans=OrphanGuard(
-                tenant.client,
+                self._tenant_client,
                 cluster_uid=tenant.facts.cluster_uid,
                 node_born=self._node_born,
                 copies=lambda: len(backend.pods),
@@ -225,7 +234,7 @@ class ComputeCluster:
         last_words: LastWords,
     ) -> None:
         shared = self._shared
-        client, clock, rng = shared.tenant.client, shared.clock, shared.rng
+        client, clock, rng = self._tenant_client, shared.clock, shared.rng
         serving, keep = await self._certificates.of(node.name)
         server = KubeletServer(
             node=node.name,
@@ -307,7 +316,7 @@ class ComputeCluster:
         if shared.config.clusters_with_claims[:1] != (self._config,):
             return None
         return ClaimBinder(
-            tenant.client,
+            self._tenant_client,
             claims=tenant.claims,
             forwards=shared.config.tenant.forwards,
             owner=owner,
@@ -319,7 +328,7 @@ class ComputeCluster:
         if not self._claim_labels:
             return None
         tenant = self._shared.tenant
-        return ClaimCheck(tenant.client, claim=tenant.claims.get, owner=owner).require
+        return ClaimCheck(self._tenant_client, claim=tenant.claims.get, owner=owner).require
 
     # --- capacity -------------------------------------------------------------------------------
 
@@ -378,7 +387,7 @@ class ComputeCluster:
         for node in self._nodes:
             for namespace in shared.tenant.scopes:
                 yield Reflector(
-                    shared.tenant.client,
+                    self._tenant_client,
                     PODS,
                     Pod,
                     pods,

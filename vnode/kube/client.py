@@ -17,6 +17,7 @@ from vnode.kube.accept import JSON, METADATA_ONLY
 from vnode.kube.config import Connection, load
 from vnode.kube.credentials import Credentials
 from vnode.kube.decode import decode, detached
+from vnode.kube.permit import Permit
 from vnode.kube.resources import Resource
 from vnode.kube.stream import ByteStream
 from vnode.kube.transport import CONNECT_TIMEOUT, ClientStatistics, Query, Transport
@@ -42,8 +43,9 @@ class PatchType(enum.StrEnum):
 class KubeClient:
     """One API server. Make it with `connect`, close it with `close` or `async with`."""
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, *, may_write: Permit | None = None) -> None:
         self._transport = transport
+        self._may_write = may_write
 
     @classmethod
     async def connect(cls, connection: Connection, *, limit: int = 64) -> "KubeClient":
@@ -53,6 +55,13 @@ class KubeClient:
         """
         credentials = Credentials(connection, await load(connection))
         return cls(Transport(connection, credentials, limit=limit))
+
+    def guarded(self, may_write: Permit) -> "KubeClient":
+        """The same connections for somebody who may write only while `may_write()` is true.
+
+        Everything but a GET then raises Withheld instead of being sent.
+        """
+        return KubeClient(self._transport, may_write=may_write)
 
     async def close(self) -> None:
         """Close all connections, streams included."""
@@ -83,7 +92,7 @@ class KubeClient:
 
     @property
     def clock_offset(self) -> float:
-        """Seconds that the server's clock was ahead of ours at the newest answer (+-0.5 s)."""
+        """Seconds that the server's clock is ahead of ours (+-0.5 s), however ours is set."""
         return self._transport.clock_offset
 
     def statistics(self) -> ClientStatistics:
@@ -109,6 +118,7 @@ class KubeClient:
 
         Raises:
             Unreachable: no complete answer; the call may have been carried out.
+            Withheld: not sent, see `guarded`.
             ApiError: an answer of another status.
         """
         headers = {"Accept": accept, "Accept-Encoding": "gzip" if compress else "identity"}
@@ -122,6 +132,7 @@ class KubeClient:
             body=body,
             timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=CONNECT_TIMEOUT),
             session=session,
+            permit=None if method == "GET" else self._may_write,
         )
         async with response:
             with self._transport.translated(method, path):

@@ -2,6 +2,7 @@
 
     KubeError
     ├── ConfigError          a kubeconfig, certificate or token is unusable: what, where, what to do
+    ├── Withheld             not sent: we may not write (any more)
     ├── Unreachable          no answer: DNS, connect, TLS, time-out, connection cut
     │   ├── Silent           the connection stands, but nothing came for too long
     │   └── Untrusted        the server's certificate does not fit the CA or the host name
@@ -29,6 +30,10 @@ class KubeError(Exception):
 
 class ConfigError(KubeError):
     """Connection settings are unusable; retrying does not help until somebody mends them."""
+
+
+class Withheld(KubeError):
+    """A call that would change something was not sent: we may not write now."""
 
 
 class Unreachable(KubeError):

@@ -9,10 +9,8 @@ never followed.
 """
 
 import contextlib
-import email.utils
 import socket
 import ssl
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +25,8 @@ from yarl import URL
 from vnode.kube.config import Access, Connection
 from vnode.kube.credentials import Credentials
 from vnode.kube.errors import ServerError, Silent, Unauthorized, Unreachable, Untrusted, api_error
+from vnode.kube.permit import Permit, PermittedRequest, required
+from vnode.kube.server_time import ServerTime
 from vnode.kube.types import Status
 
 __all__ = ["ClientStatistics", "Query", "SessionName", "Transport"]
@@ -63,10 +63,9 @@ class Transport:
         credentials: Credentials,
         *,
         limit: int,
-        unix: Callable[[], float] = time.time,
     ) -> None:
         self.name = connection.name
-        self.clock_offset = 0.0
+        self._time = ServerTime()
         self._user_agent = connection.user_agent
         self._credentials = credentials
         self._limits: dict[SessionName, int] = {
@@ -75,8 +74,6 @@ class Transport:
             "upgrades": 0,
             "lease": 2,
         }
-        self._unix = unix
-        self._date = ""
         self._answers: Counter[tuple[str, int]] = Counter()
         self._in_flight = 0
         self._access = credentials.current()
@@ -87,6 +84,11 @@ class Transport:
     def server(self) -> str:
         """URL of the API server, without trailing slash."""
         return self._access.server
+
+    @property
+    def clock_offset(self) -> float:
+        """Seconds that the server's clock is ahead of ours."""
+        return self._time.offset
 
     def statistics(self) -> ClientStatistics:
         """Counters so far."""
@@ -108,11 +110,12 @@ class Transport:
         body: bytes | None = None,
         timeout: aiohttp.ClientTimeout,
         session: SessionName,
+        permit: Permit | None = None,
     ) -> aiohttp.ClientResponse:
         """Send one call; return the answer, its body unread, of whatever status.
 
-        Raises Unreachable or Untrusted. The caller must close or read the answer, inside
-        `translated`.
+        Raises Unreachable or Untrusted, and Withheld if `permit` says no. The caller must close or
+        read the answer, inside `translated`.
         """
         encoded = f"{path}?{urlencode(query, quote_via=quote)}" if query else path
         for last in (False, True):
@@ -121,7 +124,11 @@ class Transport:
             merged["User-Agent"] = self._user_agent
             if access.authorization:
                 merged["Authorization"] = access.authorization
-            with self.translated(method, path, access), self._counted(method) as answered:
+            with (
+                self.translated(method, path, access),
+                required(permit),
+                self._counted(method) as answered,
+            ):
                 response = await self._sessions[session].request(
                     method,
                     URL(access.server + encoded, encoded=True),
@@ -204,6 +211,7 @@ class Transport:
                     ttl_dns_cache=_DNS_TTL,
                     socket_factory=_make_socket,
                 ),
+                request_class=PermittedRequest,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 read_bufsize=_READ_BUFFER,
                 skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type"),
@@ -218,7 +226,7 @@ class Transport:
         def answered(response: aiohttp.ClientResponse) -> None:
             nonlocal code
             code = response.status
-            self._note(response)
+            self._time.note(response.headers.get("Date", ""))
 
         self._in_flight += 1
         try:
@@ -226,15 +234,6 @@ class Transport:
         finally:
             self._in_flight -= 1
             self._answers[method, code] += 1
-
-    def _note(self, response: aiohttp.ClientResponse) -> None:
-        date = response.headers.get("Date", "")
-        if date and date != self._date:
-            self._date = date
-            with contextlib.suppress(ValueError):
-                # Date is cut to seconds: the middle of that second is the best guess.
-                server = email.utils.parsedate_to_datetime(date).timestamp() + 0.5
-                self.clock_offset = server - self._unix()
 
 
 def _make_socket(

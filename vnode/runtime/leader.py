@@ -91,6 +91,10 @@ class LeaseElector:
         """Whether we hold the lease and it cannot have been taken yet."""
         return self._valid_until is not None and self._clock.monotonic() < self._valid_until
 
+    def may_write(self) -> bool:
+        """The same as a function, for what asks again before each write."""
+        return self.is_leader
+
     @property
     def holder(self) -> str:
         """Identity of the holder as last seen; empty: none."""
