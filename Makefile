@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := vnode federation tests demo
 
-.PHONY: help demo demo-down test lint format types contracts unit e2e conformance load reliability programs clean
+.PHONY: help demo demo-down test lint format types contracts unit e2e conformance load reliability chaos programs clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -60,6 +60,9 @@ load: $(VENV)/.ready ## 1,000 exec sessions, 1 GiB each way, 5 minutes of nonsen
 
 reliability: $(VENV)/.ready ## Outage and absence of 15 minutes, takeover, and more; 50 minutes
 	@$(BIN)/python -m tests.reliability $(or $(WHAT),all)
+
+chaos: $(VENV)/.ready ## Faults of every kind under a mixed workload, judged from audit logs; 200 rounds take half an hour
+	@$(BIN)/python -m tests.chaos --rounds $(or $(ROUNDS),20) $(if $(SEED),--seed $(SEED)) $(CHAOS)
 
 programs: $(VENV)/.ready ## Only fetch or build Kubernetes' programs
 	@$(BIN)/python -m tests.clusters programs

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
     from tests.agents.join import Federation
@@ -30,9 +31,17 @@ class AgentError(Exception):
 class AgentProcess:
     """`vnode run` against a federation."""
 
-    def __init__(self, federation: Federation, *, identity: str = "agent-0") -> None:
+    def __init__(
+        self,
+        federation: Federation,
+        *,
+        identity: str = "agent-0",
+        program: Sequence[str] = (),
+    ) -> None:
+        """`program`: what takes the arguments of `vnode`, if not `vnode` itself."""
         self._federation = federation
         self._identity = identity
+        self._program = list(program) or [str(Path(sys.executable).with_name("vnode"))]
         self.log = federation.directory / f"{identity}.log"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -60,11 +69,15 @@ class AgentProcess:
             raise AgentError("the agent is not running")
         return self._process.pid
 
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return self._process is not None and self._process.poll() is None
+
     def start(self) -> None:
         """Start it in a session of its own; its log is appended to."""
-        vnode = Path(sys.executable).with_name("vnode")
         config = str(self._federation.config)
-        command = [str(vnode), "run", "--config", config, "--identity", self._identity]
+        command = [*self._program, "run", "--config", config, "--identity", self._identity]
         environment = {**os.environ, "PYTHONWARNINGS": "default"}
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -78,7 +91,7 @@ class AgentProcess:
 
     def ensure_running(self) -> None:
         """Start it again if it does not run."""
-        if self._process is None or self._process.poll() is not None:
+        if not self.alive:
             self.start()
 
     def stop(self) -> int:

@@ -162,7 +162,7 @@ class ControlPlane:
 
     def _etcd_healthy(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self._etcd_url}/health", timeout=1) as answer:
+            with urllib.request.urlopen(f"{self.etcd_url}/health", timeout=1) as answer:
                 return b'"true"' in answer.read()
         except (urllib.error.URLError, OSError):
             return False
@@ -186,7 +186,8 @@ class ControlPlane:
         )
 
     @property
-    def _etcd_url(self) -> str:
+    def etcd_url(self) -> str:
+        """Where etcd answers, without TLS."""
         return f"http://{LOOPBACK}:{self._etcd_ports[0]}"
 
     def _etcd_argv(self) -> list[str]:
@@ -195,8 +196,8 @@ class ControlPlane:
             f"--name={self.name}",
             f"--data-dir={self.folder / 'etcd'}",
             "--unsafe-no-fsync",
-            f"--listen-client-urls={self._etcd_url}",
-            f"--advertise-client-urls={self._etcd_url}",
+            f"--listen-client-urls={self.etcd_url}",
+            f"--advertise-client-urls={self.etcd_url}",
             f"--listen-peer-urls={peer}",
             f"--initial-advertise-peer-urls={peer}",
             f"--initial-cluster={self.name}={peer}",
@@ -210,7 +211,7 @@ class ControlPlane:
         reconciler = "none" if self.address == LOOPBACK else "lease"
         kubelet_ca = f"--kubelet-certificate-authority={certs.authority.files.cert}"
         return [
-            f"--etcd-servers={self._etcd_url}",
+            f"--etcd-servers={self.etcd_url}",
             f"--bind-address={self.address}",
             f"--advertise-address={self.address}",
             f"--secure-port={self._api_port}",

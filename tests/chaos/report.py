@@ -1,0 +1,80 @@
+"""What a run came to, for people and for machines. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tests.chaos.rules import Violation
+
+
+@dataclass(slots=True)
+class Report:
+    """Filled round by round."""
+
+    seed: int
+    replicas: int
+    strict: bool
+    broken: str | None = None
+    rounds: int = 0
+    seconds: float = 0.0
+    """From the first round to the end of the last one."""
+    slowest: float = 0.0
+    """Seconds of the longest round."""
+    faults: Counter[str] = field(default_factory=Counter)
+    acts: Counter[str] = field(default_factory=Counter)
+    refused: int = 0
+    """Acts of users that an API server did not take."""
+    pods: int = 0
+    copies: int = 0
+    requests: int = 0
+    garbled: int = 0
+    restarts: int = 0
+    """Agents that ended by themselves, as while an API server was away at their start."""
+    windows: int = 0
+    violations: list[tuple[int, Violation]] = field(default_factory=list)
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing was wrong."""
+        return not self.violations
+
+    def text(self) -> str:
+        """For people."""
+        speed = self.rounds / self.seconds if self.seconds else 0.0
+        mode = "strict" if self.strict else "default"
+        lines = [
+            f"seed {self.seed}, {self.rounds} rounds in {self.seconds:.0f} s "
+            f"({speed:.3f} rounds/s, slowest {self.slowest:.1f} s), "
+            f"{self.replicas} agent(s), startOnce {mode}"
+            + (f", broken: {self.broken}" if self.broken else ""),
+            f"faults {self.faults.total()}: {_counts(self.faults)}",
+            f"users  {self.acts.total()}: {_counts(self.acts)}; refused {self.refused}",
+            f"judged {self.pods} tenant pods, {self.copies} copies, {self.requests} requests of "
+            f"audit logs ({self.garbled} lines cut off by kills); agents restarted by themselves: "
+            f"{self.restarts}",
+        ]
+        if not self.strict:
+            lines.append(
+                "created again where startOnce: strict would not (removed below before the first "
+                f"status): {self.windows}"
+            )
+        lines.append(f"violations {len(self.violations)}")
+        for number, violation in self.violations:
+            lines.append(f"  round {number}: {violation.rule}: {violation.text}")
+            lines += [f"    {line}" for line in violation.evidence]
+        return "\n".join(lines)
+
+    def json(self) -> dict[str, Any]:
+        """For machines."""
+        told = asdict(self)
+        told["violations"] = [
+            {"round": number, **asdict(violation)} for number, violation in self.violations
+        ]
+        return {**told, "passed": self.passed}
+
+
+def _counts(counts: Counter[str]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.most_common())

@@ -1,0 +1,88 @@
+"""What keeps a scene from being settled."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.chaos.settle import Scene, differences
+from tests.unit.chaos.stories import TENANT_UID, copy, pod
+
+DATA = {"metadata": {"annotations": {"vnode.dev/cluster-uid": TENANT_UID}}, "data": {"a": "1"}}
+SETTLED = Scene(
+    pods={"web": pod()},
+    copies={"a": {"web": copy()}, "b": {}},
+    data={"configmaps": {"settings": DATA}},
+    data_below={"a": {"configmaps": {"settings": DATA}}},
+    cluster_uid=TENANT_UID,
+)
+
+
+def test_a_pod_and_its_copy_are_settled() -> None:
+    assert not differences(SETTLED)
+
+
+def test_a_pod_without_copy_is_not() -> None:
+    (left,) = differences(replace(SETTLED, copies={"a": {}, "b": {}}))
+    assert left == "tenant pod web (u1), Running: no copy in a"
+
+
+def test_a_copy_without_pod_is_not() -> None:
+    (left,) = differences(replace(SETTLED, pods={}))
+    assert left == "copy web in a has no tenant pod u1"
+
+
+def test_the_copy_of_another_uid_is_neither() -> None:
+    left = differences(replace(SETTLED, copies={"a": {"web": copy(uid="u0")}, "b": {}}))
+    assert len(left) == 2
+
+
+def test_a_copy_in_the_wrong_cluster_is_not() -> None:
+    both = {"a": {"web": copy()}, "b": {"web": copy("c2")}}
+    assert differences(replace(SETTLED, copies=both)) == ["copy web in b has no tenant pod u1"]
+
+
+@pytest.mark.parametrize(
+    ("above", "below"),
+    [
+        (pod(phase="Pending"), copy()),
+        (pod(), copy(phase="Succeeded")),
+        (pod(phase="Failed"), copy()),
+        (pod(containers=("x",)), copy(containers=("y",))),
+    ],
+)
+def test_a_status_that_is_not_mirrored_is_not(above: Any, below: Any) -> None:
+    left = replace(SETTLED, pods={"web": above}, copies={"a": {"web": below}})
+    assert len(differences(left)) == 1
+
+
+@pytest.mark.parametrize("copies", [{}, {"web": copy(phase="Failed")}])
+def test_an_ended_pod_needs_no_copy(copies: Any) -> None:
+    assert not differences(
+        replace(SETTLED, pods={"web": pod(phase="Failed")}, copies={"a": copies})
+    )
+
+
+def test_what_is_being_deleted_is_not() -> None:
+    going = pod()
+    going["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    assert differences(replace(SETTLED, pods={"web": going}))
+
+
+def test_an_old_version_of_a_config_map_is_not() -> None:
+    old = {**DATA, "data": {"a": "0"}}
+    left = differences(replace(SETTLED, data_below={"a": {"configmaps": {"settings": old}}}))
+    assert left == ["configmaps settings in a is an old version"]
+
+
+def test_a_copied_object_without_original_is_not() -> None:
+    left = differences(replace(SETTLED, data={"configmaps": {}}))
+    assert left == ["configmaps settings in a stands for nothing in the tenant"]
+
+
+def test_somebody_elses_pod_is_in_the_way() -> None:
+    foreign = {"a": {"web": copy(), "x": copy("f", "?", "x", cluster_uid="other")}}
+    left = differences(replace(SETTLED, copies=foreign))
+    assert left == ["pod x in a is somebody else's"]
