@@ -31,7 +31,7 @@ class Judge:
         """`strict`: the agents have `startOnce: strict`."""
         self.ledger = Ledger(parties)
         self.windows: set[str] = set()
-        """UIDs created twice in the window that the contract leaves open."""
+        """UIDs that were created again, as the contract allows, and those that it does not."""
         self._strict = strict
         self._secrets: list[str] = []
         self._texts: list[tuple[str, str]] = []
@@ -89,8 +89,7 @@ class Judge:
         yield from rules.created_once(self.ledger, uid, strict=self._strict)
         yield from rules.not_revived(self.ledger, uid)
         yield from rules.own_status(self.ledger, uid)
-        copies = sorted(self.ledger.copies_of[uid], key=lambda copy: copy.made)
-        if len(copies) > 1 and not self._strict:
+        if len(self.ledger.copies_of[uid]) > 1:
             self.windows.add(uid)
 
     def _new(self, found: Iterable[Violation]) -> Iterator[Violation]:

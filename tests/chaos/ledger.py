@@ -79,6 +79,8 @@ class Copy:
     made: float
     made_audited: bool = False
     containers: set[str] = field(default_factory=set)
+    could_start: bool = False
+    """It was seen without a gate that keeps it from being scheduled."""
     gone: float | None = None
     asked_by: set[str] = field(default_factory=set)
     """Users whose deletion of it was answered well."""
@@ -190,6 +192,7 @@ class Ledger:
             known = self._copy(version.cluster, version.object, version.at)
         self.touched.add(known.uid)
         known.containers |= containers(version.object.get("status", {}))
+        known.could_start |= not version.object["spec"].get("schedulingGates")
         if version.gone:
             known.gone = version.at
 
@@ -197,6 +200,7 @@ class Ledger:
         metadata = made["metadata"]
         uid = metadata["annotations"][UID]
         copy = Copy(cluster, metadata["uid"], uid, metadata["namespace"], metadata["name"], made=at)
+        copy.could_start = not made["spec"].get("schedulingGates")
         self.copies[copy.handle] = copy
         self.copies_of[uid].append(copy)
         return copy

@@ -44,7 +44,7 @@ class Report:
     def text(self) -> str:
         """For people."""
         speed = self.rounds / self.seconds if self.seconds else 0.0
-        mode = "strict" if self.strict else "default"
+        mode = "strict" if self.strict else "relaxed"
         lines = [
             f"seed {self.seed}, {self.rounds} rounds in {self.seconds:.0f} s "
             f"({speed:.3f} rounds/s, slowest {self.slowest:.1f} s), "
@@ -56,11 +56,11 @@ class Report:
             f"audit logs ({self.garbled} lines cut off by kills); agents restarted by themselves: "
             f"{self.restarts}",
         ]
-        if not self.strict:
-            lines.append(
-                "created again where startOnce: strict would not (removed below before the first "
-                f"status): {self.windows}"
-            )
+        could = "never started" if self.strict else "may have started"
+        lines.append(
+            f"created again, since others removed the copy before the first status: {self.windows} "
+            f"(the first one {could})"
+        )
         lines.append(f"violations {len(self.violations)}")
         for number, violation in self.violations:
             lines.append(f"  round {number}: {violation.rule}: {violation.text}")

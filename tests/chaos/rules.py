@@ -57,12 +57,12 @@ class Violation:
 def created_once(ledger: Ledger, uid: str, *, strict: bool) -> Iterator[Violation]:
     """A tenant pod UID is created below at most once, over all clusters.
 
-    Without `startOnce: strict` one case is open by contract (DESIGN 5): somebody else removed the
-    copy before the tenant's status said that there was one. See `in_the_window`.
+    One case is open by contract (DESIGN 5): somebody else removed the copy before the tenant's
+    status said that there was one. With `startOnce: strict` that one could not have started.
     """
     copies = sorted(ledger.copies_of[uid], key=lambda copy: copy.made)
     for first, second in itertools.pairwise(copies):
-        if not strict and in_the_window(ledger, first, second):
+        if in_the_window(ledger, first, second) and not (strict and first.could_start):
             continue
         text = (
             f"{_name(ledger, uid)} was created below {len(copies)} times: "

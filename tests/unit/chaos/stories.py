@@ -63,6 +63,7 @@ def copy(
     cluster_uid: str = TENANT_UID,
     phase: str = "Running",
     containers: tuple[str, ...] = (),
+    gated: bool = False,
 ) -> dict[str, Any]:
     """A pod below with our marks."""
     notes = {
@@ -72,7 +73,7 @@ def copy(
     }
     return {
         "metadata": {"uid": handle, "name": name, "namespace": BELOW, "annotations": notes},
-        "spec": {},
+        "spec": {"schedulingGates": [{"name": "vnode.dev/start"}]} if gated else {},
         "status": {
             "phase": phase,
             "containerStatuses": [{"containerID": each} for each in containers],

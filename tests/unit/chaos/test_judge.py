@@ -10,6 +10,7 @@ import pytest
 from tests.chaos.history import Version
 from tests.unit.chaos.stories import (
     ABOVE,
+    AGENT,
     USER,
     copy,
     created,
@@ -61,36 +62,41 @@ def test_two_copies_are_found_by_their_versions_where_a_killed_api_server_wrote_
     assert rules(story) == ["created once"]
 
 
-def _removed_by_others(story: Judge, *, told: bool, by: str = USER) -> None:
+def _removed_by_others(
+    story: Judge, *, told: bool = False, by: str = USER, gated: bool = False
+) -> None:
+    first = copy("c1", gated=gated)
     story.version(version(pod(phase="Pending"), 1))
-    story.request(created(copy("c1"), 2))
+    story.request(created(first, 2))
     if told:
-        body = pod(forwarded=True)
-        story.request(
-            request(
-                "patch",
-                2.5,
-                cluster="tenant",
-                namespace=ABOVE,
-                subresource="status",
-                body=body,
-            )
-        )
-    story.request(deleted(copy("c1"), 3, user=by))
-    story.version(version(copy("c1"), 3.1, gone=True))
+        patch = {"namespace": ABOVE, "subresource": "status", "body": pod(forwarded=True)}
+        story.request(request("patch", 2.5, cluster="tenant", **patch))
+    story.request(deleted(first, 3, user=by))
+    story.version(version(first, 3.1, gone=True))
     story.request(created(copy("c2"), 4))
 
 
 def test_a_copy_removed_by_others_before_the_first_status_may_be_made_again() -> None:
     story = judge(strict=False)
-    _removed_by_others(story, told=False)
+    _removed_by_others(story)
     assert not story.verdict()
     assert story.windows == {"u1"}
 
 
-def test_not_with_start_once_strict() -> None:
+def test_with_start_once_strict_only_if_the_first_one_could_not_start() -> None:
     story = judge(strict=True)
-    _removed_by_others(story, told=False)
+    _removed_by_others(story)
+    assert rules(story) == ["created once"]
+    story = judge(strict=True)
+    _removed_by_others(story, gated=True)
+    assert not story.verdict()
+
+
+def test_not_when_the_first_one_lost_its_gate() -> None:
+    story = judge(strict=True)
+    story.version(version(copy("c1", gated=True), 2))
+    story.version(version(copy("c1"), 2.5))
+    _removed_by_others(story, gated=True)
     assert rules(story) == ["created once"]
 
 
@@ -102,7 +108,7 @@ def test_not_after_the_status_said_that_there_is_one() -> None:
 
 def test_not_when_it_was_our_own_deletion() -> None:
     story = judge(strict=False)
-    _removed_by_others(story, told=False, by="system:serviceaccount:vnode-system:vnode-demo")
+    _removed_by_others(story, by=AGENT)
     assert rules(story) == ["created once"]
 
 
