@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 KWOK = ("kwok-a", "kwok-b")
 REAL = "gpu"
+STRICT = KWOK[1]
+"""Its pods start only after the tenant knows of them."""
 POD_LEVEL_RESIZE = "InPlacePodLevelResourcesVerticalScaling"
 """A feature that kubelets of 1.36 declare."""
 
@@ -77,7 +79,10 @@ def federation(harness: Harness, tmp_path_factory: pytest.TempPathFactory) -> Fe
         tenant,
         clusters,
         directory=tmp_path_factory.mktemp("agent"),
-        overrides={REAL: {"pools": [pool], **({"network": "flat"} if tenant.nodes else {})}},
+        overrides={
+            REAL: {"pools": [pool], **({"network": "flat"} if tenant.nodes else {})},
+            STRICT: {"startOnce": "strict"},
+        },
     )
     _wait_for_policy(User(tenant))
     return made

@@ -12,7 +12,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
 
@@ -23,6 +23,9 @@ from vnode.kube.decode import decode
 from vnode.kube.errors import KubeError
 from vnode.kube.resources import PODS, Resource
 from vnode.kube.types import UID, ObjectKey, PartialObject
+
+if TYPE_CHECKING:
+    from tests.fakes.crash import Crash
 
 T = TypeVar("T")
 Body = dict[str, Any]
@@ -76,6 +79,8 @@ class RecordingClient:
         """Called with plural, object, and whether it still exists."""
         self._unix_time = unix_time
         self._latency = latency
+        self.crash: Crash | None = None
+        """At which write the agent that calls is killed."""
         self._faults: list[_Fault] = []
         self._versions = itertools.count(1000)
         self._uids = itertools.count(1000)
@@ -225,6 +230,7 @@ class RecordingClient:
     async def _do(self, call: Call, act: Callable[[], T]) -> T:
         await asyncio.sleep(self._latency())
         self.calls.append(call)
+        number = await self.crash.before(self.name, call.name) if self.crash else None
         fault = next((f for f in self._faults if f.call == call.name), None)
         if fault is not None:
             fault.times -= 1
@@ -232,7 +238,11 @@ class RecordingClient:
                 self._faults.remove(fault)
             if not fault.after:
                 raise fault.error
-        answer = act()
+        try:
+            answer = act()
+        finally:
+            if self.crash is not None:
+                await self.crash.after(number)
         await asyncio.sleep(self._latency())
         if fault is not None:
             raise fault.error

@@ -24,6 +24,7 @@ from vnode.pods.events import EventRecorder
 from vnode.pods.objects import ReferencedObjects
 from vnode.pods.orphans import OrphanGuard
 from vnode.pods.service_variables import ServiceVariables, service_store
+from vnode.pods.start_once import StartOnce
 from vnode.pods.tokens import TokenIssuer
 from vnode.runtime.reflector import Reflector
 from vnode.runtime.store import Store
@@ -31,6 +32,7 @@ from vnode.runtime.workqueue import WorkQueue, run_workers
 
 BELOW = "red--team-a"
 COPY = ObjectKey(BELOW, "job-0")
+_RESOURCES = {ReferenceKind.CONFIG_MAP: CONFIG_MAPS, ReferenceKind.SECRET: SECRETS}
 LONG = 7200.0
 """Seconds after which everything has happened that ever will."""
 
@@ -48,6 +50,7 @@ class Sides:
         self.tenant_has = {"team-a"}
         self.excluded: set[str] = set()
         """Tenant namespaces that the configuration does not forward."""
+        self.start_once = StartOnce.RELAXED
         self._tasks: list[asyncio.Task[Any]] = []
 
     async def _is_gone(self, namespace: str) -> bool:
@@ -68,16 +71,21 @@ class Sides:
             forwards=lambda namespace: namespace not in self.excluded,
         )
         pods: Store[Pod] = Store("tenant pods")
+        metadata = {kind: Store[PartialObject](str(kind)) for kind in ReferenceKind}
+
+        def synced() -> bool:
+            return pods.synced() and all(store.synced() for store in metadata.values())
+
         keys: WorkQueue[ObjectKey] = WorkQueue("pods", rng=rng)
         refs: WorkQueue[ObjectRef] = WorkQueue("objects", rng=rng)
         events = EventRecorder(client, clock=clock)
         objects = ReferencedObjects(
             client,
             self.backend,
-            metadata={kind: Store[PartialObject](str(kind)) for kind in ReferenceKind},
+            metadata=metadata,
             services=ServiceVariables(service_store("services"), {}),
             queue=refs,
-            pods_synced=lambda: pods.synced(),
+            pods_synced=synced,
         )
         controller = PodController(
             client=client,
@@ -97,14 +105,28 @@ class Sides:
                 rng=rng,
             ),
             queue=keys,
-            pods_synced=lambda: pods.synced(),
+            pods_synced=synced,
             clock=clock,
             rng=rng,
+            start_once=self.start_once,
         )
         watch = Reflector(client, PODS, Pod, pods, clock=clock, rng=rng)
+        partial = (
+            Reflector(
+                client,
+                _RESOURCES[kind],
+                PartialObject,
+                store,
+                metadata_only=True,
+                clock=clock,
+                rng=rng,
+            )
+            for kind, store in metadata.items()
+        )
         work = (
             self.backend.run(),
             watch.run(),
+            *(each.run() for each in partial),
             events.run(),
             run_workers(keys, controller.reconcile, workers=3, name="pods"),
             run_workers(refs, objects.reconcile, workers=1, name="objects"),
