@@ -3,6 +3,11 @@
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from vnode.kube.errors import NotFound
+
+_NO_NAMES = frozenset({"", ".", ".."})
+_NO_NAME_HAS = frozenset("/%")
+
 
 @dataclass(frozen=True, slots=True)
 class Resource:
@@ -22,7 +27,17 @@ class Resource:
     def path(
         self, *, namespace: str | None = None, name: str | None = None, subresource: str = ""
     ) -> str:
-        """URL path of the collection, of one object, or of its subresource."""
+        """URL path of the collection, of one object, or of its subresource.
+
+        Names of Secrets, ConfigMaps and claims in a PodSpec are free text to the API. One that
+        would lead elsewhere (`..`, `a/b`) is never asked for: servers decode paths before they read
+        them, and proxies before servers may even follow the dots, with our credential.
+
+        Raises:
+            NotFound: no object can have that name (apimachinery, pkg/api/validation/path).
+        """
+        if name is not None and (name in _NO_NAMES or not _NO_NAME_HAS.isdisjoint(name)):
+            raise NotFound(f"{self.plural} {name!r} not found", code=404, reason="NotFound")
         root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
         if namespace is not None and self.namespaced:
             root += f"/namespaces/{quote(namespace, safe='')}"
