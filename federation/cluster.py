@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
+from operator import attrgetter
 
 from federation.backends.kubernetes.backend import KubernetesBackend
 from federation.backends.kubernetes.capacity.black_hole import NoBlackHole
@@ -158,8 +159,13 @@ class ComputeCluster:
         backend.subscribe_link(lambda: self._show_link(backend))
         pods: Store[Pod] = Store(f"tenant pods for {self._config.name}")
         watches = list(self._pod_watches(pods))
-        keys: WorkQueue[ObjectKey] = WorkQueue(f"{self._config.name} pods", rng=shared.rng)
-        refs: WorkQueue[ObjectRef] = WorkQueue(f"{self._config.name} objects", rng=shared.rng)
+        # Tenant namespaces take turns: one that brings ten thousand pods does not hold up others.
+        keys: WorkQueue[ObjectKey] = WorkQueue(
+            f"{self._config.name} pods", rng=shared.rng, group=attrgetter("namespace")
+        )
+        refs: WorkQueue[ObjectRef] = WorkQueue(
+            f"{self._config.name} objects", rng=shared.rng, group=attrgetter("namespace")
+        )
 
         def synced() -> bool:
             return tenant.synced and all(pods.synced(w.scope) for w in watches)

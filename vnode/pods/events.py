@@ -3,7 +3,8 @@
 In: `record` calls from reconcilers, which never wait. Out: v1.Event objects in the tenant. The name
 of an Event is derived from what it says, so the same thing said again, also by another replica or
 after a restart, raises the count of one object instead of adding another. Events are best effort:
-what cannot be written is counted and logged, and never holds a pod up.
+what cannot be written is counted and logged, and never holds a pod up. Namespaces take turns, and
+none fills the queue alone.
 """
 
 import asyncio
@@ -24,6 +25,7 @@ from vnode.kube.timestamps import rfc3339
 from vnode.kube.types import UID, NodeName, ObjectKey, PartialObject
 from vnode.pods.view import PodView
 from vnode.runtime.clock import Clock
+from vnode.runtime.fair import FairLine
 
 _LOG = structlog.get_logger(__name__)
 OURSELVES, KUBELET = "vnode", "kubelet"
@@ -32,6 +34,7 @@ NODE_EVENTS = "default"
 """Namespace of Events about Nodes (`kubectl describe node` looks there)."""
 _REMEMBERED = 4096
 _QUEUE = 2048
+_QUEUE_OF_NAMESPACE = _QUEUE // 2
 _REPEAT_AFTER = 60.0
 _MESSAGE_LIMIT = 1024
 _BURST, _REFILL_SECONDS = 25, 60.0
@@ -85,7 +88,8 @@ class EventRecorder:
     def __init__(self, client: KubeClient, *, clock: Clock) -> None:
         self._client = client
         self._clock = clock
-        self._queue: asyncio.Queue[_Said] = asyncio.Queue(maxsize=_QUEUE)
+        self._queue: FairLine[_Said, None] = FairLine(lambda said: said.key.namespace)
+        self._queued = asyncio.Event()
         self._series: OrderedDict[str, _Series] = OrderedDict()
         self._buckets: OrderedDict[UID, _Bucket] = OrderedDict()
         self.dropped = 0
@@ -138,16 +142,21 @@ class EventRecorder:
             return
         # What goes well is told only while there is time: it never displaces a warning.
         most = _QUEUE if type == "Warning" else _QUEUE // 8
-        if self._queue.qsize() >= most or not self._allowed(uid, now):
+        full = len(self._queue) >= most or self._queue.of(key.namespace) >= _QUEUE_OF_NAMESPACE
+        if full or not self._allowed(uid, now):
             self.dropped += 1
             return
         series.written = now
-        self._queue.put_nowait(said)
+        self._queue.put(said, None)
+        self._queued.set()
 
     async def run(self) -> None:
         """Write what was recorded, until cancelled."""
         while True:
-            said = await self._queue.get()
+            while not self._queue:
+                self._queued.clear()
+                await self._queued.wait()
+            said, _ = self._queue.take()
             try:
                 await self._write(said)
             except KubeError as error:

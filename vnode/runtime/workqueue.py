@@ -6,6 +6,7 @@ semantics are client-go's workqueue with controller-runtime's priorities:
 * a key that is added while it waits is there once;
 * a key that is added while it is being processed is queued again at its `done`, so no two workers
   ever have the same key and no change is lost;
+* keys of different groups (tenant namespaces) take turns, so that none can starve the others;
 * live changes go before `low` ones (listings, resyncs), but every tenth key is a low one if there
   is any, so that they cannot starve;
 * `retry` waits longer each time (per key, 5 ms to 60 s, with jitter) until `forget`.
@@ -25,6 +26,7 @@ import structlog
 
 from vnode.kube.errors import ApiError, KubeError
 from vnode.runtime.backoff import Backoff
+from vnode.runtime.fair import FairLine
 
 __all__ = ["Expected", "QueueStatistics", "Result", "WorkQueue", "run_workers", "soonest"]
 
@@ -83,11 +85,18 @@ class WorkQueue(Generic[K]):
     # _processing, and a key in _live or _low is not. _due has the one time that counts for a
     # delayed key; heap entries that differ from it are leftovers.
 
-    def __init__(self, name: str, *, rng: random.Random) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        rng: random.Random,
+        group: Callable[[K], Hashable] = lambda _: None,
+    ) -> None:
+        """`group` says whose a key is: groups take turns. By default all keys are one group."""
         self.name = name
         self._rng = rng
-        self._live: dict[K, float] = {}  # key -> time of adding; dicts keep the order
-        self._low: dict[K, float] = {}
+        self._live: FairLine[K, float] = FairLine(group)  # with the time of adding
+        self._low: FairLine[K, float] = FairLine(group)
         self._processing: set[K] = set()
         self._again: dict[K, bool] = {}  # key -> low
         self._due: dict[K, float] = {}
@@ -107,11 +116,11 @@ class WorkQueue(Generic[K]):
             return
         if key in self._live or (low and key in self._low):
             return
-        since = self._low.pop(key, None)
+        since = self._low.remove(key)
         if since is None:
             self._adds += 1
             since = self._now()
-        (self._low if low else self._live)[key] = since
+        (self._low if low else self._live).put(key, since)
         self._wake_one()
 
     def add_after(self, key: K, seconds: float) -> None:
@@ -143,8 +152,7 @@ class WorkQueue(Generic[K]):
         self._turn += 1
         prefer_low = self._low and self._turn % _LOW_EVERY == 0
         chosen = self._low if prefer_low or not self._live else self._live
-        key = next(iter(chosen))
-        del chosen[key]
+        key, _ = chosen.take()
         self._processing.add(key)
         if self._live or self._low:
             self._wake_one()
@@ -173,7 +181,6 @@ class WorkQueue(Generic[K]):
 
     def statistics(self) -> QueueStatistics:
         """Figures as of now."""
-        # Both dicts are in order of adding, but for promoted keys, which may be older.
         oldest = min(
             (since for queue in (self._live, self._low) for since in queue.values()), default=None
         )

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator
 
 import pytest
@@ -173,6 +174,18 @@ async def test_one_pod_holds_no_other_back(recording: Recording) -> None:
     recording.say(uid=UID_2)
     await asyncio.sleep(1)
     assert any(e["involvedObject"]["uid"] == UID_2 for e in recording.events)
+
+
+async def test_a_namespace_that_has_much_to_say_holds_no_other_back() -> None:
+    recording = Recording()
+    for number in range(10_000):
+        recording.say(key=ObjectKey("loud", f"job-{number}"), uid=make_uid(number + 10))
+    for number in range(3):
+        recording.say(key=ObjectKey("quiet", f"job-{number}"), uid=make_uid(number))
+    async with writing(recording):
+        await asyncio.sleep(1)
+    said = [event["involvedObject"]["namespace"] for event in recording.events]
+    assert Counter(said[:6]) == {"loud": 3, "quiet": 3}
 
 
 async def test_nobody_waits_for_a_tenant_that_does_not_answer() -> None:

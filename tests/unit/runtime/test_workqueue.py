@@ -81,6 +81,18 @@ async def test_low_keys_do_not_starve_under_a_flood_of_live_ones() -> None:
     assert "low" in taken
 
 
+async def test_a_group_with_ten_thousand_keys_holds_no_other_up() -> None:
+    queue: WorkQueue[str] = WorkQueue("test", rng=random.Random(1), group=lambda key: key[0])
+    for number in range(10_000):
+        queue.add(f"a{number}")
+        queue.add(f"z{number}", low=True)
+    queue.add("b")
+    queue.add("c", low=True)
+    first = [await queue.get() for _ in range(20)]
+    assert "b" in first[:2]
+    assert "c" in first  # Low keys have every tenth turn.
+
+
 @pytest.mark.looptime
 async def test_of_several_delays_of_one_key_the_earliest_counts() -> None:
     queue = make_queue()
