@@ -116,7 +116,9 @@ async def _lead(elector: LeaseElector, served: ComputeCluster, shared: Shared) -
 def _share(
     config: AgentConfig, tenant: Tenant, address: str, *, clock: Clock, rng: random.Random
 ) -> Shared:
-    sessions = Sessions(per_namespace=config.kubelet.sessions_per_namespace)
+    sessions = Sessions(
+        per_namespace=config.kubelet.sessions_per_namespace, total=config.kubelet.sessions
+    )
     registry = metrics_registry()
     return Shared(
         config=config,

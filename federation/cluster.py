@@ -41,6 +41,7 @@ from federation.config import (
     AgentConfig,
     CapacitySourceKind,
     ClusterConfig,
+    LimitsConfig,
     NamespaceCreation,
     NamespaceReclaim,
     NetworkMode,
@@ -68,6 +69,7 @@ from vnode.node.spec import VirtualNode, kubelet_version
 from vnode.pods.addresses import AddressPool
 from vnode.pods.controller import NodeSettings, PodController
 from vnode.pods.events import EventRecorder, EventType
+from vnode.pods.limits import Limits
 from vnode.pods.objects import ReferencedObjects
 from vnode.pods.orphans import OrphanGuard
 from vnode.pods.tokens import TokenIssuer
@@ -177,6 +179,7 @@ class ComputeCluster:
             services=tenant.service_variables,
             queue=refs,
             pods_synced=synced,
+            limits=_limits(shared.config.limits),
         )
         last_words = LastWords(backend, pods)
         controller = PodController(
@@ -438,6 +441,14 @@ class ComputeCluster:
 
 def _sorted(names: Collection[str] | None) -> tuple[str, ...] | None:
     return None if names is None else tuple(sorted(set(names)))
+
+
+def _limits(config: LimitsConfig) -> Limits:
+    return Limits(
+        pods=config.pods_per_namespace,
+        objects=config.objects_per_namespace,
+        references=config.references_per_pod,
+    )
 
 
 def _pool(pool: PoolConfig) -> Pool:

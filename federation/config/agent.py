@@ -31,10 +31,12 @@ from federation.config.values import (
     refuse,
 )
 from vnode.kube.types import JSON, NodeName
+from vnode.pods.limits import Limits
 from vnode.runtime.leader import RETRY_JITTER
 
 _MAX_PORT = 65535
 _MAX_NODE_NAME = 63
+_LIMITS = Limits()
 
 
 class LogLevel(enum.StrEnum):
@@ -126,7 +128,20 @@ class KubeletConfig(Section):
     insecure: bool = False
     """true: no authentication. For test suites only."""
     sessions_per_namespace: int = Field(default=100, ge=1)
-    """Most exec, attach, port-forward and follow-log sessions at once per tenant namespace."""
+    """Most exec, attach, port-forward and log sessions at once per tenant namespace."""
+    sessions: int = Field(default=2000, ge=1)
+    """Most of them at once altogether."""
+
+
+class LimitsConfig(Section):
+    """What one tenant namespace may have in one compute cluster. More of it waits and says so."""
+
+    pods_per_namespace: int = Field(default=_LIMITS.pods, ge=1)
+    """Copies of pods; others wait with reason TooManyPods."""
+    objects_per_namespace: int = Field(default=_LIMITS.objects, ge=1)
+    """Copies of ConfigMaps and Secrets; pods that need more wait with reason TooManyObjects."""
+    references_per_pod: int = Field(default=_LIMITS.references, ge=1)
+    """ConfigMaps, Secrets and ServiceAccount tokens of one pod; pods with more are rejected."""
 
 
 class LeaderElectionConfig(Section):
@@ -194,6 +209,7 @@ class AgentConfig(Section):
     """Unroutable range from which pods of clusters with network isolated get their addresses."""
     leader_election: LeaderElectionConfig = LeaderElectionConfig()
     logging: LoggingConfig = LoggingConfig()
+    limits: LimitsConfig = LimitsConfig()
     clusters: tuple[ClusterConfig, ...] = Field(min_length=1)
 
     @cached_property

@@ -71,6 +71,7 @@ class Forwarding:
             return await self._leave_daemon(pod, seen)
         try:
             uses = references(pod.spec)
+            self.objects.require_room(seen.key.namespace)
             request = self._admitted(pod, seen, uses)
             own = [use for use in uses if not use.ephemeral]  # Those are added by an update.
             missing = await self.objects.ensure(seen.key, own)
@@ -151,6 +152,8 @@ class Forwarding:
         try:
             refused = _containers(self.backend.refused(request, copy))
             uses = [use for use in references(pod.spec) if use.ephemeral not in refused]
+            if too_much := self.objects.limits.refusal(uses, token_requests(pod.spec)):
+                raise too_much
             await self.objects.ensure(seen.key, uses)
             updated = await self.backend.update(request, copy)
         except Rejected as rejected:
@@ -190,11 +193,9 @@ class Forwarding:
         return Result()
 
     def _unmet(self, pod: Pod, uses: frozenset[ReferenceUse]) -> Rejected | None:
-        return unmet(
-            pod.spec,
-            uses=uses,
-            tokens=token_requests(pod.spec),
-            capabilities=self.backend.capabilities,
+        tokens = token_requests(pod.spec)
+        return self.objects.limits.refusal(uses, tokens) or unmet(
+            pod.spec, uses=uses, tokens=tokens, capabilities=self.backend.capabilities
         )
 
     def _request(self, pod: Pod, seen: PodView) -> PodRequest:

@@ -34,6 +34,7 @@ from vnode.kube.client import KubeClient
 from vnode.kube.errors import NotFound
 from vnode.kube.resources import CONFIG_MAPS, SECRETS
 from vnode.kube.types import ConfigMap, ObjectKey, PartialObject, Pod, Secret
+from vnode.pods.limits import CopiedObjects, Limits
 from vnode.pods.references import ReferenceUse, references
 from vnode.pods.service_variables import ServiceVariables
 from vnode.runtime.store import Change, Store
@@ -42,6 +43,7 @@ from vnode.runtime.workqueue import Result, WorkQueue
 _LOG = structlog.get_logger(__name__)
 _RECHECK_SECONDS = 1.0
 _BARRED_SECONDS = 60.0
+_NO_SETTINGS = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,7 @@ class ReferencedObjects:
         services: ServiceVariables,
         queue: WorkQueue[ObjectRef],
         pods_synced: Callable[[], bool],
+        limits: Limits = _NO_SETTINGS,
     ) -> None:
         """Wire it up.
 
@@ -121,7 +124,9 @@ class ReferencedObjects:
             services: bodies of the references to service variables.
             queue: worked off by `reconcile`.
             pods_synced: whether all tenant pods of our nodes are known.
+            limits: how much a tenant namespace may have below.
         """
+        self.limits = limits
         self._client = client
         self._backend = backend
         self._metadata = metadata
@@ -141,6 +146,7 @@ class ReferencedObjects:
         self._kept: defaultdict[str, set[ObjectRef]] = defaultdict(set)
         """What nobody refers to, by namespace, while a copy has no tenant pod there."""
         self._keys: dict[ObjectRef, _Keys] = {}
+        self._copied = CopiedObjects(limits)
         self._turns: defaultdict[ObjectRef, _Turn] = defaultdict(_Turn)
         self._ends = [store.subscribe(self._listener(kind)) for kind, store in metadata.items()]
         self._ends.append(services.subscribe(self._refresh))
@@ -182,11 +188,13 @@ class ReferencedObjects:
 
         Raises:
             KubeError: the tenant API server did not answer.
-            Waiting: the compute side did not take an object.
+            Waiting: the compute side did not take an object, or the namespace has too many.
         """
         missing: list[Missing] = []
         uses = list(uses)
-        self._grant(key, frozenset(ObjectRef(key.namespace, *use.ref) for use in uses))
+        refs = frozenset(ObjectRef(key.namespace, *use.ref) for use in uses)
+        self._copied.require_room(key.namespace, refs)
+        self._grant(key, refs)
         for use in sorted(uses, key=lambda use: use.where):
             ref = ObjectRef(key.namespace, *use.ref)
             async with self._alone(ref):
@@ -194,10 +202,15 @@ class ReferencedObjects:
             if names is None:
                 missing.append(Missing(use))
             else:
+                self._copied.add(ref)
                 missing += [Missing(use, k) for k in sorted(use.keys - names)]
         for m in missing:
             self._waiting[ObjectRef(key.namespace, *m.use.ref)].add(key)
         return missing
+
+    def require_room(self, namespace: str) -> None:
+        """See that a tenant namespace may have one more copy of a pod below. Raises Waiting."""
+        self.limits.require_room_for_pod(namespace, copies=len(self._copies.get(namespace, ())))
 
     def withdraw(self, key: ObjectKey) -> None:
         """A pod has no copy and gets none as it is: what only it refers to nobody needs."""
@@ -220,9 +233,14 @@ class ReferencedObjects:
             # Asked again: pods came and went meanwhile.
             if gone and held and all(need.optional for need in self._needs(ref)):
                 await self._backend.drop_object(ref)
+                held = False
                 _LOG.info("dropped copy", object=str(ref))
             if gone:
                 self._keys.pop(ref, None)
+            if not gone or held:
+                self._copied.add(ref)
+            else:
+                self._copied.discard(ref)
             if ref not in self._users:
                 self._waiting.pop(ref, None)
         return Result()

@@ -22,6 +22,7 @@ from vnode.kube.types import UID, ObjectKey, PartialObject, Pod, encode
 from vnode.pods.addresses import AddressPool
 from vnode.pods.controller import NodeSettings, PodController
 from vnode.pods.events import EventRecorder
+from vnode.pods.limits import Limits
 from vnode.pods.objects import ReferencedObjects
 from vnode.pods.orphans import OrphanGuard
 from vnode.pods.service_variables import ServiceVariables, service_store
@@ -55,6 +56,7 @@ class World:
         """UIDs of tenant pods and their copies that were told of as being removed by others."""
         self.flat_network = True
         self.start_once = StartOnce.RELAXED
+        self.limits = Limits()
         self.agent: Agent | None = None
 
     def lag(self) -> float:
@@ -137,6 +139,7 @@ class Agent:
             services=ServiceVariables(service_store("services"), {}),
             queue=refs,
             pods_synced=lambda: self.pods.synced(),
+            limits=world.limits,
         )
         self.controller = PodController(
             client=client,

@@ -1,0 +1,161 @@
+"""One tenant namespace fills its own share and no other's."""
+
+from collections.abc import AsyncIterator
+
+import msgspec
+import pytest
+
+from tests.builders import make_key, make_pod, make_secret, make_uid
+from tests.unit.pods.test_controller import put_object
+from tests.unit.pods.world import World
+from vnode.backend import Waiting
+from vnode.kube.resources import PODS
+from vnode.kube.types import ObjectKey
+from vnode.pods.limits import Limits
+from vnode.pods.references import references, token_requests
+
+pytestmark = pytest.mark.looptime
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    world = World()
+    world.limits = Limits(pods=2, objects=3, references=4)
+    yield world
+    await world.stop()
+
+
+def create(
+    world: World, name: str, *, secrets: int = 0, namespace: str = make_key().namespace
+) -> ObjectKey:
+    """A pod that refers to so many Secrets of its own."""
+    own = [f"{name}-{number}" for number in range(secrets)]
+    for each in own:
+        put_object(world, make_secret(each))
+    sources = [{"secretRef": {"name": each}} for each in own]
+    container = {"name": "main", "image": "i", "envFrom": sources}
+    uid = make_uid(sum(map(ord, name + namespace)))
+    return world.create(
+        make_pod(name=name, namespace=namespace, uid=uid, containers=[container], volumes=[])
+    )
+
+
+def names_below(world: World) -> set[str]:
+    return {copy.key.name for copy in world.below.copies.values()}
+
+
+async def test_a_pod_above_the_limit_of_its_namespace_waits_until_another_has_gone(
+    world: World,
+) -> None:
+    world.start()
+    first = create(world, "a")
+    create(world, "b")
+    await world.settle(5)
+    late = create(world, "c")
+    other = create(world, "d", namespace="team-b")
+    await world.settle(5)
+    assert names_below(world) == {"a", "b", "d"}
+    assert world.status(late)["reason"] == "TooManyPods"
+    assert "TooManyPods" in world.events()
+    assert world.status(other).get("reason") != "TooManyPods"
+    world.delete(first)
+    await world.settle(2)
+    world.below.finish_deletion(first)
+    await world.settle()
+    assert names_below(world) == {"b", "c", "d"}
+
+
+async def test_a_restarted_agent_counts_what_is_there(world: World) -> None:
+    world.start()
+    create(world, "a")
+    create(world, "b")
+    await world.settle(5)
+    await world.restart()
+    await world.settle(5)
+    late = create(world, "c")
+    await world.settle(5)
+    assert world.status(late)["reason"] == "TooManyPods"
+    assert names_below(world) == {"a", "b"}
+
+
+async def test_a_pod_whose_objects_have_no_room_waits_and_none_of_them_travels(
+    world: World,
+) -> None:
+    world.start()
+    create(world, "a", secrets=2)  # and the service variables
+    await world.settle(5)
+    late = create(world, "b", secrets=1)
+    await world.settle(5)
+    assert world.status(late)["reason"] == "TooManyObjects"
+    assert "b-0" not in {ref.name for ref in world.below.objects}
+    assert names_below(world) == {"a"}
+
+
+async def test_objects_of_a_pod_that_has_gone_make_room(world: World) -> None:
+    world.start()
+    first = create(world, "a", secrets=2)
+    await world.settle(5)
+    create(world, "b", secrets=1)
+    await world.settle(5)
+    world.delete(first)
+    await world.settle(2)
+    world.below.finish_deletion(first)
+    await world.settle()
+    assert names_below(world) == {"b"}
+    assert {"b-0"} == {ref.name for ref in world.below.objects if ref.name.endswith("-0")}
+
+
+async def test_a_restarted_agent_counts_the_objects_that_are_there(world: World) -> None:
+    world.start()
+    create(world, "a", secrets=2)
+    await world.settle(5)
+    await world.restart()
+    await world.settle(5)
+    late = create(world, "b", secrets=1)
+    await world.settle(5)
+    assert world.status(late)["reason"] == "TooManyObjects"
+
+
+async def test_a_pod_that_refers_to_too_much_is_rejected(world: World) -> None:
+    world.start()
+    key = create(world, "a", secrets=4)  # and the service variables
+    await world.settle(5)
+    assert world.status(key)["reason"] == "PodRejected"
+    assert "refers to 5 ConfigMaps, Secrets" in world.status(key)["message"]
+    assert world.below.objects == {}
+
+
+async def test_a_debug_container_that_refers_to_too_much_is_held_back(world: World) -> None:
+    world.start()
+    key = create(world, "a", secrets=2)
+    await world.settle(5)
+    debugger = {
+        "name": "dbg",
+        "envFrom": [{"secretRef": {"name": f"more-{number}"}} for number in range(3)],
+    }
+    world.tenant.edit(PODS, key, lambda b: b["spec"].update(ephemeralContainers=[debugger]))
+    await world.settle(5)
+    assert "UpdateRejected" in world.events()
+    assert names_below(world) == {"a"}
+
+
+def test_the_same_object_counts_once_and_each_token_counts() -> None:
+    def spec(audiences: int) -> msgspec.Raw:
+        source = {"secretRef": {"name": "s"}}
+        tokens = [
+            {"serviceAccountToken": {"path": f"t{n}", "audience": f"a{n}"}}
+            for n in range(audiences)
+        ]
+        volume = {"name": "t", "projected": {"sources": tokens}}
+        container = {"name": "c", "envFrom": [source] * 50}
+        return msgspec.Raw(msgspec.json.encode({"containers": [container], "volumes": [volume]}))
+
+    limits = Limits(references=10)
+    assert limits.refusal(references(spec(8)), token_requests(spec(8))) is None
+    assert limits.refusal(references(spec(9)), token_requests(spec(9))) is not None
+
+
+def test_words_name_the_namespace_and_the_number() -> None:
+    with pytest.raises(Waiting, match="namespace team-a has 7 pods") as raised:
+        Limits(pods=7).require_room_for_pod(make_key().namespace, copies=7)
+    assert raised.value.not_done
