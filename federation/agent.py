@@ -2,7 +2,6 @@
 
     run_agent
     ├── tenant    client, facts, shared watches           (federation.tenant)
-    ├── events    the recorder's writer                   (vnode.pods.events)
     └── per compute cluster: a Lease in the tenant; while it is held
         └── ComputeCluster.serve                          (federation.cluster)
 
@@ -34,7 +33,6 @@ from vnode.kubelet.access.authenticator import Authenticator
 from vnode.kubelet.access.reviews import Reviews
 from vnode.kubelet.metrics import KubeletMetrics
 from vnode.kubelet.sessions import Sessions
-from vnode.pods.events import EventRecorder
 from vnode.runtime.backoff import Backoff
 from vnode.runtime.clock import Clock, SystemClock
 from vnode.runtime.leader import LeaseElector
@@ -76,7 +74,6 @@ async def _work(
     election = shared.config.leader_election
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(shared.tenant.run(), name="tenant")
-        tasks.create_task(shared.events.run(), name="events")
         for cluster, compute in joined:
             elector = LeaseElector(
                 shared.tenant.client,
@@ -130,7 +127,6 @@ def _share(
         sessions=sessions,
         kubelet_metrics=KubeletMetrics(registry, sessions=sessions),
         metrics=FederationMetrics(registry),
-        events=EventRecorder(tenant.client, clock=clock),
         clock=clock,
         rng=rng,
     )

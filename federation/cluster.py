@@ -104,7 +104,6 @@ class Shared:
     sessions: Sessions
     kubelet_metrics: KubeletMetrics
     metrics: FederationMetrics
-    events: EventRecorder
     clock: Clock
     rng: random.Random
 
@@ -125,6 +124,7 @@ class ComputeCluster:
         self._config = config
         self._client = client.guarded(may_write)
         self._tenant_client = shared.tenant.client.guarded(may_write)
+        self._events = EventRecorder(self._tenant_client, clock=shared.clock)
         self._nodes = tuple(n for n in shared.config.virtual_nodes if n.cluster.name == config.name)
         self._controllers: dict[NodeName, NodeController] = {}
         self._certificates = Certificates(
@@ -189,7 +189,7 @@ class ComputeCluster:
             nodes={n.name: self._settings(n) for n in self._nodes},
             objects=objects,
             tokens=TokenIssuer(self._tenant_client, shared.clock),
-            events=shared.events,
+            events=self._events,
             addresses=self._addresses(),
             orphans=OrphanGuard(
                 self._tenant_client,
@@ -214,6 +214,7 @@ class ComputeCluster:
             places = backend.namespaces
             stack.callback(tenant.each_namespace(places.add, places.release))
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
+            tasks.create_task(self._events.run(), name="events")
             tasks.create_task(backend.run(), name="backend")
             tasks.create_task(last_words.run(), name="last words")
             for watch in watches:
@@ -285,7 +286,7 @@ class ComputeCluster:
 
     def _say_of_link(self, node: NodeName, uid: UID, *, holds: bool) -> None:
         kind, reason, text = _LINK_EVENTS[holds]
-        self._shared.events.say_of_node(node, uid, type=kind, reason=reason, message=text)
+        self._events.say_of_node(node, uid, type=kind, reason=reason, message=text)
 
     def _show_link(self, backend: KubernetesBackend) -> None:
         now, metrics = self._shared.clock.time(), self._shared.metrics

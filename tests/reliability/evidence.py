@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from tests.clusters import Cluster
     from tests.e2e.recorder import PodRecorder
 
-_NEVER_PRUNED = ("create", "delete", "deletecollection")
+_CREDENTIAL = "authentication.kubernetes.io/credential-id"
+_COUNTED = ("create", "delete", "deletecollection")
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,8 @@ class Write:
     namespace: str
     name: str
     user: str
-    agent: str
-    """User agent of the client."""
+    credential: str
+    """Which of the user's credentials, such as `JTI=` and the id of a token."""
     at: str
     """When it was answered, RFC 3339."""
 
@@ -63,7 +64,7 @@ class AuditMark:
             about_pods = write.resource in ("pods", "pods/eviction")
             if about_pods and write.namespace in namespaces and write.name not in but:
                 verb = "delete" if write.resource == "pods/eviction" else write.verb
-                if verb in _NEVER_PRUNED:
+                if verb in _COUNTED:
                     found["created" if verb == "create" else "deleted"] += 1
         return found
 
@@ -101,6 +102,6 @@ def _write(entry: dict[str, Any]) -> Write:
         namespace=about.get("namespace", ""),
         name=about.get("name", ""),
         user=entry.get("user", {}).get("username", ""),
-        agent=entry.get("userAgent", ""),
+        credential=entry.get("user", {}).get("extra", {}).get(_CREDENTIAL, [""])[0],
         at=entry.get("stageTimestamp", ""),
     )

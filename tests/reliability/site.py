@@ -10,12 +10,11 @@ from __future__ import annotations
 import json
 import time
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from tests.agents import AgentProcess, join
+from tests.agents.replica import replica
 from tests.clusters import ClusterSpec, NodePool
 from tests.clusters.errors import HarnessError
 from tests.e2e.user import BELOW, User
@@ -168,18 +167,9 @@ def built(
         agents[0].wait_ready()
         for number in range(1, replicas):
             identity = f"agent-{number}"
-            other = elsewhere(joined, identity, _SECOND_ADDRESS)
+            other = replica(joined, identity, _SECOND_ADDRESS)
             agents.append(stack.enter_context(AgentProcess(other, identity=identity)))
         yield Site(joined, agents, pods, progress)
-
-
-def elsewhere(federation: Federation, identity: str, address: str) -> Federation:
-    """The same federation for a replica at another address of this machine."""
-    config = yaml.safe_load(federation.config.read_text())
-    config["kubelet"] |= {"listen": address, "advertise": address}
-    path = federation.directory / f"{identity}.yaml"
-    path.write_text(yaml.safe_dump(config, sort_keys=False))
-    return replace(federation, config=path)
 
 
 def wait(done: Callable[[], Any], what: str, *, timeout: float, every: float = 0.2) -> Any:
