@@ -4,8 +4,9 @@ Flow: LIST (paged) -> store, then WATCH -> store, each watch beginning where the
 
     run             for ever: list if nothing is known, watch, judge how it ended, wait
     _list           one listing; begun again if the server forgot it in the middle
-    _watch          one watch; ends when the server, the network or the idle time-out ends it, and
-                    after silence looks whether the server still knows our version
+    _watch          one watch; ends when the server, the network or the idle time-out ends it
+    _look_back      after silence, and after whatever went wrong: does the server still know our
+                    version?
 
 A listing never empties the store: it is compared with what is there, and what is missing becomes a
 deletion. 410 Gone means a new listing; everything else continues from the last resourceVersion. A
@@ -149,6 +150,8 @@ class Reflector(Generic[T]):
             started = self._clock.monotonic()
             failure: KubeError | None = None
             try:
+                if self._resource_version and self.last_error is not None:
+                    await self._look_back()
                 if not self._resource_version:
                     await self._list()
                 started = self._clock.monotonic()
@@ -228,7 +231,8 @@ class Reflector(Generic[T]):
     async def _look_back(self) -> None:
         """Notice a server that was restored from a backup: our version is in its future.
 
-        Such a watch is accepted and stays silent until the server has caught up (seen on 1.36).
+        Such a watch is accepted and stays silent until the server has caught up (seen on 1.36). A
+        server that is restored is away meanwhile, so most of all it is looked for after an error.
         """
         pages = list_pages(
             self._client,

@@ -146,12 +146,14 @@ async def test_a_cut_watch_continues_where_it_ended() -> None:
     script = (
         page(pod("a", 1), version=9),
         watch(("ADDED", pod("b", 14)), end="cut"),
+        page(version=14),
         watch(("ADDED", pod("c", 15))),
     )
     async with ScriptedServer(*script) as server, mirror(server) as it:
         await it.until(lambda: it.names() == ["a", "b", "c"])
-        again = server.requests[2]
+        question, again = server.requests[2:4]
         await it.until(lambda: it.reflector.last_error is None)
+    assert question.query["limit"] == "1"
     assert again.query["resourceVersion"] == "14"
 
 
@@ -161,11 +163,12 @@ async def test_half_a_line_at_the_end_is_dropped_and_comes_again(end: str) -> No
     script = (
         page(pod("a", 1), version=9),
         Reply(chunks=(whole[:40],), end="cut" if end == "cut" else "ordinary"),
+        *([page(version=9)] if end == "cut" else []),  # whether it still knows that version
         Reply(chunks=(whole[:40], whole[40:] + b"\n"), end="hang"),
     )
     async with ScriptedServer(*script) as server, mirror(server) as it:
         await it.until(lambda: it.names() == ["a", "b"])
-        again = server.requests[2]
+        again = server.requests[-1]
     assert again.query["resourceVersion"] == "9"
 
 
@@ -204,13 +207,14 @@ async def test_a_page_of_a_proxy_instead_of_the_api_is_an_error_and_deletes_noth
     html = Reply(
         status=code, headers={"Content-Type": "text/html"}, chunks=(b"<html>\n<b>oops</b>\n",)
     )
-    script = (page(pod("a", 1), version=9), html, watch(("ADDED", pod("b", 14))))
+    known = page(pod("a", 1), version=9)
+    script = (known, html, known, watch(("ADDED", pod("b", 14))))
     async with ScriptedServer(*script) as server, mirror(server) as it:
         await it.until(lambda: it.reflector.statistics().failures == 1)
         assert isinstance(it.reflector.last_error, ServerError)
         assert "oops" not in str(it.reflector.last_error)
         await it.until(lambda: it.names() == ["a", "b"])
-        assert server.requests[2].query["resourceVersion"] == "9"
+        assert server.requests[3].query["resourceVersion"] == "9"
 
 
 async def test_a_silent_peer_is_given_up_after_the_deadline_and_a_bookmark_postpones_it() -> None:
@@ -246,6 +250,23 @@ async def test_a_server_restored_from_a_backup_is_noticed_after_silence() -> Non
     assert kept.metadata.resource_version == "3"
 
 
+async def test_a_server_restored_from_a_backup_is_noticed_as_soon_as_it_answers() -> None:
+    script = (
+        page(pod("a", 8), version=9),
+        watch(end="cut"),
+        status(503, "starting"),
+        page(pod("a", 3), version=4),
+        page(pod("a", 3), version=4),
+        watch(("ADDED", pod("b", 5))),
+    )
+    async with ScriptedServer(*script) as server, mirror(server) as it:
+        await it.until(lambda: it.names() == ["a", "b"])
+        kept = it.store.get(ObjectKey("ns", "a"))
+    assert kept is not None
+    assert kept.metadata.resource_version == "3"
+    assert server.requests[5].query["resourceVersion"] == "4"
+
+
 async def test_a_peer_that_is_dead_for_good_is_an_error_after_silence() -> None:
     async with ScriptedServer(page(version=9), watch()) as server, mirror(server) as it:
         await it.reflector.wait_synced()
@@ -266,12 +287,13 @@ async def test_an_error_event_is_a_failure_and_the_watch_goes_on_from_its_versio
     script = (
         page(pod("a", 1), version=9),
         watch(bookmark(12), error_event(500, "etcd leader changed"), end="ordinary"),
+        page(version=12),
         watch(("ADDED", pod("b", 14))),
     )
     async with ScriptedServer(*script) as server, mirror(server) as it:
         await it.until(lambda: it.names() == ["a", "b"])
         statistics = it.reflector.statistics()
-    assert server.requests[2].query["resourceVersion"] == "12"
+    assert server.requests[3].query["resourceVersion"] == "12"
     assert (statistics.failures, statistics.lists) == (1, 1)
 
 
