@@ -68,6 +68,12 @@ def items(value: object, *path: str | int) -> list[object]:
     return found
 
 
+def items_of(value: object, *path: str | int) -> dict[str, object]:
+    found = at(value, *path)
+    assert isinstance(found, dict), path
+    return found
+
+
 def names(found: list[dict[str, object]]) -> set[object]:
     return {at(each, "metadata", "name") for each in found}
 
@@ -219,7 +225,7 @@ class TestCompute:
         assert at(labels, "pod-security.kubernetes.io/enforce") == "baseline"
 
     def test_the_quota_holds_500_pods_of_a_tenth_of_a_cpu(self) -> None:
-        (quota,) = objects("compute", "ResourceQuota")
+        quota, _ = objects("compute", "ResourceQuota")
         (limits,) = objects("compute", "LimitRange")
         hard = at(quota, "spec", "hard")
 
@@ -228,6 +234,16 @@ class TestCompute:
         # A quota of these refuses pods without requests, unless they get default ones.
         assert at(limits, "spec", "limits", 0, "defaultRequest", "cpu")
         assert at(limits, "spec", "limits", 0, "defaultRequest", "memory")
+
+    def test_objects_and_disks_are_bounded_and_nobody_needs_to_ask_for_disk(self) -> None:
+        _, quota = objects("compute", "ResourceQuota")
+        (limits,) = objects("compute", "LimitRange")
+        defaults = at(limits, "spec", "limits", 0)
+
+        assert {"configmaps", "secrets"} <= set(items_of(quota, "spec", "hard"))
+        assert at(defaults, "default", "ephemeral-storage")
+        # Without it the limit would be requested, and most nodes were full at once.
+        assert at(defaults, "defaultRequest", "ephemeral-storage") == "0"
 
     def test_the_network_is_closed_but_for_the_own_namespace_dns_and_the_outside(self) -> None:
         (policy,) = objects("compute", "NetworkPolicy")
