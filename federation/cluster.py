@@ -45,7 +45,6 @@ from federation.config import (
     NamespaceCreation,
     NamespaceReclaim,
     NetworkMode,
-    PodPolicyConfig,
     PoolConfig,
 )
 from federation.config import VirtualNode as ConfiguredNode
@@ -389,6 +388,29 @@ class ComputeCluster:
         least = MinimumCapacity(limits, inventory=counted)
         return NoBlackHole(least, backend.pods, is_own=is_own)
 
+    def _policy(self, pool: PoolConfig) -> TranslationPolicy:
+        policy = self._config.policy
+        denied = policy.deny_prefixes
+        return TranslationPolicy(
+            node_selector=pool.node_selector,
+            tolerations=tuple(
+                t.model_dump(mode="json", by_alias=True, exclude_none=True)
+                for t in pool.tolerations
+            ),
+            passthrough=frozenset(policy.passthrough),
+            scheduling_keys=frozenset(policy.scheduling_keys),
+            denied_prefixes=DEFAULT_DENIED_PREFIXES if denied is None else denied,
+            priority_classes=policy.priority_classes,
+            runtime_classes=policy.runtime_classes,
+            scheduler_names=policy.scheduler_names,
+            allow=frozenset(policy.allow),
+            overlay_labels=policy.overlay.labels,
+            overlay_annotations=policy.overlay.annotations,
+            expose_host_ip=policy.expose_host_ip,
+            pvc=policy.pvc,
+            namespaces=frozenset(self._shared.config.tenant.namespaces),
+        )
+
     # --- pods -----------------------------------------------------------------------------------
 
     def _pod_watches(self, pods: Store[Pod]) -> Iterable[Reflector[Pod]]:
@@ -419,7 +441,7 @@ class ComputeCluster:
                 mode=namespaces.mode,
                 table=namespaces.table,
             ),
-            policies={n.name: _policy(self._config.policy, n.pool) for n in self._nodes},
+            policies={n.name: self._policy(n.pool) for n in self._nodes},
             on_demand=self._on_demand(),
             claim_check=self._claim_check(owner),
             forwards=self._shared.config.tenant.forwards,
@@ -461,25 +483,4 @@ def _pool(pool: PoolConfig) -> Pool:
             )
             for t in pool.tolerations
         ],
-    )
-
-
-def _policy(policy: PodPolicyConfig, pool: PoolConfig) -> TranslationPolicy:
-    denied = policy.deny_prefixes
-    return TranslationPolicy(
-        node_selector=pool.node_selector,
-        tolerations=tuple(
-            t.model_dump(mode="json", by_alias=True, exclude_none=True) for t in pool.tolerations
-        ),
-        passthrough=frozenset(policy.passthrough),
-        scheduling_keys=frozenset(policy.scheduling_keys),
-        denied_prefixes=DEFAULT_DENIED_PREFIXES if denied is None else denied,
-        priority_classes=policy.priority_classes,
-        runtime_classes=policy.runtime_classes,
-        scheduler_names=policy.scheduler_names,
-        allow=frozenset(policy.allow),
-        overlay_labels=policy.overlay.labels,
-        overlay_annotations=policy.overlay.annotations,
-        expose_host_ip=policy.expose_host_ip,
-        pvc=policy.pvc,
     )

@@ -109,6 +109,8 @@ class TranslationPolicy:
     expose_host_ip: bool = False
     """Pods see the compute node's address as status.hostIP."""
     pvc: PvcMode = PvcMode.NONE
+    namespaces: frozenset[str] = frozenset()
+    """The tenant namespaces that are forwarded, which affinity terms may name; empty: all."""
 
     def travels(self, key: str) -> bool:
         """Whether a label or annotation of the tenant is copied."""

@@ -253,7 +253,9 @@ def _pod_term(term: JSONObject, at: Translation) -> JSON:
         return term
     below: list[JSON] = []
     for namespace in as_list(term["namespaces"]):
-        name = at.namespaces.below(as_text(namespace))
+        # In mode `same` one that is not forwarded has the name of somebody else's below.
+        known = not at.policy.namespaces or namespace in at.policy.namespaces
+        name = at.namespaces.below(as_text(namespace)) if known else None
         if name is None:
             raise Refused(f"namespace {namespace!r} is not forwarded by this virtual node")
         below.append(name)

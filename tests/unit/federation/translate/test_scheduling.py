@@ -1,5 +1,6 @@
 """Where a copy may run: the pool's rules, passthrough keys, and what the annotation asks."""
 
+import dataclasses
 import json
 from typing import Any
 
@@ -162,6 +163,22 @@ def test_a_namespace_that_is_not_forwarded_is_refused_in_a_term() -> None:
     mapping = NamespaceMapping("red", NamespaceMode.MAP, {"team-a": "a"})
     with pytest.raises(Rejected, match="kube-system"):
         translated(pod, POOL, namespaces=mapping)
+
+
+@pytest.mark.parametrize("mode", [NamespaceMode.PREFIX, NamespaceMode.SAME])
+def test_a_term_names_no_namespace_that_the_agent_does_not_forward(mode: NamespaceMode) -> None:
+    """In mode `same` it may be another tenant's."""
+    policy = dataclasses.replace(POOL, namespaces=frozenset({"team-a"}))
+    mapping = NamespaceMapping("red", mode)
+
+    def below(*namespaces: str) -> Any:
+        term = pod_term(namespaces=[*namespaces])
+        pod = make_pod(make_spec(affinity={"podAntiAffinity": {REQUIRED: [term]}}))
+        return translated(pod, policy, namespaces=mapping)
+
+    assert below("team-a")
+    with pytest.raises(Rejected, match="stranger"):
+        below("team-a", "stranger")
 
 
 @pytest.mark.parametrize("selector", [{}, {"matchLabels": {"vnode.dev/tenant": "blue"}}])
