@@ -6,11 +6,15 @@ makes, and a configuration file. The agent never gets admin rights anywhere.
 
 from __future__ import annotations
 
+import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
+
+from tests.agents import rights
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -21,8 +25,8 @@ ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 SYSTEM_NAMESPACE = "vnode-system"
 TENANT = "demo"
+_OF_TENANT = re.compile(rf"\b{TENANT}\b")
 TENANT_ACCOUNT = "vnode"
-COMPUTE_ACCOUNT = "vnode-demo"
 NAMESPACES = ("default", "team-a")
 TENANT_FILES = (
     "namespace.yaml",
@@ -62,6 +66,8 @@ def join(
     on_demand: Collection[str] = (),
     privileged: bool = False,
     claims: bool = False,
+    name: str = TENANT,
+    settings: Mapping[str, Mapping[str, object]] | None = None,
 ) -> Federation:
     """Apply deploy/ to both sides and write kubeconfigs and configuration to `directory`.
 
@@ -76,35 +82,37 @@ def join(
             is fixed (`ROOMY`) unless overridden.
         claims: apply what `pvc: shared` needs in the tenant; `overrides` have to ask for it.
         privileged: let pods in these clusters reach for the node, as far as `policy` allows it.
+        name: of the tenant; deploy/compute is copied for another one than `demo`.
+        settings: what differs in sections of the configuration, by section.
     """
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     prepare_tenant(tenant, all_namespaces=not namespaces, claims=claims)
-    for name, cluster in computes.items():
-        if name in on_demand:
+    for compute, cluster in computes.items():
+        if compute in on_demand:
             prepare_on_demand(cluster, privileged=privileged)
         else:
-            prepare_compute(cluster)
+            prepare_compute(cluster, name=name, directory=directory)
     tenant_config = tenant.service_account_kubeconfig(
         SYSTEM_NAMESPACE, TENANT_ACCOUNT, directory / "tenant.kubeconfig"
     )
     clusters: list[dict[str, object]] = []
-    for name, cluster in computes.items():
+    for compute, cluster in computes.items():
         path = cluster.service_account_kubeconfig(
-            SYSTEM_NAMESPACE, COMPUTE_ACCOUNT, directory / f"{name}.kubeconfig"
+            SYSTEM_NAMESPACE, f"vnode-{name}", directory / f"{compute}.kubeconfig"
         )
         port = harness.free_port()
         capacity: object = {"sources": ["quota"]}
-        settings: dict[str, object] = {"name": name, "kubeconfig": str(path)}
-        if name in on_demand:
+        each: dict[str, object] = {"name": compute, "kubeconfig": str(path)}
+        if compute in on_demand:
             capacity = {"sources": ["static"], "static": ROOMY}
             labels = {POD_SECURITY: "privileged" if privileged else "baseline"}
-            settings["namespaces"] = {"create": "OnDemand", "labels": labels}
-        settings["pools"] = [{"name": "default", "port": port, "capacity": capacity}]
-        settings.update((overrides or {}).get(name, {}))
-        clusters.append(settings)
-    config = {
+            each["namespaces"] = {"create": "OnDemand", "labels": labels}
+        each["pools"] = [{"name": "default", "port": port, "capacity": capacity}]
+        each.update((overrides or {}).get(compute, {}))
+        clusters.append(each)
+    config: dict[str, Any] = {
         "tenant": {
-            "name": TENANT,
+            "name": name,
             "kubeconfig": str(tenant_config),
             "namespaces": list(namespaces),
         },
@@ -116,10 +124,30 @@ def join(
         "logging": {"level": "info", "format": "text"},
         "clusters": clusters,
     }
+    for section, changes in (settings or {}).items():
+        config[section] = {**config.get(section, {}), **changes}
     path = directory / "config.yaml"
     path.write_text(yaml.safe_dump(config, sort_keys=False))
-    nodes = tuple(f"vnode-{name}" for name in computes)
+    nodes = tuple(f"vnode-{compute}" for compute in computes)
+    _watch_rights(harness, [tenant, *computes.values()])
     return Federation(tenant, dict(computes), directory, path, nodes)
+
+
+def _watch_rights(harness: Harness, clusters: Sequence[Cluster]) -> None:
+    """See that it is left to a judge what the agents in these clusters did, if there is one."""
+    folder = os.environ.get(rights.FOLDER)
+    logs = {cluster.name: cluster.audit_log for cluster in clusters}
+    if not folder:
+        return
+
+    def leave() -> None:
+        for name, log in logs.items():
+            if log is not None:
+                with log.open() as lines:
+                    seen = rights.seen_in(lines, rights.granted())
+                rights.leave(seen, Path(folder) / f"{os.getpid()}-{id(harness)}-{name}.json")
+
+    harness.before_down(leave)
 
 
 def prepare_tenant(tenant: Cluster, *, all_namespaces: bool = False, claims: bool = False) -> None:
@@ -130,9 +158,21 @@ def prepare_tenant(tenant: Cluster, *, all_namespaces: bool = False, claims: boo
     tenant.kubectl("apply", "--server-side", *files)
 
 
-def prepare_compute(cluster: Cluster) -> None:
-    """All of deploy/compute."""
-    cluster.kubectl("apply", "--server-side", "-k", str(DEPLOY / "compute"))
+def prepare_compute(cluster: Cluster, *, name: str, directory: Path) -> None:
+    """All of deploy/compute; for another tenant a copy with its name, made in `directory`."""
+    folder = DEPLOY / "compute"
+    if name != TENANT:
+        folder = _copied(folder, directory / "compute", name=name)
+    cluster.kubectl("apply", "--server-side", "-k", str(folder))
+
+
+def _copied(source: Path, target: Path, *, name: str) -> Path:
+    """Manifests for another tenant, made as deploy/README.md says: by changing the name."""
+    for file in source.rglob("*.yaml"):
+        place = target / _OF_TENANT.sub(name, str(file.relative_to(source)))
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(_OF_TENANT.sub(name, file.read_text()))
+    return target
 
 
 def prepare_on_demand(cluster: Cluster, *, privileged: bool = False) -> None:

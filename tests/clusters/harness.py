@@ -58,6 +58,7 @@ class Harness:
         self._table: ProcessTable | None = None
         self._clusters: dict[str, Cluster] = {}
         self._ports: PortAllocator | None = None
+        self._before_down: list[Callable[[], None]] = []
 
     def __enter__(self) -> Harness:
         return self
@@ -91,6 +92,10 @@ class Harness:
             slot = Slot(0) if existing.requested() else self._current_claim().slot
             self._ports = PortAllocator(slot.user_ports)
         return self._ports.take({LOOPBACK, self.listen_address})
+
+    def before_down(self, call: Callable[[], None]) -> None:
+        """Have something done before everything is taken down: what is in the logs goes with it."""
+        self._before_down.append(call)
 
     def up(self, specs: Sequence[ClusterSpec]) -> dict[str, Cluster]:
         """Starts one cluster per spec and returns them by name, all of them ready for pods.
@@ -138,6 +143,14 @@ class Harness:
 
     def down(self) -> None:
         """Ends and removes everything; does nothing when there is nothing."""
+        calls, self._before_down = self._before_down, []
+        try:
+            for call in calls:
+                call()
+        finally:
+            self._end_all()
+
+    def _end_all(self) -> None:
         claim = self._claim or (self._given_state and self._registry.find(self._given_state))
         if claim:
             tear_down(claim, self._table or ProcessTable(claim.state), self._progress)

@@ -2,15 +2,19 @@
 
 Tests marked `apart` have clusters of their own and mostly wait: for certificates that run out, for
 certainty that something is gone. They fill no time of the others here. Their output is shown when
-they are done. The exit code is 0 if all passed.
+they are done. Tests marked `afterwards` judge what both runs have left in a folder. The exit code
+is 0 if all passed.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
 import time
+
+from tests.agents import rights
 
 _TESTS = "tests/e2e"
 _MOST_SECONDS = 3600.0
@@ -22,15 +26,28 @@ def _command(marks: str) -> list[str]:
 
 
 def main() -> int:
-    """Run both; returns 0 if both passed."""
+    """Run both, then the judges; returns 0 if all passed."""
     print("tests with clusters of their own run beside the others and are shown at the end")
+    with tempfile.TemporaryDirectory(prefix="vnode-rights-") as seen:
+        environment = {**os.environ, rights.FOLDER: seen}
+        code = _run_both(environment)
+        judges = subprocess.run(_command("afterwards"), env=environment, check=False)
+        return code or judges.returncode
+
+
+def _run_both(environment: dict[str, str]) -> int:
     began = time.monotonic()
     with tempfile.TemporaryFile("w+") as output:
         beside = subprocess.Popen(
-            [*_command("apart"), "-p", "no:cacheprovider"], stdout=output, stderr=output
+            [*_command("apart"), "-p", "no:cacheprovider"],
+            stdout=output,
+            stderr=output,
+            env=environment,
         )
         try:
-            code = subprocess.run(_command("not apart"), check=False).returncode
+            here = subprocess.run(
+                _command("not apart and not afterwards"), env=environment, check=False
+            )
             print("tests with clusters of their own", flush=True)
             beside_code = beside.wait(max(1.0, began + _MOST_SECONDS - time.monotonic()))
         finally:
@@ -39,7 +56,7 @@ def main() -> int:
                 beside.wait(60)
             output.seek(0)
             print(output.read(), flush=True)
-    return code or beside_code
+    return here.returncode or beside_code
 
 
 if __name__ == "__main__":

@@ -1,0 +1,168 @@
+"""Which rights of deploy/ the agents of a run needed, and which they lacked.
+
+In: the audit logs of the API servers, in which every request of an agent stands with the role that
+allowed it, and the roles of deploy/. Out: `Seen`, gathered cluster by cluster in a folder while the
+tests of a run end their clusters, and judged when all are through. A right is one verb on one
+resource in one rule. Requests that others made with an agent's credential (kubectl, in tests of
+fences) say nothing about what agents need and are left out, by their user agent. What was refused
+once and allowed another time was asked of an API server that had just started, and did not know
+its roles yet.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
+FOLDER = "VNODE_RIGHTS_SEEN"
+"""Environment variable: where the tests of a run leave what they saw."""
+AGENTS = "system:serviceaccount:vnode-system:"
+_USER_AGENT = "vnode/"
+_ALLOWED = re.compile(r'allowed by \w+ "[^"]+" of (\w+) "([^"]+)" ')
+
+
+class Request(NamedTuple):
+    """What RBAC is asked about, but for the namespace."""
+
+    verb: str
+    group: str
+    resource: str
+    """With its subresource: `pods/log`."""
+    name: str
+
+
+class Right(NamedTuple):
+    """One verb on one resource in one rule of a role."""
+
+    manifest: str
+    """Path below deploy/."""
+    role: str
+    """Kind and name."""
+    verb: str
+    group: str
+    resource: str
+    names: tuple[str, ...] = ()
+    """The only objects that it is about; empty: all."""
+
+    def covers(self, request: Request) -> bool:
+        """Whether it allows the request where its role is bound."""
+        return (
+            (self.verb, self.group, self.resource)
+            == (request.verb, request.group, request.resource)
+        ) and (not self.names or request.name in self.names)
+
+    def __str__(self) -> str:
+        only = f" named {', '.join(self.names)}" if self.names else ""
+        group = f" of {self.group}" if self.group else ""
+        return f"{self.manifest}: {self.role}: {self.verb} {self.resource}{group}{only}"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What agents asked of API servers."""
+
+    used: set[Right] = field(default_factory=set)
+    lacked: Counter[Request] = field(default_factory=Counter)
+    """What the authorizer refused, without names, and how often."""
+
+    def add(self, other: Seen) -> None:
+        """Take in what somebody else saw."""
+        self.used.update(other.used)
+        self.lacked.update(other.lacked)
+
+
+@cache
+def granted(root: Path = DEPLOY) -> frozenset[Right]:
+    """Every right of the roles below a folder."""
+    return frozenset(
+        Right(
+            str(path.relative_to(root)),
+            f"{role['kind']} {role['metadata']['name']}",
+            verb,
+            group,
+            resource,
+            tuple(rule.get("resourceNames", ())),
+        )
+        for path in sorted(root.rglob("*.yaml"))
+        for role in yaml.safe_load_all(path.read_text())
+        if role and role.get("kind") in ("Role", "ClusterRole")
+        for rule in role["rules"]
+        for verb in rule["verbs"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    )
+
+
+def seen_in(audit: Iterable[str], rights: frozenset[Right]) -> Seen:
+    """What the agents did, by the lines of one audit log."""
+    used: set[Right] = set()
+    allowed: set[tuple[str, str, Request]] = set()
+    refused: Counter[tuple[str, str, Request]] = Counter()
+    for line in audit:
+        if AGENTS not in line:
+            continue
+        entry = json.loads(line)
+        user = entry["user"]["username"]
+        by_agent = entry.get("userAgent", "").startswith(_USER_AGENT)
+        if not (by_agent and user.startswith(AGENTS) and "objectRef" in entry):
+            continue
+        request, notes = _request(entry), entry.get("annotations", {})
+        whose = (user, entry["objectRef"].get("namespace", ""), request._replace(name=""))
+        if notes.get("authorization.k8s.io/decision") == "forbid":
+            refused[whose] += 1
+            continue
+        allowed.add(whose)
+        reason = _ALLOWED.search(notes.get("authorization.k8s.io/reason", ""))
+        if reason is not None:
+            used.update(_needed(request, " ".join(reason.groups()), rights))
+    lacked: Counter[Request] = Counter()
+    for whose, count in refused.items():
+        if whose not in allowed:
+            lacked[whose[-1]] += count
+    return Seen(used, lacked)
+
+
+def _request(entry: dict[str, Any]) -> Request:
+    ref = entry["objectRef"]
+    resource = "/".join(filter(None, (ref["resource"], ref.get("subresource"))))
+    return Request(entry["verb"], ref.get("apiGroup", ""), resource, ref.get("name", ""))
+
+
+def _needed(request: Request, role: str, rights: frozenset[Right]) -> set[Right]:
+    """The rights by which a role allowed a request.
+
+    Several roles may allow it, and the API server names any of them: it is the narrowest that is
+    needed for this.
+    """
+    covering = {right for right in rights if right.covers(request)}
+    named = {right for right in covering if right.names}
+    return named or {right for right in covering if right.role == role}
+
+
+def leave(seen: Seen, file: Path) -> None:
+    """Write to a file what was seen."""
+    lacked = [[*request, count] for request, count in seen.lacked.items()]
+    file.write_text(json.dumps({"used": sorted(seen.used), "lacked": lacked}))
+
+
+def gathered(folder: Path) -> Seen:
+    """What all tests of a run have left in a folder."""
+    seen = Seen()
+    for file in sorted(folder.glob("*.json")):
+        left = json.loads(file.read_text())
+        for *fields, names in left["used"]:
+            seen.used.add(Right._make([*fields, tuple(names)]))
+        for *fields, count in left["lacked"]:
+            seen.lacked[Request(*fields)] += count
+    return seen

@@ -1,0 +1,59 @@
+"""The rights of deploy/ are the ones that agents need: none lacked, none too many.
+
+Judges a whole run of the end-to-end tests, whose agents had exactly these rights (`tests.agents`),
+by what API servers wrote down of them. A right that no test needs is superfluous, or its test is
+missing.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.agents.rights import FOLDER, Request, Right, Seen, gathered, granted
+from tests.clusters import can_run_containers
+
+pytestmark = pytest.mark.afterwards
+
+ON_DEMAND = "compute/on-demand/rbac.yaml"
+PREPARED = "compute/tenant-namespace/rbac.yaml"
+
+
+@pytest.fixture(scope="module")
+def seen() -> Seen:
+    """What all agents of the run did."""
+    folder = os.environ.get(FOLDER)
+    if folder is None:
+        pytest.skip("judges a whole run: python -m tests.e2e")
+    found = gathered(Path(folder))
+    if not found.used:
+        pytest.skip("the audit logs of given clusters cannot be read")
+    return found
+
+
+def test_every_right_is_needed(seen: Seen) -> None:
+    possible, why = can_run_containers()
+    if not possible:
+        pytest.skip(f"most of the tests need containers: {why}")
+    superfluous = [str(r) for r in sorted(granted()) if r not in seen.used and not _same(r, seen)]
+    assert not superfluous, "no test needs these rights:\n" + "\n".join(superfluous)
+
+
+def _same(right: Right, seen: Seen) -> bool:
+    """In namespaces made on demand agents do what they do in prepared ones, by the same code."""
+    twin = right._replace(manifest=PREPARED, role="Role vnode", names=())
+    return right.manifest == ON_DEMAND and twin in seen.used
+
+
+TRIED = {
+    # `usage: auto` finds out whether it may (compute/usage-kubelet.yaml).
+    Request("get", "", "nodes/proxy", ""),
+}
+"""What agents try although they may lack the right."""
+
+
+def test_no_right_is_missing(seen: Seen) -> None:
+    missing = [f"{r} ({n} times)" for r, n in sorted(seen.lacked.items()) if r not in TRIED]
+    assert not missing, "agents were refused:\n" + "\n".join(missing)

@@ -1,0 +1,93 @@
+"""What an audit log says about the rights of an agent."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.agents.rights import Request, Right, Seen, gathered, granted, leave, seen_in
+
+MANIFEST = "compute/tenant-namespace/rbac.yaml"
+AGENT = "system:serviceaccount:vnode-system:vnode-demo"
+LOGS = Right(MANIFEST, "Role vnode", "get", "", "pods/log")
+OWN_CLUSTER = Right(
+    "compute/identity.yaml", "Role vnode-identity", "get", "", "namespaces", ("kube-system",)
+)
+RIGHTS = frozenset(
+    {
+        LOGS,
+        OWN_CLUSTER,
+        Right(MANIFEST, "Role vnode", "get", "", "namespaces"),
+        Right("other.yaml", "ClusterRole vnode-all", "get", "", "namespaces"),
+    }
+)
+
+
+def entry(verb: str = "get", resource: str = "pods", **changes: Any) -> str:
+    """A line of an audit log; `role` as it stands in RBAC's reason, None: refused."""
+    resource, _, subresource = resource.partition("/")
+    role = changes.pop("role", 'Role "vnode"')
+    bound = f'RBAC: allowed by RoleBinding "vnode/a" of {role} to ServiceAccount "vnode-demo/v"'
+    notes = {"decision": "allow" if role else "forbid", "reason": bound if role else ""}
+    ref = {"resource": resource, "subresource": subresource, "namespace": "a"}
+    ref["name"] = changes.pop("name", "x")
+    line = {
+        "verb": verb,
+        "user": {"username": changes.pop("user", AGENT)},
+        "userAgent": changes.pop("agent", "vnode/0.1.0"),
+        "objectRef": ref,
+        "annotations": {f"authorization.k8s.io/{key}": value for key, value in notes.items()},
+    }
+    return json.dumps(line | changes)
+
+
+def test_a_request_uses_the_right_of_the_role_that_allowed_it() -> None:
+    assert seen_in([entry(resource="pods/log")], RIGHTS).used == {LOGS}
+    other = entry(resource="namespaces", role='ClusterRole "vnode-all"')
+    assert {right.role for right in seen_in([other], RIGHTS).used} == {"ClusterRole vnode-all"}
+
+
+def test_what_a_narrow_right_allows_needs_no_wide_one() -> None:
+    asked = entry(resource="namespaces", name="kube-system", role='ClusterRole "vnode-all"')
+    assert seen_in([asked], RIGHTS).used == {OWN_CLUSTER}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        entry(resource="pods/log", agent="kubectl/v1.36.0"),
+        entry(resource="pods/log", user="system:admin"),
+        entry(role=None, agent="kubectl/v1.36.0"),
+    ],
+)
+def test_what_others_do_says_nothing(line: str) -> None:
+    assert seen_in([line], RIGHTS) == Seen()
+
+
+def test_a_refusal_is_a_right_that_is_missing() -> None:
+    seen = seen_in([entry("list", role=None, name="")] * 2, RIGHTS)
+    assert seen.lacked == {Request("list", "", "pods", ""): 2}
+
+
+def test_a_refusal_of_what_is_allowed_another_time_is_none() -> None:
+    assert not seen_in([entry(role=None, name="b"), entry()], RIGHTS).lacked
+    elsewhere = json.loads(entry())
+    elsewhere["objectRef"]["namespace"] = "b"
+    assert seen_in([entry(role=None), json.dumps(elsewhere)], RIGHTS).lacked
+
+
+def test_what_is_left_in_a_folder_is_gathered_again(tmp_path: Path) -> None:
+    lines = [entry(resource="pods/log"), entry("list", role=None, name="")]
+    leave(seen_in(lines, RIGHTS), tmp_path / "1.json")
+    leave(seen_in(lines, RIGHTS), tmp_path / "2.json")
+    seen = gathered(tmp_path)
+    assert seen.used == {LOGS}
+    assert seen.lacked == {Request("list", "", "pods", ""): 2}
+
+
+def test_the_rights_of_the_manifests_are_found() -> None:
+    found = granted()
+    assert LOGS in found
+    assert OWN_CLUSTER in found
+    assert {right.manifest.partition("/")[0] for right in found} == {"compute", "tenant"}
