@@ -25,6 +25,8 @@ ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 SYSTEM_NAMESPACE = "vnode-system"
 TENANT = "demo"
+COMPUTE_ACCOUNT = f"vnode-{TENANT}"
+"""The account of its agent in compute clusters."""
 _OF_TENANT = re.compile(rf"\b{TENANT}\b")
 TENANT_ACCOUNT = "vnode"
 NAMESPACES = ("default", "team-a")

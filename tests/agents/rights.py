@@ -33,13 +33,14 @@ _ALLOWED = re.compile(r'allowed by \w+ "[^"]+" of (\w+) "([^"]+)" ')
 
 
 class Request(NamedTuple):
-    """What RBAC is asked about, but for the namespace."""
+    """What RBAC is asked about."""
 
     verb: str
     group: str
     resource: str
     """With its subresource: `pods/log`."""
     name: str
+    namespace: str = ""
 
 
 class Right(NamedTuple):
@@ -52,15 +53,24 @@ class Right(NamedTuple):
     verb: str
     group: str
     resource: str
+    namespace: str = ""
+    """The only namespace that it is about; empty: wherever its role is bound."""
     names: tuple[str, ...] = ()
     """The only objects that it is about; empty: all."""
+
+    @property
+    def narrow(self) -> bool:
+        """Whether it says itself what it is about."""
+        return bool(self.names or self.namespace)
 
     def covers(self, request: Request) -> bool:
         """Whether it allows the request where its role is bound."""
         return (
             (self.verb, self.group, self.resource)
             == (request.verb, request.group, request.resource)
-        ) and (not self.names or request.name in self.names)
+            and (not self.names or request.name in self.names)
+            and (not self.namespace or request.namespace == self.namespace)
+        )
 
     def __str__(self) -> str:
         only = f" named {', '.join(self.names)}" if self.names else ""
@@ -74,7 +84,7 @@ class Seen:
 
     used: set[Right] = field(default_factory=set)
     lacked: Counter[Request] = field(default_factory=Counter)
-    """What the authorizer refused, without names, and how often."""
+    """What the authorizer refused, without names and namespaces, and how often."""
 
     def add(self, other: Seen) -> None:
         """Take in what somebody else saw."""
@@ -92,6 +102,7 @@ def granted(root: Path = DEPLOY) -> frozenset[Right]:
             verb,
             group,
             resource,
+            role["metadata"].get("namespace", ""),
             tuple(rule.get("resourceNames", ())),
         )
         for path in sorted(root.rglob("*.yaml"))
@@ -107,8 +118,8 @@ def granted(root: Path = DEPLOY) -> frozenset[Right]:
 def seen_in(audit: Iterable[str], rights: frozenset[Right]) -> Seen:
     """What the agents did, by the lines of one audit log."""
     used: set[Right] = set()
-    allowed: set[tuple[str, str, Request]] = set()
-    refused: Counter[tuple[str, str, Request]] = Counter()
+    allowed: set[tuple[str, Request]] = set()
+    refused: Counter[tuple[str, Request]] = Counter()
     for line in audit:
         if AGENTS not in line:
             continue
@@ -118,7 +129,7 @@ def seen_in(audit: Iterable[str], rights: frozenset[Right]) -> Seen:
         if not (by_agent and user.startswith(AGENTS) and "objectRef" in entry):
             continue
         request, notes = _request(entry), entry.get("annotations", {})
-        whose = (user, entry["objectRef"].get("namespace", ""), request._replace(name=""))
+        whose = (user, request._replace(name=""))
         if notes.get("authorization.k8s.io/decision") == "forbid":
             refused[whose] += 1
             continue
@@ -129,14 +140,20 @@ def seen_in(audit: Iterable[str], rights: frozenset[Right]) -> Seen:
     lacked: Counter[Request] = Counter()
     for whose, count in refused.items():
         if whose not in allowed:
-            lacked[whose[-1]] += count
+            lacked[whose[-1]._replace(namespace="")] += count
     return Seen(used, lacked)
 
 
 def _request(entry: dict[str, Any]) -> Request:
     ref = entry["objectRef"]
     resource = "/".join(filter(None, (ref["resource"], ref.get("subresource"))))
-    return Request(entry["verb"], ref.get("apiGroup", ""), resource, ref.get("name", ""))
+    return Request(
+        entry["verb"],
+        ref.get("apiGroup", ""),
+        resource,
+        ref.get("name", ""),
+        ref.get("namespace", ""),
+    )
 
 
 def _needed(request: Request, role: str, rights: frozenset[Right]) -> set[Right]:
@@ -146,8 +163,8 @@ def _needed(request: Request, role: str, rights: frozenset[Right]) -> set[Right]
     needed for this.
     """
     covering = {right for right in rights if right.covers(request)}
-    named = {right for right in covering if right.names}
-    return named or {right for right in covering if right.role == role}
+    narrow = {right for right in covering if right.narrow}
+    return narrow or {right for right in covering if right.role == role}
 
 
 def leave(seen: Seen, file: Path) -> None:

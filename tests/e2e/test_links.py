@@ -15,7 +15,7 @@ from tests.e2e.workloads import pod
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.agents import Federation
+    from tests.agents import AgentProcess, Federation
     from tests.clusters import Cluster
 
 KWOK = "kwok-b"
@@ -112,3 +112,22 @@ def test_a_log_that_is_followed_when_the_compute_link_breaks_says_so(
         *ticks, last = logs.stdout.read().splitlines()
     assert set(ticks) <= {b"tick"}
     assert last.startswith(b"vnode: the log ends here because it could not be read on")
+
+
+@pytest.mark.parametrize("cut", [KWOK], indirect=True)
+def test_an_agent_that_starts_while_a_compute_cluster_is_away_keeps_its_node(
+    user: User, agent: AgentProcess, cut: Cluster
+) -> None:
+    born = user.get("node", NODE)["metadata"]["uid"]
+    cut.stop("kube-apiserver", hard=True)
+    agent.stop()
+    agent.start()
+    user.apply(pod("elsewhere", cluster="kwok-a"))
+    user.wait_phase("elsewhere", "Running", timeout=RECOVERY)
+    until(lambda: _condition(user, UNREACHABLE) == "False", "the node says so", timeout=70)
+    assert _condition(user, "Ready") == "True"
+    cut.start("kube-apiserver")
+    until(
+        lambda: _condition(user, UNREACHABLE) == "True", "the node says that it is back", timeout=60
+    )
+    assert user.get("node", NODE)["metadata"]["uid"] == born

@@ -27,6 +27,7 @@ POOL = "pool"
 LEVEL = "pod-security.kubernetes.io/enforce"
 TOLERATIONS = [{"key": "vnode.dev/provider", "operator": "Exists"}]
 RUNS_FOR = "pod-complete.stage.kwok.x-k8s.io/delay"
+RESIZE = '{"spec":{"containers":[{"name":"theirs","resources":{"requests":{"cpu":"1m"}}}]}}'
 READY_ACCOUNT = ["get", "serviceaccount", "default", "-o", "name"]
 
 
@@ -225,13 +226,35 @@ class TestFence:
         assert "ValidatingAdmissionPolicy 'vnode-demo-fence'" in answer
         assert "denied request" in answer
 
-    def test_a_session_in_a_foreign_pod_is_refused(
-        self, agent: Any, federation: Federation
+    @pytest.mark.parametrize(
+        "command",
+        [
+            "exec theirs -- true",
+            "attach theirs",
+            "port-forward theirs 8080",
+            "delete pod theirs",
+            "label pod theirs a=b",
+            'patch pod theirs --patch={"spec":{"activeDeadlineSeconds":1}}',
+            "patch pod theirs --subresource=resize --patch=" + RESIZE,
+            "debug theirs --image=none --container=mine",
+            "delete secret theirs",
+            'patch secret theirs --patch={"data":{}}',
+            "replace --filename=-",
+        ],
+    )
+    def test_a_foreign_pod_and_secret_are_out_of_reach(
+        self, agent: Any, federation: Federation, command: str
     ) -> None:
         theirs = User(federation.computes[POOL], "stranger")
-        theirs.kubectl("run", "theirs", "--image=busybox")
+        if theirs.get("pod", "theirs") is None:
+            theirs.kubectl("run", "theirs", "--image=busybox")
+            theirs.kubectl("create", "secret", "generic", "theirs", "--from-literal=a=b")
         theirs.wait_phase("theirs", "Running")
-        assert "vnode-demo-fence" in agent("exec", "-n", "stranger", "theirs", "--", "true")
+        secret = theirs.kubectl("get", "secret", "theirs", "-o", "json")
+        answer = agent("-n", "stranger", *command.split(), input=secret)
+        # What was never granted is refused before anybody looks at the fence.
+        assert "vnode-demo-fence" in answer or "forbidden: User" in answer
+        assert theirs.get("pod", "theirs")["status"]["phase"] == "Running"
 
     def test_of_kubelets_resource_usage_can_be_read_and_nothing_else(
         self, agent: Any, federation: Federation

@@ -12,7 +12,13 @@ MANIFEST = "compute/tenant-namespace/rbac.yaml"
 AGENT = "system:serviceaccount:vnode-system:vnode-demo"
 LOGS = Right(MANIFEST, "Role vnode", "get", "", "pods/log")
 OWN_CLUSTER = Right(
-    "compute/identity.yaml", "Role vnode-identity", "get", "", "namespaces", ("kube-system",)
+    "compute/identity.yaml",
+    "Role vnode-identity",
+    "get",
+    "",
+    "namespaces",
+    "kube-system",
+    ("kube-system",),
 )
 RIGHTS = frozenset(
     {
@@ -30,7 +36,11 @@ def entry(verb: str = "get", resource: str = "pods", **changes: Any) -> str:
     role = changes.pop("role", 'Role "vnode"')
     bound = f'RBAC: allowed by RoleBinding "vnode/a" of {role} to ServiceAccount "vnode-demo/v"'
     notes = {"decision": "allow" if role else "forbid", "reason": bound if role else ""}
-    ref = {"resource": resource, "subresource": subresource, "namespace": "a"}
+    ref = {
+        "resource": resource,
+        "subresource": subresource,
+        "namespace": changes.pop("namespace", "a"),
+    }
     ref["name"] = changes.pop("name", "x")
     line = {
         "verb": verb,
@@ -49,7 +59,12 @@ def test_a_request_uses_the_right_of_the_role_that_allowed_it() -> None:
 
 
 def test_what_a_narrow_right_allows_needs_no_wide_one() -> None:
-    asked = entry(resource="namespaces", name="kube-system", role='ClusterRole "vnode-all"')
+    asked = entry(
+        resource="namespaces",
+        namespace="kube-system",
+        name="kube-system",
+        role='ClusterRole "vnode-all"',
+    )
     assert seen_in([asked], RIGHTS).used == {OWN_CLUSTER}
 
 
@@ -72,9 +87,7 @@ def test_a_refusal_is_a_right_that_is_missing() -> None:
 
 def test_a_refusal_of_what_is_allowed_another_time_is_none() -> None:
     assert not seen_in([entry(role=None, name="b"), entry()], RIGHTS).lacked
-    elsewhere = json.loads(entry())
-    elsewhere["objectRef"]["namespace"] = "b"
-    assert seen_in([entry(role=None), json.dumps(elsewhere)], RIGHTS).lacked
+    assert seen_in([entry(role=None), entry(namespace="b")], RIGHTS).lacked
 
 
 def test_what_is_left_in_a_folder_is_gathered_again(tmp_path: Path) -> None:
