@@ -230,7 +230,7 @@ class RecordingClient:
     async def _do(self, call: Call, act: Callable[[], T]) -> T:
         await asyncio.sleep(self._latency())
         self.calls.append(call)
-        number = await self.crash.before(self.name, call.name) if self.crash else None
+        number = await self.crash.before(self.name, call.name, act) if self.crash else None
         fault = next((f for f in self._faults if f.call == call.name), None)
         if fault is not None:
             fault.times -= 1

@@ -40,10 +40,12 @@ LONG = 7200.0
 class Sides:
     """Both clusters, and the agent of now."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, latency: float = 0.0) -> None:
+        """`latency`: seconds that a call takes to get there, and as many back."""
         time = LoopClock().time
-        self.compute = WatchingClient(name="compute", unix_time=time)
-        self.tenant = WatchingClient(name="tenant", unix_time=time)
+        settings = {"unix_time": time, "latency": lambda: latency}
+        self.compute = WatchingClient(name="compute", **settings)
+        self.tenant = WatchingClient(name="tenant", **settings)
         for side, uid in ((self.tenant, OWNER.cluster_uid), (self.compute, "the-compute-cluster")):
             side.put(NAMESPACES, {"metadata": {"name": "kube-system", "uid": uid}})
         self.compute.put(SERVICE_ACCOUNTS, make_metadata("default", namespace=BELOW))

@@ -3,6 +3,7 @@
 Each scenario runs once undisturbed: that gives the writes, and the end to which every other run has
 to come. Then it runs twice for every write: the agent dies before the write is done, and after it
 is done but not answered. A new agent follows half a minute later; meanwhile the clusters went on.
+Or it follows at once, and the write of the dead one lands while it is at work.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ from tests.builders import (
     make_secret,
 )
 from tests.fakes.client import Body
-from tests.fakes.crash import Crash
+from tests.fakes.crash import Crash, Moment
 from tests.unit.federation.both_sides import COPY, Sides
 from tests.unit.federation.machines import Machines
 from vnode.kube.resources import CONFIG_MAPS, PODS, SECRETS
@@ -32,16 +33,18 @@ from vnode.pods.start_once import StartOnce
 pytestmark = pytest.mark.looptime
 
 KEY = make_key()
-DOWN, REST = 30.0, 400.0
+DOWN, REST = 30.0, 130.0
 """Seconds without an agent, and until everything has come to rest with one."""
+LANDS = (0.03, 0.08, 0.15, 0.5)
+"""Seconds after an agent's death: while the next one lists, while it writes, and after that."""
 COMPARED = (PODS.plural, CONFIG_MAPS.plural, SECRETS.plural)
 
 
 class Clusters(Sides):
     """Both clusters, kubelets below, and agents that die."""
 
-    def __init__(self, start_once: StartOnce) -> None:
-        super().__init__()
+    def __init__(self, start_once: StartOnce, *, latency: float = 0.0) -> None:
+        super().__init__(latency=latency)
         self.start_once = start_once
         self.machines = Machines(self.compute)
         self.crash = self.tenant.crash = self.compute.crash = Crash()
@@ -76,6 +79,8 @@ def _essence(plural: str, body: Body) -> Any:
         metadata.pop(name, None)
     for owner in metadata.get("ownerReferences", []):
         owner["uid"] = ""
+    if plural != PODS.plural:
+        body.pop("status", None)
     marks = metadata.get("annotations") or {}
     for name in ("vnode.dev/source-version", "vnode.dev/tokens-refresh"):
         marks.pop(name, None)
@@ -215,20 +220,30 @@ CASES = [
 ]
 
 
+async def _undisturbed(scenario: Scenario, mode: StartOnce) -> Clusters:
+    return await _run(scenario, Clusters(mode))
+
+
 async def _run(
-    scenario: Scenario, mode: StartOnce, at: int | None = None, *, done: bool = False
+    scenario: Scenario,
+    clusters: Clusters,
+    at: int | None = None,
+    moment: Moment = Moment.BEFORE,
+    *,
+    down: float = DOWN,
+    late: float = 0.0,
 ) -> Clusters:
-    clusters = Clusters(mode)
     clusters.start()
     await scenario.before(clusters)
     await asyncio.sleep(5)
-    clusters.crash.arm(at, done=done)
+    clusters.crash.arm(at, moment, late=late)
     await scenario.act(clusters)
     if at is not None:
         await asyncio.wait_for(clusters.crash.died.wait(), REST)
-        await clusters.restart(after=DOWN)
+        await clusters.restart(after=down)
     await asyncio.sleep(REST)
     await clusters.stop()
+    _check_calls(clusters)
     return clusters
 
 
@@ -236,16 +251,28 @@ async def _run(
 async def test_every_crash_ends_as_if_there_had_been_none(
     scenario: Scenario, mode: StartOnce
 ) -> None:
-    undisturbed = await _run(scenario, mode)
-    writes = undisturbed.crash.writes
-    assert len(writes) == scenario.writes(mode), writes
-    for number, write in enumerate(writes):
-        for done in (False, True):
-            clusters = await _run(scenario, mode, number, done=done)
-            where = f"killed {'after' if done else 'before'} write {number}: {write}"
-            assert clusters.end() == undisturbed.end(), where
-            assert clusters.machines.started == undisturbed.machines.started, where
-            _check_calls(clusters)
+    wanted = await _undisturbed(scenario, mode)
+    assert len(wanted.crash.writes) == scenario.writes(mode), wanted.crash.writes
+    for number, write in enumerate(wanted.crash.writes):
+        for moment in (Moment.BEFORE, Moment.AFTER):
+            clusters = await _run(scenario, Clusters(mode), number, moment)
+            where = f"killed {moment} write {number}: {write}"
+            assert clusters.end() == wanted.end(), where
+            assert clusters.machines.started == wanted.machines.started, where
+
+
+@pytest.mark.parametrize(("scenario", "mode"), CASES)
+async def test_a_write_that_lands_when_another_agent_is_at_work_changes_nothing(
+    scenario: Scenario, mode: StartOnce
+) -> None:
+    wanted = await _undisturbed(scenario, mode)
+    for number, write in enumerate(wanted.crash.writes):
+        for late in LANDS:
+            clusters = Clusters(mode, latency=0.01)
+            await _run(scenario, clusters, number, Moment.ON_THE_WAY, down=0.0, late=late)
+            where = f"write {number} landed {late} s later: {write}"
+            assert clusters.end() == wanted.end(), where
+            assert clusters.machines.started == wanted.machines.started, where
 
 
 @pytest.mark.parametrize("mode", StartOnce, ids=str)
@@ -254,11 +281,11 @@ async def test_a_copy_that_others_remove_while_the_agent_is_dead_starts_once_in_
 ) -> None:
     scenario, twice = SCENARIOS["create"], []
     for number in range(scenario.writes(mode)):
-        for done in (False, True):
+        for moment in (Moment.BEFORE, Moment.AFTER):
             clusters = Clusters(mode)
             clusters.start()
             await asyncio.sleep(5)
-            clusters.crash.arm(number, done=done)
+            clusters.crash.arm(number, moment)
             await scenario.act(clusters)
             await asyncio.wait_for(clusters.crash.died.wait(), REST)
             await asyncio.sleep(5)  # A copy that may start runs by now.
@@ -266,7 +293,7 @@ async def test_a_copy_that_others_remove_while_the_agent_is_dead_starts_once_in_
             await clusters.restart(after=DOWN)
             await asyncio.sleep(REST)
             await clusters.stop()
-            where = clusters.crash.writes[number], done
+            where = clusters.crash.writes[number], moment
             if clusters.machines.started[UID_1] > 1:
                 twice.append(where)
             phase, below = clusters.pod()["status"]["phase"], clusters.copy()
@@ -275,8 +302,8 @@ async def test_a_copy_that_others_remove_while_the_agent_is_dead_starts_once_in_
     if mode is StartOnce.STRICT:
         assert not twice
     else:  # The window that strict closes: from the create to the first status.
-        assert ("compute create pods", True) in twice
-        assert ("tenant patch pods/status", True) not in twice
+        assert ("compute create pods", Moment.AFTER) in twice
+        assert ("tenant patch pods/status", Moment.AFTER) not in twice
 
 
 def _check_calls(clusters: Clusters) -> None:
