@@ -34,7 +34,7 @@ def create(
         put_object(world, make_secret(each))
     sources = [{"secretRef": {"name": each}} for each in own]
     container = {"name": "main", "image": "i", "envFrom": sources}
-    uid = make_uid(sum(map(ord, name + namespace)))
+    uid = make_uid(int.from_bytes((namespace[-1] + name).encode()) % 2**48)
     return world.create(
         make_pod(name=name, namespace=namespace, uid=uid, containers=[container], volumes=[])
     )
@@ -137,6 +137,19 @@ async def test_a_debug_container_that_refers_to_too_much_is_held_back(world: Wor
     await world.settle(5)
     assert "UpdateRejected" in world.events()
     assert names_below(world) == {"a"}
+
+
+async def test_a_pod_of_another_namespace_is_made_while_hundreds_wait() -> None:
+    world = World(latency=0.2)
+    world.start()
+    for number in range(400):
+        create(world, f"flood-{number:03}")
+    await world.settle(2)
+    create(world, "quick", namespace="team-b")
+    await world.settle(3)
+    assert "quick" in names_below(world)
+    assert len(world.below.copies) < 200  # The others are still at it.
+    await world.stop()
 
 
 def test_the_same_object_counts_once_and_each_token_counts() -> None:

@@ -9,6 +9,7 @@ writes and watch events overtake each other as they do in earnest.
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from operator import attrgetter
 from typing import Any
 
 from tests.builders import NODE, NODE_ADDRESS
@@ -127,8 +128,10 @@ class Agent:
         self.metadata = {kind: Store[PartialObject](str(kind)) for kind in ReferenceKind}
         self.backend = FakeBackend(world.below, lag=world.lag, latency=world.latency)
         self.backend.sights = world.sights
-        keys: WorkQueue[ObjectKey] = WorkQueue("pods", rng=world.rng)
-        refs: WorkQueue[ObjectRef] = WorkQueue("objects", rng=world.rng)
+        keys: WorkQueue[ObjectKey] = WorkQueue("pods", rng=world.rng, group=attrgetter("namespace"))
+        refs: WorkQueue[ObjectRef] = WorkQueue(
+            "objects", rng=world.rng, group=attrgetter("namespace")
+        )
         self.queue = keys
         self.events = EventRecorder(client, clock=world.clock)
         self.addresses = AddressPool("198.18.0.0/24")
