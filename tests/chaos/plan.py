@@ -55,9 +55,9 @@ class ActKind(StrEnum):
 
 
 FAULT_WEIGHTS = {
-    FaultKind.KILL_AGENT: 6,
+    FaultKind.KILL_AGENT: 5,
     FaultKind.FREEZE_AGENT: 2,
-    FaultKind.KILL_API: 2,
+    FaultKind.KILL_API: 4,
     FaultKind.FREEZE_API: 3,
     FaultKind.CUT: 4,
     FaultKind.BLACKHOLE: 3,

@@ -13,6 +13,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from tests.chaos.api import Refused
+from tests.chaos.ledger import TERMINAL
 from tests.chaos.plan import Act, ActKind
 from tests.e2e.user import BELOW
 from tests.e2e.workloads import (
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from tests.chaos.history import History
 
 SETTINGS, ACCESS = "settings", "access"
-_MOST_PODS = 45
+_MOST_PODS = 36
 _BARE = 14
 _SINGLE = ("bare-", "fresh-", "probe-")
 """How names of pods begin that nobody makes again."""
@@ -106,7 +107,7 @@ class Work:
 
     async def probe(self, number: int) -> None:
         """A pod for each cluster: that it runs shows that everything works. Old ones go."""
-        for name in [name for name in self._pods() if name.startswith("probe-")]:
+        for name in [name for name, pod in self._pods().items() if _is_done_with(name, pod)]:
             with contextlib.suppress(Refused):
                 await self._tenant.delete("pods", NAMESPACE, name, grace=1)
         for cluster in self._below:
@@ -214,6 +215,7 @@ class Work:
 
     async def _some_pods(self, act: Act) -> None:
         if len(self._pods()) > _MOST_PODS:
+            await self._delete(act)
             return
         for number in range(1 + act.pick % 4):
             name = f"bare-{(act.pick + number) % _BARE}"
@@ -268,3 +270,9 @@ class Work:
         value = f"hush-{self._seed:x}-{self._values:06d}-{self._seed * 7919 + self._values:x}"
         self._tell_secret(value)
         return value
+
+
+def _is_done_with(name: str, pod: Mapping[str, Any]) -> bool:
+    """Probes of before, and what has ended that nobody else removes."""
+    ended = pod.get("status", {}).get("phase") in TERMINAL
+    return name.startswith("probe-") or (ended and name.startswith(_SINGLE))
