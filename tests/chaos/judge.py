@@ -84,6 +84,7 @@ class Judge:
         yield from rules.inside(parties, request)
         yield from rules.foreign_left_alone(self.ledger, request)
         yield from rules.orphan_confirmed(self.ledger, request)
+        yield from rules.copy_goes_first(self.ledger, request)
 
     def _of_pod(self, uid: str) -> Iterator[Violation]:
         yield from rules.created_once(self.ledger, uid, strict=self._strict)

@@ -82,6 +82,8 @@ class Copy:
     could_start: bool = False
     """It was seen without a gate that keeps it from being scheduled."""
     gone: float | None = None
+    removed: float | None = None
+    """When the deletion that took it away for good was received; None: there is no line of it."""
     asked_by: set[str] = field(default_factory=set)
     """Users whose deletion of it was answered well."""
 
@@ -236,6 +238,8 @@ class Ledger:
                 self.touched.add(copy.uid)
         elif request.verb == "delete" and handle in self.copies:
             self.copies[handle].asked_by.add(request.user)
+            if not request.answer["metadata"].get("deletionGracePeriodSeconds"):
+                self.copies[handle].removed = request.received
 
 
 def containers(status: Mapping[str, Any]) -> set[str]:

@@ -31,8 +31,8 @@ class Report:
     copies: int = 0
     requests: int = 0
     garbled: int = 0
-    restarts: int = 0
-    """Agents that ended by themselves, as while an API server was away at their start."""
+    restarts: Counter[str] = field(default_factory=Counter)
+    """Processes that ended by themselves, as when an API server was away at their start."""
     windows: int = 0
     violations: list[tuple[int, Violation]] = field(default_factory=list)
 
@@ -53,8 +53,8 @@ class Report:
             f"faults {self.faults.total()}: {_counts(self.faults)}",
             f"users  {self.acts.total()}: {_counts(self.acts)}; refused {self.refused}",
             f"judged {self.pods} tenant pods, {self.copies} copies, {self.requests} requests of "
-            f"audit logs ({self.garbled} lines cut off by kills); agents restarted by themselves: "
-            f"{self.restarts}",
+            f"audit logs ({self.garbled} lines cut off by kills)",
+            f"ended by themselves and started again: {_counts(self.restarts) or 'none'}",
         ]
         could = "never started" if self.strict else "may have started"
         lines.append(

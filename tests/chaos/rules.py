@@ -124,6 +124,19 @@ def orphan_confirmed(ledger: Ledger, request: Request) -> Iterator[Violation]:
         yield Violation("orphans are confirmed", pod.uid, text, evidence)
 
 
+def copy_goes_first(ledger: Ledger, request: Request) -> Iterator[Violation]:
+    """The agent lets a tenant pod go only when nothing of it is left below."""
+    uid = request.answer.get("metadata", {}).get("uid", "")
+    by_us = request.user in ledger.parties.agents and request.succeeded
+    if not by_us or request.cluster != ledger.parties.tenant or request.verb != "delete":
+        return
+    for copy in ledger.copies_of.get(uid, ()):
+        if copy.gone is None or (copy.removed or 0.0) > request.answered:
+            text = f"{_name(ledger, uid)} was removed before its copy {copy.handle} was gone"
+            evidence = (*ledger.evidence(uid), request.line)
+            yield Violation("copies go first", uid, text, tuple(dict.fromkeys(evidence)))
+
+
 def preconditions(parties: Parties, request: Request) -> Iterator[Violation]:
     """Whatever the agent changes or deletes, it names by UID."""
     heard = request.succeeded or request.code in _ANSWERED_OF_SUBSTANCE

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.chaos.api import Refused
 from tests.chaos.audit import AuditLog
-from tests.chaos.faults import API_SERVER, Faults
+from tests.chaos.faults import Faults
 from tests.chaos.history import History
 from tests.chaos.judge import Judge
 from tests.chaos.plan import TENANT, Act, Fault, plan
@@ -167,8 +167,7 @@ class Run:
 
     async def _settle(self, number: int) -> list[str]:
         """Wait until nothing differs; what differs at the end of patience."""
-        for cluster in self._site.clusters.values():
-            await asyncio.to_thread(cluster.start, API_SERVER)
+        await self._site.heal()
         deadline = time.monotonic() + _SETTLED_WITHIN
         probed, quiet, left = False, 0, ["no probe could be made"]
         while time.monotonic() < deadline:
@@ -206,7 +205,7 @@ class Run:
         report.pods, report.copies = len(ledger.pods), len(ledger.copies)
         report.requests = self._judge.requests
         report.garbled = sum(audit.garbled for audit in self._audits)
-        report.restarts = self._site.ended.total()
+        report.restarts = self._site.ended
         report.windows = len(self._judge.windows)
 
     def _heard(self, version: Version) -> None:

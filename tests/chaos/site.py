@@ -1,8 +1,7 @@
 """Where chaos happens: a tenant, compute clusters, agents, and links of ours between them.
 
-In: a harness. Out: a `Site`. Clusters belong to the harness; agents and links to `Site.open`, which
-starts them and ends them. An agent that ended without our doing is started again, as its Deployment
-would, and counted.
+In: a harness. Out: a `Site`. Clusters belong to the harness; links and agents end with `Site.open`.
+An agent that ended without our doing is started again, as its Deployment would, and counted.
 """
 
 from __future__ import annotations
@@ -25,7 +24,8 @@ from tests.chaos.api import Api
 from tests.chaos.ledger import Parties
 from tests.chaos.link import Link
 from tests.chaos.plan import TENANT
-from tests.clusters import ClusterSpec, NodePool
+from tests.clusters import ClusterSpec, NodePool, kwok
+from tests.clusters.control_plane import COMPONENTS
 from tests.e2e.user import BELOW
 from tests.e2e.workloads import NAMESPACE
 
@@ -62,7 +62,7 @@ class Site:
         self.agents = agents
         self.apis = {name: Api(cluster) for name, cluster in self.clusters.items()}
         self.ended: Counter[str] = Counter()
-        """How often an agent ended by itself."""
+        """How often a process ended by itself."""
         self.started: Callable[[int], None] = lambda _number: None
         """Told of each start of an agent, by its number."""
         self._dead: Counter[int] = Counter()
@@ -109,6 +109,15 @@ class Site:
             for number in numbers:
                 if not self._dead[number]:
                     self.start(number)
+
+    async def heal(self) -> None:
+        """Start what runs no more: some controllers end when they miss their API server."""
+        for name, cluster in self.clusters.items():
+            for component in (*COMPONENTS, *(() if name == TENANT else (kwok.NAME,))):
+                assert cluster.table is not None
+                if not cluster.table.get(cluster.name, component).identity.alive():
+                    self.ended[f"{name}: {component}"] += 1
+                    await asyncio.to_thread(cluster.start, component)
 
     def start(self, number: int) -> None:
         """Start an agent if it does not run."""

@@ -182,6 +182,29 @@ def test_a_predecessor_may_go_at_once() -> None:
     assert not story.verdict()
 
 
+def _removed(story: Judge, *, copy_at: float | None) -> None:
+    """The agent removes a tenant pod at 5."""
+    story.version(version(pod(), 1))
+    story.version(version(copy(), 2))
+    if copy_at is not None:
+        story.request(deleted(copy(), copy_at, user=USER))
+        story.version(version(copy(), copy_at + 0.5, gone=True))
+    story.request(deleted(pod(), 5, cluster="tenant", namespace=ABOVE))
+
+
+def test_a_pod_may_go_after_its_copy() -> None:
+    story = judge()
+    _removed(story, copy_at=4.9)
+    assert not story.verdict()
+
+
+@pytest.mark.parametrize("copy_at", [None, 6.0])
+def test_a_pod_that_goes_before_its_copy_is_found(copy_at: float | None) -> None:
+    story = judge()
+    _removed(story, copy_at=copy_at)
+    assert rules(story) == ["copies go first"]
+
+
 @pytest.mark.parametrize(
     ("verb", "body"),
     [

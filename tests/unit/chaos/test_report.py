@@ -1,0 +1,38 @@
+from collections import Counter
+
+from tests.chaos.report import Report
+from tests.chaos.rules import Violation
+
+FOUND = Violation("created once", "u1", "pod u1 was created below 2 times", ("line 1", "line 2"))
+
+
+def _report() -> Report:
+    return Report(
+        7,
+        1,
+        strict=False,
+        rounds=10,
+        seconds=50.0,
+        faults=Counter({"link cut": 3, "agent killed": 4}),
+    )
+
+
+def test_a_run_without_violations_passes_and_tells_its_seed() -> None:
+    report = _report()
+    assert report.passed
+    text = report.text()
+    assert "seed 7, 10 rounds in 50 s (0.200 rounds/s" in text
+    assert "faults 7: agent killed 4, link cut 3" in text
+    assert "violations 0" in text
+
+
+def test_a_violation_fails_it_and_is_told_with_its_evidence() -> None:
+    report = _report()
+    report.violations.append((3, FOUND))
+    assert not report.passed
+    assert "round 3: created once: pod u1 was created below 2 times" in report.text()
+    assert "    line 2" in report.text()
+    told = report.json()
+    assert told["passed"] is False
+    assert told["violations"][0]["round"] == 3
+    assert told["violations"][0]["rule"] == "created once"
