@@ -68,6 +68,7 @@ from vnode.node.spec import VirtualNode, kubelet_version
 from vnode.pods.addresses import AddressPool
 from vnode.pods.controller import NodeSettings, PodController
 from vnode.pods.events import EventRecorder, EventType
+from vnode.pods.fence_keeper import FenceKeeper
 from vnode.pods.limits import Limits
 from vnode.pods.objects import ReferencedObjects
 from vnode.pods.orphans import OrphanGuard
@@ -181,6 +182,14 @@ class ComputeCluster:
             limits=_limits(shared.config.limits),
         )
         last_words = LastWords(backend, pods)
+        keeper = FenceKeeper(
+            self._tenant_client,
+            tenant.fences,
+            nodes=[n.name for n in self._nodes],
+            clock=shared.clock,
+            rng=shared.rng,
+            count=shared.metrics.fenced,
+        )
         controller = PodController(
             client=self._tenant_client,
             pods=pods,
@@ -202,6 +211,7 @@ class ComputeCluster:
             pods_synced=synced,
             clock=shared.clock,
             rng=shared.rng,
+            keeper=keeper,
             leaving=last_words.leaving,
             start_once=self._config.start_once,
         )
@@ -210,12 +220,14 @@ class ComputeCluster:
             stack.callback(objects.close)
             stack.callback(shared.metrics.link_left, self._config.name)
             self._show_link(backend)
+            stack.callback(controller.follow_fences())
             places = backend.namespaces
             stack.callback(tenant.each_namespace(places.add, places.release))
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
             tasks.create_task(self._events.run(), name="events")
             tasks.create_task(backend.run(), name="backend")
             tasks.create_task(last_words.run(), name="last words")
+            tasks.create_task(keeper.run(), name="fences")
             for watch in watches:
                 tasks.create_task(watch.run(), name="tenant pods")
             tasks.create_task(
@@ -230,7 +242,9 @@ class ComputeCluster:
             inventory = self._inventory(tasks)
             for node in self._nodes:
                 capacity = self._capacity(node, backend, owner, inventory)
-                tasks.create_task(self._serve_node(node, backend, capacity, locator, last_words))
+                tasks.create_task(
+                    self._serve_node(node, backend, capacity, locator, last_words, keeper)
+                )
 
     # --- one virtual node -----------------------------------------------------------------------
 
@@ -241,6 +255,7 @@ class ComputeCluster:
         capacity: CapacitySource,
         locator: BackendPods,
         last_words: LastWords,
+        keeper: FenceKeeper,
     ) -> None:
         shared = self._shared
         client, clock, rng = self._tenant_client, shared.clock, shared.rng
@@ -264,6 +279,7 @@ class ComputeCluster:
             capacity=capacity,
             reachable=lambda: backend.reachable if backend.link_known else None,
             websockets=lambda: backend.websockets,
+            carried=lambda: keeper.carried(node.name),
             link_changed=lambda uid, holds: self._say_of_link(node.name, uid, holds=holds),
             clock=clock,
             rng=rng,

@@ -67,6 +67,17 @@ class FederationMetrics:
             registry=registry,
         )
 
+        self._fenced = Gauge(
+            "federation_fenced_pods",
+            "Pods that were given up during an outage and whose copies are not confirmed gone.",
+            ("node",),
+            registry=registry,
+        )
+
+    def fenced(self, node: str, count: int) -> None:
+        """Show how long a virtual node's fence list is."""
+        self._fenced.labels(node).set(count)
+
     def link(self, cluster: str, *, reachable: bool, since: float) -> None:
         """Show whether a compute cluster answers; at Unix second `since` if that is news."""
         if self._links.get(cluster) is not reachable:

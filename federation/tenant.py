@@ -2,8 +2,8 @@
 
 In: the configuration. Out: `Tenant`, which holds the client, who we are (UID of kube-system), the
 API server's version and client CA, and the stores that all compute clusters share: metadata of
-ConfigMaps and Secrets, Services, namespaces, claims. A cluster that cannot be used is an error
-here, before anything is written.
+ConfigMaps and Secrets, Services, namespaces, claims, the fence lists of all virtual nodes. One
+that cannot be used is an error here, before anything is written.
 """
 
 import asyncio
@@ -23,12 +23,14 @@ from vnode.kube.errors import NotFound
 from vnode.kube.resources import (
     CONFIG_MAPS,
     NAMESPACES,
+    NODES,
     PERSISTENT_VOLUME_CLAIMS,
     SECRETS,
     SERVICES,
     Resource,
 )
 from vnode.kube.types import UID, ConfigMap, HasMetadata, PartialObject
+from vnode.pods.fences import FencedNode, Fences
 from vnode.pods.service_env import Service, api_server_environment
 from vnode.pods.service_variables import ServiceVariables, service_store
 from vnode.runtime.clock import Clock
@@ -98,6 +100,9 @@ class Tenant:
         self.namespaces: Store[PartialObject] = Store("tenant namespaces")
         self.claims: Store[Claim] = Store("tenant claims")
         """Filled where any cluster shares claims."""
+        self.nodes: Store[FencedNode] = Store("virtual nodes")
+        self.fences = Fences(client, self.nodes, clock=clock)
+        """Of all virtual nodes, also of those that other replicas serve."""
         self.service_variables = ServiceVariables(self.services, _api_server_env(client, config))
 
     @property
@@ -119,7 +124,10 @@ class Tenant:
         stores = (self.config_maps, self.secrets, self.services)
         # Before all namespaces are known, a copy seems to lie where nothing is forwarded.
         named = bool(self._config.tenant.namespaces) or self.namespaces.synced()
-        return named and all(s.synced(scope or "") for s in stores for scope in self.scopes)
+        fenced = all(self.nodes.synced(node.name) for node in self._config.virtual_nodes)
+        return (
+            named and fenced and all(s.synced(scope or "") for s in stores for scope in self.scopes)
+        )
 
     def each_namespace(
         self, found: Callable[[str], None], gone: Callable[[str], None]
@@ -170,6 +178,19 @@ class Tenant:
                 if self._config.clusters_with_claims:
                     claims = self._reflector(PERSISTENT_VOLUME_CLAIMS, Claim, self.claims, scope)
                     tasks.create_task(claims.run())
+            for node in self._config.virtual_nodes:
+                # By name: the rights may be pinned to the names of our nodes.
+                watch = Reflector(
+                    self.client,
+                    NODES,
+                    FencedNode,
+                    self.nodes,
+                    field_selector=f"metadata.name={node.name}",
+                    scope=node.name,
+                    clock=self._clock,
+                    rng=self._rng,
+                )
+                tasks.create_task(watch.run())
             if not self._config.tenant.namespaces:
                 names = self._reflector(
                     NAMESPACES, PartialObject, self.namespaces, None, partial=True

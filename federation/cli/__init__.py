@@ -8,7 +8,7 @@ from importlib import metadata
 
 import typer
 
-from federation.cli import config, run
+from federation.cli import config, fence, run
 
 __all__ = ["app"]
 
@@ -24,6 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(run.run)
+app.command()(fence.fence)
 app.add_typer(config.app, name="config")
 
 

@@ -40,6 +40,8 @@ from vnode.node.spec import VirtualNode
 from vnode.pods.addresses import AddressPool
 from vnode.pods.controller import PodController
 from vnode.pods.events import EventRecorder
+from vnode.pods.fence_keeper import FenceKeeper
+from vnode.pods.fences import Fences
 from vnode.pods.lifecycle import phase_below
 from vnode.pods.mirror import NodeSettings
 from vnode.pods.objects import ReferencedObjects
@@ -202,6 +204,7 @@ class _Node:
         )
         events = EventRecorder(client, clock=self._clock)
         system = await client.get(NAMESPACES, PartialObject, name="kube-system")
+        fences = Fences(client, Store("virtual nodes"), clock=self._clock)
         controller = PodController(
             client=client,
             pods=pods,
@@ -223,6 +226,7 @@ class _Node:
             pods_synced=pods.synced,
             clock=self._clock,
             rng=self._rng,
+            keeper=FenceKeeper(client, fences, nodes=[self.name], clock=self._clock, rng=self._rng),
         )
         tasks.create_task(events.run())
         tasks.create_task(run_workers(keys, controller.reconcile, workers=2, name="pods"))

@@ -75,6 +75,8 @@ class Below:
     tokens: dict[str, Mapping[TokenKey, Token]] = field(default_factory=dict)
     calls: list[tuple[object, ...]] = field(default_factory=list)
     faults: list[_Fault] = field(default_factory=list)
+    cut: bool = False
+    """Nobody gets through to it, and no watch brings anything until that ends."""
     watchers: list[Callable[[ObservedPod, int], None]] = field(default_factory=list)
     event_watchers: list[Callable[[PodEvent], None]] = field(default_factory=list)
     newest: dict[str, int] = field(default_factory=dict)
@@ -208,7 +210,8 @@ class FakeBackend:
         latency: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self.below = below
-        self.silent_for: float | None = None
+        self.lost_for: Callable[[], float | None] = lambda: None
+        """What `silent_for` says."""
         self.link_listeners: list[Callable[[], None]] = []
         self.rejects: Callable[[PodRequest], BackendError | None] = lambda _: None
         """What `apply` raises."""
@@ -226,6 +229,8 @@ class FakeBackend:
         self._known: dict[ObjectKey, ObservedPod] = {}
         self._gone: dict[ObjectKey, ObservedPod] = {}
         self._versions: dict[str, int] = {}
+        self._started = self._listed = False
+        self._late: list[tuple[ObservedPod, int]] = []
         self._listeners: list[Callable[[ObjectKey], None]] = []
         self._event_listeners: list[Callable[[PodEvent], None]] = []
         self.place_listeners: list[Callable[[str], None]] = []
@@ -239,10 +244,16 @@ class FakeBackend:
 
     def start(self) -> None:
         """List, then watch."""
-        for copy in self.below.copies.values():
-            self._known[copy.key] = copy
+        self._started = True
         self.below.watchers.append(self._hear)
         self.below.event_watchers.append(self._relay)
+        if not self.below.cut:
+            self._list()
+
+    def _list(self) -> None:
+        self._listed = True
+        for copy in self.below.copies.values():
+            self._known[copy.key] = copy
         for key in list(self._known):
             self._notify(key)
         for ref in list(self.below.objects):
@@ -259,6 +270,8 @@ class FakeBackend:
     # --- PodBackend -----------------------------------------------------------------------------
 
     def sight(self, namespace: str) -> Sight:
+        if self._started and not self._listed:
+            return Sight.UNKNOWN
         return self.sights.get(namespace, Sight.COMPLETE)
 
     def why_unseen(self, namespace: str) -> WaitingReason:
@@ -282,6 +295,10 @@ class FakeBackend:
 
     def subscribe_places(self, listener: Callable[[str], None]) -> None:
         self.place_listeners.append(listener)
+
+    @property
+    def silent_for(self) -> float | None:
+        return self.lost_for()
 
     @property
     def reachable(self) -> bool:
@@ -433,8 +450,19 @@ class FakeBackend:
         self._due = max(self._due + 1e-6, loop.time() + self._lag())
         loop.call_at(self._due, self._take, copy, version)
 
+    def answer_again(self) -> None:
+        """What the watch did not bring while the link was cut comes now; or the first listing."""
+        if not self._listed:
+            self._list()
+        late, self._late = self._late, []
+        for copy, version in late:
+            self._take(copy, version)
+
     def _take(self, copy: ObservedPod, version: int) -> None:
         if self._hear not in self.below.watchers:
+            return
+        if self.below.cut:
+            self._late.append((copy, version))
             return
         if version < self._versions.get(copy.handle, 0):
             return
@@ -469,6 +497,8 @@ class FakeBackend:
     async def _pause(self, call: str) -> BackendError | None:
         """Wait for the other side; raise a fault now, or return the one to raise afterwards."""
         await asyncio.sleep(self._latency())
+        if self.below.cut:
+            raise UNREACHABLE
         fault = next((f for f in self.below.faults if f.call == call), None)
         if fault is None:
             return None

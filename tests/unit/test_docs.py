@@ -28,6 +28,7 @@ from federation.config import config_schema, load_config
 from vnode.backend import ObservedPod, PodBackend, Sight
 from vnode.kube.types import UID, NodeName, ObjectKey
 from vnode.pods import lifecycle
+from vnode.pods.partition import HOLDS, Loss
 from vnode.pods.view import PodView
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -380,13 +381,23 @@ _COPIES: dict[str, list[ObservedPod | None]] = {
     "of another UID or node, gone": [replace(c, gone=True) for c in _OTHERS],
 }
 _SIGHTS = {"not looked yet": Sight.UNKNOWN, "complete": Sight.COMPLETE}
+_CUT = Loss(silent=True)
+_LOSSES = {
+    "cut off for too long": replace(_CUT, overdue=True),
+    "cut off for too long, no copy was asked for": replace(_CUT, overdue=True, unsent=True),
+    "fenced": replace(HOLDS, fenced=True),
+    "cut off, fenced": replace(_CUT, fenced=True),
+    "cut off, an older one is fenced": replace(_CUT, held=True),
+}
 
 
 @pytest.mark.parametrize("row", _rows("What is decided"), ids=lambda row: " - ".join(row[:3]))
 def test_a_row_of_the_table_of_decisions_is_what_is_decided(row: list[str]) -> None:
     known, pods, copies, says = row
     for pod, copy in itertools.product(_PODS[pods], _COPIES[copies]):
-        step = lifecycle.decide(pod, copy, sight=_SIGHTS.get(known, Sight.BARRED))
+        loss = _LOSSES.get(known, HOLDS)
+        sight = Sight.UNKNOWN if known in _LOSSES else _SIGHTS.get(known, Sight.BARRED)
+        step = lifecycle.decide(pod, copy, sight=sight, loss=loss)
         assert f"`{type(step).__name__}`" == says.split(",")[0].split(";")[0].split(" ")[0]
 
 

@@ -12,6 +12,7 @@ from vnode.pods import asked_for
 from vnode.pods.view import PodView
 
 _KILLED = 137
+_REMOVED = "The container was removed together with its pod"
 
 
 class _InitContainer(msgspec.Struct, frozen=True, rename="camel"):
@@ -45,7 +46,9 @@ def phase(below: JSONObject, seen: PodView) -> str:
     return "Failed" if seen.restart_policy == "Never" else now
 
 
-def ended(status: JSONObject, pod: Pod, *, asked: str, now: str) -> JSONObject:
+def ended(
+    status: JSONObject, pod: Pod, *, asked: str, now: str, message: str = _REMOVED
+) -> JSONObject:
     """The container lists of a pod status after the copy went, by name of the list.
 
     What never started stays waiting: containers behind an init container that was not through.
@@ -55,6 +58,7 @@ def ended(status: JSONObject, pod: Pod, *, asked: str, now: str) -> JSONObject:
         pod: the tenant pod.
         asked: RFC 3339 time at which the removal was asked for.
         now: RFC 3339 time.
+        message: what became of the containers.
     """
     init = objects_in(status.get("initContainerStatuses"))
     main = objects_in(status.get("containerStatuses"))
@@ -62,11 +66,13 @@ def ended(status: JSONObject, pod: Pod, *, asked: str, now: str) -> JSONObject:
     through = _is_initialized(init, main, _init_containers(pod))
     return {
         "initContainerStatuses": [
-            _terminated(c, asked, now) if index < began else c for index, c in enumerate(init)
+            _terminated(c, asked, now, message) if index < began else c
+            for index, c in enumerate(init)
         ],
-        "containerStatuses": [_terminated(c, asked, now) if through else c for c in main],
+        "containerStatuses": [_terminated(c, asked, now, message) if through else c for c in main],
         "ephemeralContainerStatuses": [
-            _terminated(c, asked, now) for c in objects_in(status.get("ephemeralContainerStatuses"))
+            _terminated(c, asked, now, message)
+            for c in objects_in(status.get("ephemeralContainerStatuses"))
         ],
     }
 
@@ -111,7 +117,7 @@ def _ever_ran(status: JSONObject) -> bool:
     return not waits or "terminated" in object_in(status.get("lastState"))
 
 
-def _terminated(container: JSONObject, asked: str, now: str) -> JSONObject:
+def _terminated(container: JSONObject, asked: str, now: str, message: str) -> JSONObject:
     """A container that ended with its copy: exit code 137, unless it had ended before."""
     state = object_in(container.get("state"))
     before = object_in(state.get("terminated"))
@@ -120,7 +126,7 @@ def _terminated(container: JSONObject, asked: str, now: str) -> JSONObject:
     ended: JSONObject = {
         "exitCode": _KILLED,
         "reason": "ContainerStatusUnknown",
-        "message": "The container was removed together with its pod",
+        "message": message,
     }
     if started := object_in(state.get("running")).get("startedAt") or before.get("startedAt"):
         ended["startedAt"] = started

@@ -11,6 +11,7 @@ when something changed:
     Mirror                      vnode.pods.mirror
     DeleteCopy, RemovePod,
     Orphan, Lost                vnode.pods.removal
+    Fence, GiveUp, Release      vnode.pods.cut_off
 
 What may fail: anything, at any time. An error is a retry with backoff for as long as the pod
 exists; what users should know about it becomes status.reason, a condition and an event.
@@ -35,12 +36,16 @@ from vnode.kube.errors import Conflict
 from vnode.kube.types import NodeName, ObjectKey, Pod
 from vnode.pods import lifecycle, status
 from vnode.pods.addresses import AddressPool
+from vnode.pods.cut_off import CutOff
 from vnode.pods.events import EventRecorder
+from vnode.pods.fence_keeper import FenceKeeper
 from vnode.pods.forwarding import Forwarding
 from vnode.pods.memory import AskedDeletions, Memories
 from vnode.pods.mirror import SETTLE_SECONDS, Mirror, NodeSettings
 from vnode.pods.objects import ReferencedObjects
 from vnode.pods.orphans import OrphanGuard
+from vnode.pods.partition import ANNOTATION as ON_PARTITION
+from vnode.pods.partition import HOLDS
 from vnode.pods.removal import LOOK_AGAIN_SECONDS, Removal
 from vnode.pods.start_once import Starter, StartOnce
 from vnode.pods.status_writer import StatusWriter
@@ -81,6 +86,7 @@ class PodController:
         pods_synced: Callable[[], bool],
         clock: Clock,
         rng: random.Random,
+        keeper: FenceKeeper,
         leaving: Callable[[Pod, ObservedPod], None] = lambda _pod, _copy: None,
         start_once: StartOnce = StartOnce.RELAXED,
     ) -> None:
@@ -136,11 +142,38 @@ class PodController:
             asked=AskedDeletions(clock),
             clock=clock,
         )
+        self._fences = keeper.fences
+        self._cut_off = CutOff(
+            backend=backend,
+            keeper=keeper,
+            writer=self._status,
+            mirror=self._mirror,
+            events=events,
+            memories=self._memories,
+            removal=self._removal,
+        )
         pods.subscribe(self._pod_changed)
         objects.subscribe(self._wake)
         backend.subscribe(queue.add)
         backend.subscribe_events(self._relay_event)
         backend.subscribe_places(self._place_opened)
+        backend.subscribe_link(self._link_changed)
+
+    def follow_fences(self) -> Callable[[], None]:
+        """Look at every pod name whose fences change; returns how to end that."""
+        for node in self._nodes:
+            for fence in self._fences.on(node):
+                self._queue.add(fence.key, low=True)
+        return self._fences.subscribe(lambda _node, key: self._wake(key))
+
+    def _link_changed(self) -> None:
+        """Pods that do not wait for ever, and those that were given up, are looked at."""
+        for key, pod in [(pod.metadata.key, pod) for pod in self._pods.values()]:
+            if ON_PARTITION in pod.metadata.annotations:
+                self._queue.add(key, low=True)
+        for node in self._nodes:
+            for fence in self._fences.on(node):
+                self._queue.add(fence.key)
 
     def _pod_changed(self, change: Change[Pod]) -> None:
         # First of all: whatever fails below, the pod is not forgotten.
@@ -184,8 +217,8 @@ class PodController:
             return Result()
         copy = self._backend.observed(key)
         sight = self._backend.sight(key.namespace)
-        if sight is Sight.UNKNOWN:
-            return await self._unseen(pod, seen)
+        loss = self._cut_off.loss(seen) if seen is not None else HOLDS
+        due = self._cut_off.due(seen) if seen is not None else None
         if sight is Sight.COMPLETE and seen is not None:
             self._memories.saw(seen, copy)
         step = lifecycle.decide(
@@ -193,7 +226,11 @@ class PodController:
             copy,
             sight=sight,
             remaining=self._time.remaining(pod) if pod and seen and seen.deleting else None,
+            loss=loss,
         )
+        held = loss.held and seen is not None and not _is_settled(seen)
+        if sight is Sight.UNKNOWN and isinstance(step, lifecycle.Nothing) and not held:
+            return await self._unseen(pod, seen)
         if not isinstance(step, lifecycle.Orphan):
             self._guard.cleared(key)
             self._memories.no_orphan(key)
@@ -207,17 +244,22 @@ class PodController:
                 "copy does not run any more, delete the pod with --force"
             )
             self._events.say(seen, "Warning", "ComputeNamespaceUnavailable", text)
+        fenced = await self._cut_off.settle(key, seen)
         try:
             result = await self._take(step, key, pod, seen)
-            if copy is not None and seen is not None and isinstance(step, lifecycle.Nothing):
+            if seen is not None and isinstance(step, lifecycle.Nothing):
+                if held:
+                    self._cut_off.require_unfenced(seen)
                 _explain_predecessor(seen, copy)
         except Waiting as waiting:
-            return await self._held(waiting, key, pod, seen)
+            later = await self._held(waiting, key, pod, seen)
+            return soonest(later.requeue_after, fenced.requeue_after)
         except Conflict:
             # The pod has changed since it was read: the watch will bring it.
             return Result(requeue_after=SETTLE_SECONDS)
         dying = self._removal.watch_deletion(seen, copy) if copy is not None else None
-        return soonest(result.requeue_after, dying, LOOK_AGAIN_SECONDS if missed else None)
+        again = LOOK_AGAIN_SECONDS if missed else None
+        return soonest(result.requeue_after, dying, again, fenced.requeue_after, due)
 
     async def _unseen(self, pod: Pod | None, seen: PodView | None) -> Result:
         """Nothing can be decided before the first look below; users hear of it if it lasts."""
@@ -242,13 +284,15 @@ class PodController:
                 return await self._removal.delete_orphan(key, copy)
             case lifecycle.DeleteCopy(copy, grace):
                 return await self._removal.delete_copy(key, copy, grace_seconds=grace)
-        if pod is None or seen is None:
-            return Result()
+        return Result() if pod is None or seen is None else await self._take_for(step, pod, seen)
+
+    async def _take_for(self, step: lifecycle.Step, pod: Pod, seen: PodView) -> Result:
+        """Take a step that is about a tenant pod which is there."""
         match step:
             case lifecycle.RemovePod(last):
                 return await self._removal.remove_pod(pod, seen, last)
             case lifecycle.Create():
-                return await self._forwarding.create(pod, seen)
+                return await self._create(pod, seen)
             case lifecycle.Start(copy):
                 return await self._starter.start(pod, seen, copy)
             case lifecycle.Update(copy):
@@ -257,7 +301,16 @@ class PodController:
                 return await self._mirror.show(pod, seen, copy)
             case lifecycle.Lost(last):
                 return await self._removal.lose(pod, seen, last)
+            case lifecycle.Fence() | lifecycle.GiveUp() | lifecycle.Release():
+                return await self._cut_off.take(step, pod, seen)
         return Result()
+
+    async def _create(self, pod: Pod, seen: PodView) -> Result:
+        if (early := self._memories.too_soon(seen)) is not None:
+            return Result(requeue_after=early)
+        if self._memories[seen.key].rejected != seen.digest:
+            await self._cut_off.require_free(seen)
+        return await self._forwarding.create(pod, seen)
 
     async def _held(
         self, waiting: Waiting, key: ObjectKey, pod: Pod | None, seen: PodView | None
@@ -289,7 +342,9 @@ class PodController:
         return Result(requeue_after=delay)
 
 
-def _explain_predecessor(seen: PodView, copy: ObservedPod) -> None:
+def _explain_predecessor(seen: PodView, copy: ObservedPod | None) -> None:
+    if copy is None:
+        return
     if copy.uid != seen.uid and not seen.deleting and not seen.terminal:
         raise Waiting(
             "the copy of an older pod of the same name is not gone yet",

@@ -12,7 +12,9 @@ Invariants:
   and, if others remove it, is made again;
 * a tenant pod that is terminal stays terminal; its copy stays dead;
 * a tenant pod is removed only when its copy is known to be gone, or to have ended in a place that
-  cannot be looked into any more: what is left of it there goes as soon as it is seen;
+  cannot be looked into any more: what is left of it there goes as soon as it is seen; or when the
+  fence list remembers the copy (`Release`);
+* a pod that is given up while its copy may run is in the fence list first (`Fence`, then `GiveUp`);
 * whatever cannot be taken back (`Lost`, `Orphan`) is confirmed by the caller with a live read.
 """
 
@@ -23,6 +25,7 @@ from typing import TypeAlias
 import msgspec
 
 from vnode.backend import ObservedPod, Sight
+from vnode.pods.partition import HOLDS, Loss
 from vnode.pods.view import TERMINAL, PodView
 
 
@@ -96,8 +99,35 @@ class Lost:
     copy: ObservedPod | None
 
 
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """The compute side has been away for longer than the pod waits: remember its UID, first."""
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """It becomes Failed; if it may have a copy, the fence list has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A pod that was given up is being deleted: it goes, the fence list remembers its copy."""
+
+
 Step: TypeAlias = (
-    Nothing | Forget | Orphan | DeleteCopy | RemovePod | Create | Start | Update | Mirror | Lost
+    Nothing
+    | Forget
+    | Orphan
+    | DeleteCopy
+    | RemovePod
+    | Create
+    | Start
+    | Update
+    | Mirror
+    | Lost
+    | Fence
+    | GiveUp
+    | Release
 )
 
 
@@ -157,7 +187,12 @@ def deletion_ends(copy: ObservedPod) -> float | None:
 
 
 def decide(
-    pod: PodView | None, copy: ObservedPod | None, *, sight: Sight, remaining: int | None = None
+    pod: PodView | None,
+    copy: ObservedPod | None,
+    *,
+    sight: Sight,
+    remaining: int | None = None,
+    loss: Loss = HOLDS,
 ) -> Step:
     """Say what to do next about one tenant pod name.
 
@@ -166,7 +201,10 @@ def decide(
         copy: what the backend sees under that name, of whichever UID.
         sight: how much the backend knows of that namespace.
         remaining: seconds left of a deletion's grace period by the tenant API server's clock.
+        loss: whether the link to the compute side is lost for too long.
     """
+    if pod is not None and (step := _cut_off(pod, copy, loss)) is not None:
+        return step
     if sight is not Sight.COMPLETE:
         return _blind(pod, sight)
     if pod is None:
@@ -178,6 +216,28 @@ def decide(
     if pod.terminal:
         return _terminal(copy)
     return _alive(pod, copy)
+
+
+def _cut_off(pod: PodView, copy: ObservedPod | None, loss: Loss) -> Step | None:
+    """What a lost link changes; None: nothing.
+
+    A fence is a decision: the pod is given up even if the link is back by then, as the status that
+    says so may have been written already by an agent that did not live to see it.
+    """
+    own = copy if copy is not None and (copy.uid, copy.node) == (pod.uid, pod.node) else None
+    if pod.terminal:
+        if not loss.fenced:
+            return None
+        if pod.deleting and (loss.silent or (loss.accepted and (own is None or own.gone))):
+            return Release()
+        return Nothing() if loss.silent else None
+    if own is not None and finished_by_itself(own):
+        return None
+    if loss.fenced or (loss.overdue and loss.unsent):
+        return GiveUp()
+    if loss.overdue:
+        return Fence()
+    return Nothing() if loss.silent and loss.held and not pod.deleting else None
 
 
 def _blind(pod: PodView | None, sight: Sight) -> Step:

@@ -82,6 +82,13 @@ class Removal:
             else:
                 final = status.removed(pod, seen, last, placement)
             await self.writer.write(pod, seen, final)
+        return await self.let_go(seen, last)
+
+    async def let_go(self, seen: PodView, last: ObservedPod | None) -> Result:
+        """Remove a deleted tenant pod whose copy is gone, or is remembered as fenced."""
+        memory = self.memories[seen.key]
+        if memory.removed:
+            return Result(requeue_after=LOOK_AGAIN_SECONDS)
         try:
             await self.client.delete(
                 PODS,

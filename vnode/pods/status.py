@@ -116,6 +116,31 @@ def lost(pod: Pod, seen: PodView, copy: ObservedPod | None, placement: Placement
     return status
 
 
+def given_up(
+    pod: Pod, seen: PodView, placement: Placement, message: str, *, sent: bool
+) -> JSONObject:
+    """The status of a pod that waited long enough for a compute side that does not answer.
+
+    `sent`: it may have a copy, which may run. So the mark does not say that it ended.
+    """
+    current = object_in(msgspec.json.decode(pod.status))
+    now, reason = placement.now, "ComputeUnreachable"
+    over = ("False", "PodFailed", "")
+    conditions = [
+        _condition("Ready", *over),
+        _condition("ContainersReady", *over),
+        _condition("DisruptionTarget", "True", reason, message),
+    ]
+    marks = [_forwarded(seen, placement, ended=False)] if sent else _unsent(unsent=True)
+    return {
+        "phase": "Failed",
+        "reason": reason,
+        "message": message,
+        **container_status.ended(current, pod, asked=now, now=now, message=message),
+        "conditions": _stamp([*conditions, *marks], current, now),
+    }
+
+
 def removed(pod: Pod, seen: PodView, copy: ObservedPod | None, placement: Placement) -> JSONObject:
     """The last status of a deleted pod whose copy went without having ended first.
 

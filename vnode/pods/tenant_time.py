@@ -16,9 +16,13 @@ class TenantTime:
     client: KubeClient
     clock: Clock
 
+    def seconds(self) -> float:
+        """Unix seconds."""
+        return self.clock.time() + self.client.clock_offset
+
     def now(self) -> str:
         """RFC 3339."""
-        return rfc3339(self.clock.time() + self.client.clock_offset)
+        return rfc3339(self.seconds())
 
     def remaining(self, pod: Pod) -> int | None:
         """Seconds of grace left to a pod that is being deleted, never more than was asked for.
@@ -29,7 +33,7 @@ class TenantTime:
         ends, asked = pod.metadata.deletion_timestamp, pod.metadata.deletion_grace_period_seconds
         if ends is None or asked is None:
             return None
-        now = self.clock.time() + self.client.clock_offset
+        now = self.seconds()
         try:
             return min(asked, math.ceil(parse(ends) - now) + 1)
         except (ValueError, OverflowError):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import msgspec
 
 from vnode.kube.types import UID, NodeName, ObjectKey, Pod
+from vnode.pods.partition import WAITS, OnPartition, on_partition
 
 FORWARDED = "vnode.dev/Forwarded"
 """Condition: a copy of this pod was made below. Never taken back. False: none was asked for."""
@@ -89,6 +90,8 @@ class PodView:
     """Fingerprint of everything that travels to the copy."""
     unsent: bool = False
     """The tenant status says that no copy was ever asked for."""
+    on_partition: OnPartition = WAITS
+    """How long it waits for a compute side that does not answer."""
 
     @property
     def terminal(self) -> bool:
@@ -122,6 +125,7 @@ def view(pod: Pod) -> PodView:
         daemon=any(o.controller and o.kind == "DaemonSet" for o in pod.metadata.owner_references),
         digest=digest(pod),
         unsent="False" in marks,
+        on_partition=on_partition(pod.metadata.annotations),
     )
 
 

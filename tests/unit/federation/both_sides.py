@@ -21,6 +21,8 @@ from vnode.kube.types import UID, ObjectKey, PartialObject, Pod
 from vnode.pods.addresses import AddressPool
 from vnode.pods.controller import NodeSettings, PodController
 from vnode.pods.events import EventRecorder
+from vnode.pods.fence_keeper import FenceKeeper
+from vnode.pods.fences import Fences
 from vnode.pods.objects import ReferencedObjects
 from vnode.pods.orphans import OrphanGuard
 from vnode.pods.service_variables import ServiceVariables, service_store
@@ -89,6 +91,7 @@ class Sides:
             queue=refs,
             pods_synced=synced,
         )
+        fences = Fences(client, Store("virtual nodes"), clock=clock)
         controller = PodController(
             client=client,
             pods=pods,
@@ -111,6 +114,7 @@ class Sides:
             clock=clock,
             rng=rng,
             start_once=self.start_once,
+            keeper=FenceKeeper(client, fences, nodes=[NODE], clock=clock, rng=rng),
         )
         watch = Reflector(client, PODS, Pod, pods, clock=clock, rng=rng)
         partial = (

@@ -18,11 +18,15 @@ from tests.fakes.client import Body, RecordingClient
 from tests.fakes.clock import LoopClock
 from vnode.backend import ObjectRef, ReferenceKind, Sight
 from vnode.kube.decode import decode
-from vnode.kube.resources import CONFIG_MAPS, NAMESPACES, PODS, SECRETS, Resource
-from vnode.kube.types import UID, ObjectKey, PartialObject, Pod, encode
+from vnode.kube.resources import CONFIG_MAPS, NAMESPACES, NODES, PODS, SECRETS, Resource
+from vnode.kube.types import UID, NodeName, ObjectKey, PartialObject, Pod, encode
 from vnode.pods.addresses import AddressPool
 from vnode.pods.controller import NodeSettings, PodController
 from vnode.pods.events import EventRecorder
+from vnode.pods.fence_keeper import FenceKeeper
+from vnode.pods.fence_list import FENCED, Fence
+from vnode.pods.fence_list import decode as fence_list
+from vnode.pods.fences import FencedNode, Fences
 from vnode.pods.limits import Limits
 from vnode.pods.objects import ReferencedObjects
 from vnode.pods.orphans import OrphanGuard
@@ -37,6 +41,8 @@ SETTLED = 400.0
 
 
 CLUSTER_UID = UID("5c1a5be0-0000-4000-8000-000000000000")
+OTHER_NODE = NodeName("vnode-b")
+"""A virtual node of another cluster, which another replica serves."""
 NODE_BORN = "2000-01-01T00:00:00Z"
 
 
@@ -58,6 +64,9 @@ class World:
         self.flat_network = True
         self.start_once = StartOnce.RELAXED
         self.limits = Limits()
+        self._lost_at: float | None = None
+        for name in (NODE, OTHER_NODE):
+            self.tenant.put(NODES, {"metadata": {"name": name}})
         self.agent: Agent | None = None
 
     def lag(self) -> float:
@@ -65,6 +74,42 @@ class World:
 
     def latency(self) -> float:
         return self.rng.random() * self._latency
+
+    # --- the compute link -----------------------------------------------------------------------
+
+    def cut(self) -> None:
+        """The compute side does not answer any more."""
+        self._lost_at = self.clock.time()
+        self.below.cut = True
+        self._tell_of_link()
+
+    def mend(self) -> None:
+        """It answers again."""
+        self._lost_at, self.below.cut = None, False
+        self._tell_of_link()
+
+    def silent_for(self) -> Callable[[], float | None]:
+        """An agent that starts now counts from now."""
+        began = self.clock.time()
+
+        def seconds() -> float | None:
+            lost = self._lost_at
+            return None if lost is None else self.clock.time() - max(began, lost)
+
+        return seconds
+
+    def _tell_of_link(self) -> None:
+        if self.agent is not None:
+            if not self.below.cut:
+                self.agent.backend.answer_again()
+            for listener in self.agent.backend.link_listeners:
+                listener()
+
+    def fenced(self, node: str = NODE) -> list[Fence]:
+        """The fence list of a virtual node."""
+        body = self.tenant.get_body(NODES, ObjectKey("", node))
+        assert body is not None
+        return list(fence_list(body["metadata"].get("annotations", {}).get(FENCED, "")))
 
     def start(self) -> "Agent":
         """Start an agent that remembers nothing."""
@@ -144,6 +189,12 @@ class Agent:
             pods_synced=lambda: self.pods.synced(),
             limits=world.limits,
         )
+        nodes: Store[FencedNode] = Store("virtual nodes")
+        self.fences = Fences(client, nodes, clock=world.clock)
+        self.nodes = nodes
+        self.keeper = FenceKeeper(
+            client, self.fences, nodes=[NODE], clock=world.clock, rng=world.rng
+        )
         self.controller = PodController(
             client=client,
             pods=self.pods,
@@ -165,6 +216,7 @@ class Agent:
             pods_synced=lambda: self.pods.synced(),
             clock=world.clock,
             rng=world.rng,
+            keeper=self.keeper,
             leaving=lambda pod, copy: world.leaving.append((pod.metadata.uid, copy.uid)),
             start_once=world.start_once,
         )
@@ -174,13 +226,17 @@ class Agent:
                 run_workers(keys, self.controller.reconcile, workers=3, name="pods"),
                 run_workers(refs, self.objects.reconcile, workers=1, name="objects"),
                 self.events.run(),
+                self.keeper.run(),
             )
         )
         world.tenant.on_change.append(self._hear)
+        self.backend.lost_for = world.silent_for()
+        self._forget_fences = self.controller.follow_fences()
         self._list()
         self.backend.start()
 
     async def stop(self) -> None:
+        self._forget_fences()
         self._world.tenant.on_change.remove(self._hear)
         self.backend.stop()
         self._running.cancel()
@@ -196,6 +252,9 @@ class Agent:
             plural = _resource(kind).plural
             store.replace([decode(encode(b), PartialObject) for b in listed[plural]], scope="")
             store.mark_synced()
+        for (plural, _), body in objects:
+            if plural == NODES.plural:
+                self.nodes.upsert(decode(encode(body), FencedNode))
         ours = [b for b in listed[PODS.plural] if b["spec"].get("nodeName") == NODE]
         self._later(lambda: self._listed([decode(encode(b), Pod) for b in ours]))
 
@@ -207,6 +266,9 @@ class Agent:
         if plural == PODS.plural and body["spec"].get("nodeName") == NODE:
             pod = decode(encode(body), Pod)
             self._later(lambda: _take(self.pods, pod, exists=exists))
+        if plural == NODES.plural:
+            node = decode(encode(body), FencedNode)
+            self._later(lambda: _take(self.nodes, node, exists=exists))
         for kind, store in self.metadata.items():
             if plural == _resource(kind).plural:
                 _take_later(self._later, store, decode(encode(body), PartialObject), exists=exists)

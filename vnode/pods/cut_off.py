@@ -1,0 +1,195 @@
+"""Carries out what a lost compute link means for pods (DESIGN 7, Two links).
+
+In: how long the backend has been silent, what pods asked for, and the fence lists. Out: a `Loss`
+for the lifecycle rules, and their steps: `Fence` (the list is written first), `GiveUp` (the status
+Failed), `Release`. What holds a pod back because an older one of its name may still run is Waiting.
+A fence goes when the compute side itself has shown that the copy is gone, or has ended.
+
+The time is counted by this process from when the link was lost. After a restart in the middle of an
+outage it begins anew: the condition of the Node says since when it was shown as lost, but not that
+the link was not back while no agent looked.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import structlog
+
+from vnode.backend import ObservedPod, PodBackend, Sight, Waiting
+from vnode.kube.types import NodeName, ObjectKey, Pod
+from vnode.pods import lifecycle, status
+from vnode.pods.events import EventRecorder
+from vnode.pods.fence_keeper import FenceKeeper
+from vnode.pods.fence_list import Fence
+from vnode.pods.memory import Memories
+from vnode.pods.mirror import Mirror
+from vnode.pods.partition import ANNOTATION, HOLDS, Loss
+from vnode.pods.removal import Removal
+from vnode.pods.status_writer import StatusWriter
+from vnode.pods.view import TERMINAL, PodView
+from vnode.runtime.workqueue import Result, soonest
+
+_LOG = structlog.get_logger(__name__)
+_LOOK_AGAIN, _SOON = 60.0, 5.0
+_MAY_RUN = (
+    "The compute cluster has not answered for longer than this pod waits (annotation "
+    f"{ANNOTATION}); its copy may still run there, and is deleted when the cluster answers again"
+)
+_NEVER_RAN = (
+    f"The compute cluster has not answered for longer than this pod waits (annotation {ANNOTATION})"
+    "; it never ran there"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CutOff:
+    """The pods of one backend, while its link is lost and after."""
+
+    backend: PodBackend
+    keeper: FenceKeeper
+    writer: StatusWriter
+    mirror: Mirror
+    events: EventRecorder
+    memories: Memories
+    removal: Removal
+
+    def loss(self, seen: PodView) -> Loss:
+        """What a pod has to know of the link."""
+        fence, silent = self.keeper.fences.get(seen.node, seen.uid), self.backend.silent_for
+        held = any(self._holding(seen))
+        if fence is None and silent is None and not held:
+            return HOLDS
+        memory = self.memories[seen.key]
+        left = self._left(seen)
+        return Loss(
+            silent=silent is not None,
+            overdue=left is not None and left <= 0 and memory.rejected != seen.digest,
+            fenced=fence is not None,
+            accepted=fence is not None and fence.accepted,
+            unsent=memory.nothing_sent and not seen.forwarded,
+            held=held,
+        )
+
+    def due(self, seen: PodView) -> float | None:
+        """Seconds until the pod is given up if the link stays lost; None: it is not.
+
+        What is wrong with the pod's annotation is said here, once.
+        """
+        memory, policy = self.memories[seen.key], seen.on_partition
+        if policy.problem and not seen.terminal and memory.told_of != policy.problem:
+            memory.told_of = policy.problem
+            self.events.say(seen, "Warning", "InvalidOnPartition", policy.problem)
+        left = None if seen.terminal else self._left(seen)
+        return None if left is None else max(left, _SOON)
+
+    def _left(self, seen: PodView) -> float | None:
+        silent, after = self.backend.silent_for, seen.on_partition.fail_after
+        return None if silent is None or after is None else after - silent
+
+    async def take(
+        self, step: lifecycle.Fence | lifecycle.GiveUp | lifecycle.Release, pod: Pod, seen: PodView
+    ) -> Result:
+        """Carry out a step of a pod that waited long enough.
+
+        Raises:
+            Conflict: the pod has changed meanwhile.
+            KubeError: the tenant's API server did not answer.
+        """
+        match step:
+            case lifecycle.Fence():
+                return self._fence(seen)
+            case lifecycle.GiveUp():
+                return await self._give_up(pod, seen)
+        return await self.removal.let_go(seen, None)
+
+    def _fence(self, seen: PodView) -> Result:
+        """Have the pod remembered; the list's change brings it back here."""
+        place = seen.place or self.backend.place(seen.key.namespace)
+        now = int(self.mirror.time.seconds())
+        if not self.keeper.add(seen.node, Fence(seen.key, seen.uid, now, place)):
+            text = (
+                "The compute cluster does not answer, but the fence list of the virtual node is "
+                "full: the pod waits until others have left it (vnode fence)"
+            )
+            self.events.say(seen, "Warning", "FenceListFull", text)
+            return Result(requeue_after=_LOOK_AGAIN)
+        return Result(requeue_after=_SOON)
+
+    async def _give_up(self, pod: Pod, seen: PodView) -> Result:
+        """The pod becomes Failed."""
+        unsent = self.loss(seen).unsent
+        text = _NEVER_RAN if unsent else _MAY_RUN
+        placement = self.mirror.placement(pod, seen)
+        wanted = status.given_up(pod, seen, placement, text, sent=not unsent)
+        await self.writer.write(pod, seen, wanted)
+        self.events.say(seen, "Warning", "ComputeUnreachable", text)
+        _LOG.warning("pod given up", pod=str(seen.key), uid=seen.uid, may_run=not unsent)
+        return Result(requeue_after=_SOON)
+
+    async def require_free(self, seen: PodView) -> None:
+        """No older pod of that name may run anywhere.
+
+        Raises:
+            Waiting: one may.
+            KubeError: the tenant's API server did not say.
+        """
+        self.require_unfenced(seen)
+        await self.keeper.fences.refresh(apart_from=self.keeper.nodes)
+        self.require_unfenced(seen)
+
+    def require_unfenced(self, seen: PodView) -> None:
+        """The same, by what is known. Raises Waiting."""
+        for node in self._holding(seen):
+            raise Waiting(
+                f"an older pod of this name may still run on node {node}, whose compute cluster "
+                "did not answer: this one starts when the old one is confirmed gone; if it is "
+                "certain that it does not run, an administrator may say so: "
+                f"vnode fence --accept {seen.key}",
+                reason="PredecessorFenced",
+                not_done=True,
+            )
+
+    def _holding(self, seen: PodView) -> Iterator[NodeName]:
+        """Nodes on which an older pod of that name may run."""
+        for node, fence in self.keeper.fences.of(seen.key):
+            if fence.uid != seen.uid and not fence.accepted:
+                yield node
+
+    async def settle(self, key: ObjectKey, seen: PodView | None) -> Result:
+        """Drop fences of a name whose copies are gone; ask to come again while there are others."""
+        waits: list[float] = []
+        for node, fence in self.keeper.fences.of(key):
+            if node not in self.keeper.nodes:
+                continue
+            if seen is not None and seen.uid == fence.uid and not seen.terminal:
+                continue  # It is to be given up first.
+            try:
+                gone = await self._is_gone(fence)
+            except Waiting as waiting:
+                if seen is not None and self.backend.silent_for is None:
+                    self.events.say(seen, "Warning", waiting.reason, str(waiting))
+                gone = False
+            if gone:
+                self.keeper.drop(node, fence.uid)
+            waits.append(_LOOK_AGAIN if self.backend.silent_for is not None else _SOON)
+        return soonest(*waits)
+
+    async def _is_gone(self, fence: Fence) -> bool:
+        """Whether nothing of a fenced pod runs any more. Raises Waiting."""
+        namespace = fence.key.namespace
+        if self.backend.silent_for is not None:
+            return False
+        if self.backend.sight(namespace) is not Sight.COMPLETE:
+            return False
+        copy = self.backend.observed(fence.key)
+        if copy is not None and copy.uid == fence.uid and not copy.gone:
+            return _has_ended(copy)
+        if not await self.backend.confirm_gone(fence.key, fence.uid):
+            return False
+        if fence.place:
+            await self.backend.require_place(namespace, fence.place)
+        return True
+
+
+def _has_ended(copy: ObservedPod) -> bool:
+    return lifecycle.phase_below(copy) in TERMINAL
