@@ -212,6 +212,7 @@ class ComputeCluster:
             clock=shared.clock,
             rng=shared.rng,
             keeper=keeper,
+            tolerations_changed=shared.metrics.tolerations_changed,
             leaving=last_words.leaving,
             start_once=self._config.start_once,
         )

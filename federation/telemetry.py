@@ -14,7 +14,7 @@ from typing import TextIO, TypeAlias
 
 import orjson
 import structlog
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from federation.config import LogFormat, LoggingConfig
 from vnode.kube.types import JSON
@@ -73,6 +73,19 @@ class FederationMetrics:
             ("node",),
             registry=registry,
         )
+
+        self._tolerations = Counter(
+            "federation_toleration_patches",
+            "Tenant pods whose default 300 s tolerations of unreachable nodes were to be changed.",
+            ("result",),
+            registry=registry,
+        )
+        for result in ("patched", "refused", "failed"):
+            self._tolerations.labels(result)
+
+    def tolerations_changed(self, result: str) -> None:
+        """A pod's default tolerations were `patched`, or that was `refused` or `failed`."""
+        self._tolerations.labels(result).inc()
 
     def fenced(self, node: str, count: int) -> None:
         """Show how long a virtual node's fence list is."""

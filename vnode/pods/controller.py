@@ -45,12 +45,12 @@ from vnode.pods.mirror import SETTLE_SECONDS, Mirror, NodeSettings
 from vnode.pods.objects import ReferencedObjects
 from vnode.pods.orphans import OrphanGuard
 from vnode.pods.partition import ANNOTATION as ON_PARTITION
-from vnode.pods.partition import HOLDS
 from vnode.pods.removal import LOOK_AGAIN_SECONDS, Removal
 from vnode.pods.start_once import Starter, StartOnce
 from vnode.pods.status_writer import StatusWriter
 from vnode.pods.tenant_time import TenantTime
 from vnode.pods.tokens import TokenIssuer
+from vnode.pods.tolerations import Tolerations
 from vnode.pods.view import PodView, pod_address
 from vnode.runtime.clock import Clock
 from vnode.runtime.store import Change, Store
@@ -89,8 +89,9 @@ class PodController:
         keeper: FenceKeeper,
         leaving: Callable[[Pod, ObservedPod], None] = lambda _pod, _copy: None,
         start_once: StartOnce = StartOnce.RELAXED,
+        tolerations_changed: Callable[[str], None] = lambda _result: None,
     ) -> None:
-        """Wire it up; for `leaving` see `Mirror`.
+        """Wire it up; for `leaving` see `Mirror`, for `tolerations_changed` see `Tolerations`.
 
         Raises:
             ConfigError: `start_once` asks for more than the backend can do.
@@ -151,6 +152,9 @@ class PodController:
             events=events,
             memories=self._memories,
             removal=self._removal,
+        )
+        self._tolerations = Tolerations(
+            client, pods, events, self._memories, clock, count=tolerations_changed
         )
         pods.subscribe(self._pod_changed)
         objects.subscribe(self._wake)
@@ -217,10 +221,11 @@ class PodController:
             return Result()
         copy = self._backend.observed(key)
         sight = self._backend.sight(key.namespace)
-        loss = self._cut_off.loss(seen) if seen is not None else HOLDS
-        due = self._cut_off.due(seen) if seen is not None else None
         if sight is Sight.COMPLETE and seen is not None:
             self._memories.saw(seen, copy)
+        if (again := await self._tolerations.ensure(pod, seen)) is not None:
+            return Result(requeue_after=again)
+        loss, due = self._cut_off.loss(seen), self._cut_off.due(seen)
         step = lifecycle.decide(
             seen,
             copy,
@@ -236,14 +241,7 @@ class PodController:
             self._memories.no_orphan(key)
         if seen is not None and seen.terminal and copy is None:
             self._objects.withdraw(key)
-        missed = sight is not Sight.COMPLETE and seen is not None and _needs_sight(seen)
-        if seen is not None and missed:
-            text = (
-                "The place where the pod's copy was made cannot be looked into now; ask the "
-                "platform team to prepare it (again) for this tenant; if it is certain that the "
-                "copy does not run any more, delete the pod with --force"
-            )
-            self._events.say(seen, "Warning", "ComputeNamespaceUnavailable", text)
+        missed = self._say_missed(seen) if sight is not Sight.COMPLETE else None
         fenced = await self._cut_off.settle(key, seen)
         try:
             result = await self._take(step, key, pod, seen)
@@ -258,8 +256,19 @@ class PodController:
             # The pod has changed since it was read: the watch will bring it.
             return Result(requeue_after=SETTLE_SECONDS)
         dying = self._removal.watch_deletion(seen, copy) if copy is not None else None
-        again = LOOK_AGAIN_SECONDS if missed else None
-        return soonest(result.requeue_after, dying, again, fenced.requeue_after, due)
+        return soonest(result.requeue_after, dying, missed, fenced.requeue_after, due)
+
+    def _say_missed(self, seen: PodView | None) -> float | None:
+        """Something is to be done about a copy that cannot be seen; seconds until the next look."""
+        if seen is None or not _needs_sight(seen):
+            return None
+        text = (
+            "The place where the pod's copy was made cannot be looked into now; ask the "
+            "platform team to prepare it (again) for this tenant; if it is certain that the "
+            "copy does not run any more, delete the pod with --force"
+        )
+        self._events.say(seen, "Warning", "ComputeNamespaceUnavailable", text)
+        return LOOK_AGAIN_SECONDS
 
     async def _unseen(self, pod: Pod | None, seen: PodView | None) -> Result:
         """Nothing can be decided before the first look below; users hear of it if it lasts."""

@@ -53,8 +53,10 @@ class CutOff:
     memories: Memories
     removal: Removal
 
-    def loss(self, seen: PodView) -> Loss:
+    def loss(self, seen: PodView | None) -> Loss:
         """What a pod has to know of the link."""
+        if seen is None:
+            return HOLDS
         fence, silent = self.keeper.fences.get(seen.node, seen.uid), self.backend.silent_for
         held = any(self._holding(seen))
         if fence is None and silent is None and not held:
@@ -70,11 +72,13 @@ class CutOff:
             held=held,
         )
 
-    def due(self, seen: PodView) -> float | None:
+    def due(self, seen: PodView | None) -> float | None:
         """Seconds until the pod is given up if the link stays lost; None: it is not.
 
         What is wrong with the pod's annotation is said here, once.
         """
+        if seen is None:
+            return None
         memory, policy = self.memories[seen.key], seen.on_partition
         if policy.problem and not seen.terminal and memory.told_of != policy.problem:
             memory.told_of = policy.problem

@@ -40,6 +40,8 @@ class PodMemory:
     ours_alone: bool = False
     """No agent before us has asked for a copy of it: it came after we began to watch, its status
     said so, or all below was seen since, and there was none."""
+    tolerates_at: float = 0.0
+    """Monotonic time from which its tolerations are looked at; infinite: not any more."""
     told_of: str = ""
     """What was said to be wrong with its annotation."""
     removed: bool = False
