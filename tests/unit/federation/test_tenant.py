@@ -208,7 +208,7 @@ class TestSynced:
             assert not tenant.synced
             store.mark_synced()
         assert not tenant.synced  # Nobody knows yet which pod names are fenced.
-        tenant.nodes.mark_synced(NODE)
+        tenant.nodes.mark_synced("vnode-gpu")
         assert tenant.synced
 
     def test_where_namespaces_are_listed_in_the_configuration_it_takes_each_of_them(self) -> None:
@@ -217,7 +217,7 @@ class TestSynced:
             assert not tenant.synced
             for store in (tenant.config_maps, tenant.secrets, tenant.services):
                 store.mark_synced(namespace)
-        tenant.nodes.mark_synced(NODE)
+        tenant.nodes.mark_synced("vnode-gpu")
         assert tenant.synced
 
 

@@ -219,6 +219,29 @@ async def test_a_link_that_answers_in_time_spares_the_pod(world: World) -> None:
     assert world.fenced() == []
 
 
+async def test_a_place_that_was_exchanged_proves_nothing(world: World) -> None:
+    key = await run(world, patient())
+    world.cut()
+    await world.settle(100)
+    assert world.agent is not None
+    world.agent.backend.places["team-a"] = "another"
+    world.below.evict(key)
+    world.mend()
+    await world.settle(300)
+    assert len(world.fenced()) == 1
+
+
+async def test_a_copy_that_cannot_be_seen_stays_fenced(world: World) -> None:
+    key = await run(world, patient())
+    world.cut()
+    await world.settle(100)
+    world.below.hide(key)
+    world.mend()
+    await world.settle(300)
+    assert len(world.fenced()) == 1
+    assert key in world.below.copies
+
+
 # --- successors -----------------------------------------------------------------------------------
 
 
