@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import secrets
 import shutil
 import signal
@@ -39,7 +40,12 @@ def main(arguments: list[str]) -> int:
     progress = _progress()
     seed = secrets.randbelow(1 << 20) if asked.seed is None else asked.seed
     options = Options(
-        rounds=asked.rounds, seed=seed, strict=asked.strict, broken=asked.broken, stop=asked.stop
+        rounds=asked.rounds,
+        seed=seed,
+        minutes=asked.minutes,
+        strict=asked.strict,
+        broken=asked.broken,
+        stop=asked.stop,
     )
     progress(f"seed {seed}")
     settings = {"startOnce": "strict"} if asked.strict else {}
@@ -98,6 +104,9 @@ def _progress() -> Callable[[str], None]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument(
+        "--minutes", type=float, default=math.inf, help="begin no further round after so long"
+    )
     parser.add_argument("--seed", type=int, help="of the schedule; default: a random one")
     parser.add_argument("--replicas", type=int, default=1, help="agents")
     parser.add_argument("--strict", action="store_true", help="agents with startOnce: strict")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -50,6 +51,8 @@ class Options:
 
     rounds: int
     seed: int
+    minutes: float = math.inf
+    """After which no further round begins."""
     strict: bool = False
     broken: str | None = None
     stop: bool = False
@@ -124,6 +127,8 @@ class Run:
     async def _rounds(self) -> None:
         began = time.monotonic()
         for number in range(self._options.rounds):
+            if time.monotonic() - began > self._options.minutes * 60:
+                return
             await self._round(plan(self._options.seed, number, self._site.computes))
             self._count(number + 1, time.monotonic() - began)
             if self._options.stop and not self.report.passed:
@@ -167,7 +172,6 @@ class Run:
 
     async def _settle(self, number: int) -> list[str]:
         """Wait until nothing differs; what differs at the end of patience."""
-        await self._site.heal()
         deadline = time.monotonic() + _SETTLED_WITHIN
         probed, quiet, left = False, 0, ["no probe could be made"]
         while time.monotonic() < deadline:
@@ -175,6 +179,7 @@ class Run:
                 with contextlib.suppress(Refused):
                     await self._work.probe(number)
                     probed = True
+            await self._site.heal()
             await self._work.remove_namesakes()
             await asyncio.sleep(_POLL)
             left = differences(self._scene()) if probed else left

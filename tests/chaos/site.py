@@ -111,7 +111,11 @@ class Site:
                     self.start(number)
 
     async def heal(self) -> None:
-        """Start what runs no more: some controllers end when they miss their API server."""
+        """Start what runs no more.
+
+        kube-scheduler ends by itself when a bind of its own went another way than it believes
+        ("Scheduler cache is corrupted"), which a killed API server brings about.
+        """
         for name, cluster in self.clusters.items():
             for component in (*COMPONENTS, *(() if name == TENANT else (kwok.NAME,))):
                 assert cluster.table is not None
