@@ -287,7 +287,9 @@ class PodController:
             case lifecycle.Forget(copy):
                 self._backend.forget(copy)
                 if seen is not None:
-                    self._memories[key].not_before = 0.0
+                    # It waited for this: what it meets now is another matter.
+                    memory = self._memories[key]
+                    memory.not_before, memory.attempts = 0.0, 0
                 return Result(requeue_after=0) if pod else Result()
             case lifecycle.Orphan(copy):
                 return await self._removal.delete_orphan(key, copy)

@@ -481,6 +481,17 @@ class TestWaiting:
         await world.settle(1)
         assert world.below.made[UID_2] == 1
 
+    async def test_a_successor_that_waited_long_is_tried_again_soon(self, world: World) -> None:
+        world.start()
+        await running(world)
+        world.delete(KEY, grace=0)
+        world.create(make_pod(uid=UID_2))
+        await world.settle(300)
+        world.below.fail("apply")
+        world.below.finish_deletion(KEY)
+        await world.settle(3)
+        assert world.below.made[UID_2] == 1
+
     async def test_missing_objects_are_named_as_virtual_kubelet_does(self, world: World) -> None:
         world.start()
         key = world.create(make_pod(containers=env_from("secretRef", "login")))
