@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
+import yaml
 
 from tests.agents import AgentProcess, Federation, join
 from tests.agents.join import DEPLOY
@@ -60,6 +61,7 @@ SECONDS = 60.0
 class Site:
     """The clusters, with agents that run."""
 
+    harness: Harness
     federations: dict[str, Federation]
     compute: Cluster
     real: bool
@@ -100,7 +102,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             )
             for name, cluster in TENANTS.items()
         }
-        yield Site(federations, compute, real)
+        yield Site(harness, federations, compute, real)
 
 
 def _settings(harness: Harness, tenant: str, *, real: bool) -> dict[str, Any]:
@@ -482,6 +484,48 @@ def test_an_object_of_somebody_else_below_is_left_alone(
     after = below.get(kind, name)
     assert (after["data"], after["metadata"]["uid"]) == (before["data"], before["metadata"]["uid"])
     assert below.get("pod", name) is None
+
+
+@pytest.fixture
+def impostor(site: Site, agents: dict[str, AgentProcess]) -> Iterator[User]:
+    """The neighbour, with an agent that has the name and the credential of `demo`."""
+    mine, theirs = site.federations["demo"], site.federations[NEIGHBOUR]
+    config = yaml.safe_load(mine.config.read_text())
+    config["tenant"]["kubeconfig"] = str(theirs.directory / "tenant.kubeconfig")
+    (cluster,) = config["clusters"]
+    cluster["name"] = "impostor"
+    for pool in cluster["pools"]:
+        pool["port"] = site.harness.free_port()
+    directory = theirs.directory / "impostor"
+    directory.mkdir()
+    path = directory / "config.yaml"
+    path.write_text(yaml.safe_dump(config))
+    nodes = ("vnode-impostor", "vnode-impostor-simulated")
+    made = Federation(theirs.tenant, mine.computes, directory, path, nodes)
+    with AgentProcess(made, identity="impostor") as process:
+        process.wait_ready()
+        yield site.user(NEIGHBOUR)
+
+
+def test_a_tenant_cluster_with_the_name_of_another_touches_nothing_of_it(
+    site: Site, mallory: Mallory, impostor: User
+) -> None:
+    below = site.below("demo")
+    mallory.user.apply(_pod("wanted", SIMULATED))
+    mallory.user.wait_phase("wanted", "Running")
+    before = {copy["metadata"]["uid"] for copy in below.items("pods")}
+    # Service variables, which every pod has, are of `demo` there: not even other names help.
+    for name in ("wanted", "own"):
+        impostor.apply(_pod(name, "vnode-impostor-simulated"))
+        _wait_refused(impostor, name)
+    impostor.kubectl("delete", "pod", "wanted", "own", timeout=60)
+    after = {copy["metadata"]["uid"] for copy in below.items("pods")}
+    assert after == before
+    assert mallory.user.get("pod", "wanted")["status"]["phase"] == "Running"
+
+
+def _wait_refused(user: User, name: str) -> None:
+    until(lambda: "NameConflict" in user.event_reasons(name), "it is told")
 
 
 class TestKubelet:
