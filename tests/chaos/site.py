@@ -169,8 +169,8 @@ def build(
     joined = join(harness, tenant, clusters, directory=directory, overrides=overrides)
     links = {}
     for name, cluster in {TENANT: tenant, **clusters}.items():
-        link = links[name] = _link(cluster, harness.free_port(), seed=seed)
-        _redirect(directory / f"{name}.kubeconfig", link.port)
+        link = links[name] = link_to(cluster, harness.free_port(), seed=seed)
+        redirect(directory / f"{name}.kubeconfig", link.port)
     program = [sys.executable, "-m", "tests.chaos.broken", broken] if broken else []
     agents = [
         AgentProcess(_replica(harness, joined, number), identity=f"agent-{number}", program=program)
@@ -179,7 +179,7 @@ def build(
     return Site(joined, links=links, agents=agents)
 
 
-def _link(cluster: Cluster, port: int, *, seed: int) -> Link:
+def link_to(cluster: Cluster, port: int, *, seed: int) -> Link:
     """Its certificate is of the cluster's own CA: agents see no difference."""
     assert cluster.control_plane is not None
     authority = cluster.control_plane.certificates.authority
@@ -192,7 +192,7 @@ def _link(cluster: Cluster, port: int, *, seed: int) -> Link:
     return Link(port=port, upstream=upstream, serving=serving, client=client, seed=seed)
 
 
-def _redirect(kubeconfig: Path, port: int) -> None:
+def redirect(kubeconfig: Path, port: int) -> None:
     """Let a kubeconfig go by a link."""
     config = yaml.safe_load(kubeconfig.read_text())
     for each in config["clusters"]:
