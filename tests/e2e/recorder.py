@@ -73,4 +73,8 @@ class PodRecorder:
                 event, at = decoder.raw_decode(text, at)
             except json.JSONDecodeError:
                 return found
-            found.append((event["type"], event["object"]))
+            about = event["object"]
+            # Of many pods kubectl shows those that it finds at first as lists.
+            pods = about.get("items", [about])
+            if event["type"] != "BOOKMARK":
+                found += [(event["type"], pod) for pod in pods]

@@ -6,6 +6,7 @@
     grace        a deletion that an outage holds up for longer than the pod's grace period
     takeover     kill -9 of the replica that works, under running pods
     all          these in turn, each on clusters of its own
+    upgrade      from and back to an older commit (--from), under running pods
 
 The exit code is 1 if a target is missed.
 """
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from tests.clusters import Harness
 from tests.clusters.errors import HarnessError
-from tests.reliability import absent, delete_node, grace, outage, site, takeover
+from tests.reliability import absent, delete_node, grace, outage, site, takeover, upgrade
 
 if TYPE_CHECKING:
     from tests.load.report import Report
@@ -80,6 +81,8 @@ def _measure(
                     return absent.measure(place, minutes=options.minutes, directory=directory)
                 case "delete-node":
                     return delete_node.measure(place, watch=options.watch, directory=directory)
+                case "upgrade":
+                    return upgrade.measure(place, commit=options.commit, directory=directory)
                 case _:
                     return takeover.measure(place, most=options.most, directory=directory)
         finally:
@@ -105,12 +108,13 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("what", nargs="+", choices=[*_WHAT, "all"])
+    parser.add_argument("what", nargs="+", choices=[*_WHAT, "all", "upgrade"])
     parser.add_argument("--minutes", type=float, default=15.0, help="of outage or absence")
     parser.add_argument("--pods", type=int, default=0, help="instead of 500, or 2000 for takeover")
     parser.add_argument("--grace", type=int, default=20, help="seconds; the outage is thrice that")
     parser.add_argument("--watch", type=float, default=120.0, help="seconds after delete-node")
     parser.add_argument("--most", type=float, default=45.0, help="seconds for a takeover")
+    parser.add_argument("--from", dest="commit", default="HEAD~20", help="commit, for upgrade")
     parser.add_argument("--keep-logs", type=Path, help="copy the agents' logs to this folder")
     parser.add_argument("-o", "--output", choices=["text", "json"], default="text")
     return parser

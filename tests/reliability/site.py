@@ -21,7 +21,7 @@ from tests.e2e.user import BELOW, User
 from tests.e2e.workloads import deployment, pod_spec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from tests.agents import Federation
@@ -35,7 +35,7 @@ LOAD = "steady"
 """Name of the Deployment, and label `app` of its pods."""
 UNREACHABLE = "vnode.dev/ComputeReachable"
 _OWN_NODES = 3
-_SECOND_ADDRESS = "127.0.0.2"
+SECOND_ADDRESS = "127.0.0.2"
 """Of the second replica: replicas in a cluster have addresses of their own, too."""
 _READY_SECONDS = 300.0
 
@@ -146,8 +146,12 @@ def built(
     pods: int,
     progress: Progress,
     replicas: int = 1,
+    program: Sequence[str] = (),
 ) -> Iterator[Site]:
-    """Start clusters and the first agent; returns when its virtual node is Ready."""
+    """Start clusters and agents; returns when the first one's virtual node is Ready.
+
+    `program` is the first agent's, if it is not `vnode`.
+    """
     own = NodePool(_OWN_NODES, gpus=0, labels={})
     specs = [ClusterSpec("tenant", kwok=own), ClusterSpec(COMPUTE, kwok=NodePool(4))]
     clusters = harness.up(specs)
@@ -163,11 +167,11 @@ def built(
     )
     _wait_for_policy(User(tenant))
     with ExitStack() as stack:
-        agents = [stack.enter_context(AgentProcess(joined, identity="agent-0"))]
+        agents = [stack.enter_context(AgentProcess(joined, program=program))]
         agents[0].wait_ready()
         for number in range(1, replicas):
             identity = f"agent-{number}"
-            other = replica(joined, identity, _SECOND_ADDRESS)
+            other = replica(joined, identity, SECOND_ADDRESS)
             agents.append(stack.enter_context(AgentProcess(other, identity=identity)))
         yield Site(joined, agents, pods, progress)
 
