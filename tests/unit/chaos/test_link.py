@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 GET = b"GET /x HTTP/1.1\r\n\r\n"
 POST = b"POST /x HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}"
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
-SILENCE = 0.15
+PATIENCE = 5.0
+"""Seconds for an answer that comes."""
+SILENCE = 0.2
+"""Seconds without one that comes never."""
 ALWAYS = 12
 
 
@@ -27,10 +30,12 @@ class _Upstream:
 
     def __init__(self) -> None:
         self.got: list[bytes] = []
+        self.asked = asyncio.Event()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(1 << 16):
             self.got.append(data)
+            self.asked.set()
             writer.write(ANSWER)
         writer.close()
 
@@ -43,14 +48,14 @@ class _Way:
         self.upstream = upstream
         self._tls = tls
 
-    async def ask(self, request: bytes) -> bytes:
-        """Send it on a connection of its own; what comes back until it ends or is silent."""
+    async def ask(self, request: bytes, *, patience: float = PATIENCE) -> bytes:
+        """Send it on a connection of its own; what comes back of it, nothing included."""
         reader, writer = await asyncio.open_connection(
             "127.0.0.1", self.link.port, ssl=self._tls, server_hostname="127.0.0.1"
         )
         try:
             writer.write(request)
-            async with asyncio.timeout(SILENCE):
+            async with asyncio.timeout(patience):
                 return await reader.read(1 << 16)
         except TimeoutError:
             return b"nothing"
@@ -104,13 +109,16 @@ async def test_two_cuts_end_with_the_second(way: _Way) -> None:
 
 async def test_a_silent_link_lets_nothing_pass(way: _Way) -> None:
     async with way.link.suffering(Weather(silent=True)):
-        assert await way.ask(POST) == b"nothing"
+        assert await way.ask(POST, patience=SILENCE) == b"nothing"
         assert not way.upstream.got
 
 
 async def test_a_deaf_link_carries_the_write_out(way: _Way) -> None:
     async with way.link.suffering(Weather(deaf=True)):
-        assert await way.ask(POST) == b"nothing"
+        asked = asyncio.create_task(way.ask(POST, patience=PATIENCE))
+        await asyncio.wait_for(way.upstream.asked.wait(), PATIENCE)
+        assert not (await asyncio.wait([asked], timeout=SILENCE))[0]
+    assert await asked == ANSWER
     assert way.upstream.got == [POST]
 
 
