@@ -28,11 +28,12 @@ from vnode.backend import ObservedPod, Sight
 from vnode.kube.resources import PODS
 from vnode.kube.types import ObjectKey
 from vnode.pods.lifecycle import finished_by_itself
+from vnode.pods.partition import ANNOTATION
 from vnode.pods.start_once import StartOnce
 
 KEYS = [ObjectKey("team-a", "job-0"), ObjectKey("team-a", "job-1")]
 TERMINAL = ("Succeeded", "Failed")
-WRITES = ("patch pods/status", "delete pods")
+WRITES = ("patch pods/status", "delete pods", "patch nodes")
 
 picks = st.integers(0, len(KEYS) - 1)
 moments = st.sampled_from([0.0, 0.004, 0.02, 0.3, 1.2, 5.0])
@@ -97,8 +98,14 @@ class Histories(RuleBasedStateMachine):
             if mark not in ("", f"fake://{metadata['uid']}"):
                 self.broken.append(f"{key} shows containers of another UID")
         copy = self.world.below.copies.get(key)
-        if not exists and self._removed_by_us(metadata["uid"]) and self._lives(copy, body):
-            self.broken.append(f"{key} was removed while its copy lives")
+        if self._lives(copy, body) and metadata["uid"] not in self._fenced():
+            if not exists and self._removed_by_us(metadata["uid"]):
+                self.broken.append(f"{key} was removed while its copy lives")
+            if before is None and status.get("reason") == "ComputeUnreachable":
+                self.broken.append(f"{key} was given up unfenced while its copy lives")
+
+    def _fenced(self) -> set[str]:
+        return {str(fence.uid) for fence in self.world.fenced()}
 
     def _watch_below(self, copy: ObservedPod, version: int) -> None:
         if self.world.start_once is StartOnce.STRICT and self.world.below.started[copy.uid] > 1:
@@ -144,6 +151,7 @@ class Histories(RuleBasedStateMachine):
         """All faults end and time passes."""
         self.world.tenant.heal()
         self.world.below.faults.clear()
+        self.run(self._act(self.world.mend, 0.0))
         self.run(self._act(lambda: self._look_below(Sight.COMPLETE), 0.0))
         self.run(self._rest())
         self.check_rest()
@@ -162,6 +170,10 @@ class Histories(RuleBasedStateMachine):
             assert owned or copy.deleting, f"{copy.key} has a copy and no tenant pod"
             if body is not None and "deletionTimestamp" in body["metadata"]:
                 assert copy.deleting, f"{copy.key} is deleted in the tenant only"
+        for uid in self._fenced():
+            held = [copy for copy in below.copies.values() if copy.uid == uid]
+            assert held, "a fence outlives its copy"
+            assert held[0].deleting, "a fenced copy is left alone"
         for key in KEYS:
             body = tenant.pod(key)
             if body is None or not body["spec"].get("nodeName"):
@@ -198,7 +210,8 @@ class Histories(RuleBasedStateMachine):
 
     def _create(self, key: ObjectKey, node: str, after: float) -> None:
         self.uids += 1
-        pod = make_pod(key.name, uid=make_uid(self.uids), node=node)
+        say = {ANNOTATION: "fail-after=20s"} if self.uids % 2 else {}
+        pod = make_pod(key.name, uid=make_uid(self.uids), node=node, annotations=say)
         self.run(self._act(lambda: self.world.create(pod), after))
 
     @precondition(lambda self: self._pods(bound=False))
@@ -227,7 +240,9 @@ class Histories(RuleBasedStateMachine):
         self.uids += 1
         note = {"note": str(self.uids)}
         key = _pick(self._pods(), pick)
-        self._edit(key, lambda body: body["metadata"].update(annotations=note), after)
+        self._edit(
+            key, lambda body: body["metadata"].setdefault("annotations", {}).update(note), after
+        )
 
     @precondition(lambda self: self._pods())
     @rule(pick=picks, after=moments)
@@ -318,6 +333,15 @@ class Histories(RuleBasedStateMachine):
     def agent_is_down(self, after: float) -> None:
         self.run(self.world.stop())
         self.run(asyncio.sleep(after))
+
+    @rule(after=st.sampled_from([0.0, 1.2, 15.0, 30.0, 60.0]))
+    def link_is_lost(self, after: float) -> None:
+        self.run(self._act(self.world.cut, after))
+
+    @precondition(lambda self: self.world.below.cut)
+    @rule(after=moments)
+    def link_is_back(self, after: float) -> None:
+        self.run(self._act(self.world.mend, after))
 
     @rule(call=st.sampled_from(WRITES), applied=st.booleans(), code=st.sampled_from([409, 500]))
     def tenant_write_fails(self, call: str, applied: bool, code: int) -> None:
