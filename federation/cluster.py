@@ -222,6 +222,8 @@ class ComputeCluster:
             stack.callback(shared.metrics.link_left, self._config.name)
             self._show_link(backend)
             stack.callback(controller.follow_fences())
+            for node in self._nodes:
+                stack.callback(shared.metrics.fences_left, node.name)
             places = backend.namespaces
             stack.callback(tenant.each_namespace(places.add, places.release))
             tasks = await stack.enter_async_context(asyncio.TaskGroup())

@@ -67,6 +67,7 @@ class FederationMetrics:
             registry=registry,
         )
 
+        self._fenced_nodes: set[str] = set()
         self._fenced = Gauge(
             "federation_fenced_pods",
             "Pods that were given up during an outage and whose copies are not confirmed gone.",
@@ -89,7 +90,14 @@ class FederationMetrics:
 
     def fenced(self, node: str, count: int) -> None:
         """Show how long a virtual node's fence list is."""
+        self._fenced_nodes.add(node)
         self._fenced.labels(node).set(count)
+
+    def fences_left(self, node: str) -> None:
+        """Another replica looks after that virtual node."""
+        if node in self._fenced_nodes:
+            self._fenced_nodes.discard(node)
+            self._fenced.remove(node)
 
     def link(self, cluster: str, *, reachable: bool, since: float) -> None:
         """Show whether a compute cluster answers; at Unix second `since` if that is news."""

@@ -251,7 +251,7 @@ class PodController:
                 _explain_predecessor(seen, copy)
         except Waiting as waiting:
             later = await self._held(waiting, key, pod, seen)
-            return soonest(later.requeue_after, fenced.requeue_after)
+            return soonest(later.requeue_after, fenced.requeue_after, due)
         except Conflict:
             # The pod has changed since it was read: the watch will bring it.
             return Result(requeue_after=SETTLE_SECONDS)

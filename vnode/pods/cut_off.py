@@ -5,9 +5,9 @@ for the lifecycle rules, and their steps: `Fence` (the list is written first), `
 Failed), `Release`. What holds a pod back because an older one of its name may still run is Waiting.
 A fence goes when the compute side itself has shown that the copy is gone, or has ended.
 
-The time is counted by this process from when the link was lost. After a restart in the middle of an
-outage it begins anew: the condition of the Node says since when it was shown as lost, but not that
-the link was not back while no agent looked.
+The time is counted by this process from when the link was lost, or the pod came. After a restart in
+the middle of an outage it begins anew: the condition of the Node says since when it was shown as
+lost, but not that the link was not back while no agent looked.
 """
 
 from collections.abc import Iterator
@@ -88,7 +88,10 @@ class CutOff:
 
     def _left(self, seen: PodView) -> float | None:
         silent, after = self.backend.silent_for, seen.on_partition.fail_after
-        return None if silent is None or after is None else after - silent
+        if silent is None or after is None:
+            return None
+        # One that came in the middle waits as long: else its controller would make the next one.
+        return after - min(silent, self.memories.known_for(seen))
 
     async def take(
         self, step: lifecycle.Fence | lifecycle.GiveUp | lifecycle.Release, pod: Pod, seen: PodView

@@ -20,6 +20,8 @@ class PodMemory:
     uid: str
     seen: PodView
     resource_version: str
+    since: float
+    """Monotonic time of the first look at it."""
     attempts: int = 0
     not_before: float = 0.0
     """Monotonic time of the next try while something has to wait."""
@@ -116,7 +118,8 @@ class Memories:
             return None
         memory = self._pods.get(key)
         if memory is None or memory.uid != pod.metadata.uid:
-            memory = PodMemory(pod.metadata.uid, view(pod), pod.metadata.resource_version)
+            version, now = pod.metadata.resource_version, self._clock.monotonic()
+            memory = PodMemory(pod.metadata.uid, view(pod), version, now)
             memory.ours_alone = arrived == pod.metadata.uid
             self._pods[key] = memory
         elif memory.resource_version != pod.metadata.resource_version:
@@ -130,6 +133,10 @@ class Memories:
             memory.ours_alone = True
         elif copy is not None and copy.uid == seen.uid:
             memory.made = True
+
+    def known_for(self, seen: PodView) -> float:
+        """Seconds since the first look at a pod."""
+        return self._clock.monotonic() - self._pods[seen.key].since
 
     def waiting(self, namespace: str) -> list[PodMemory]:
         """The pods of a namespace that have to wait for their next try."""

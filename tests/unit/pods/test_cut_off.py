@@ -157,6 +157,17 @@ async def test_a_pod_that_certainly_was_never_sent_fails_without_a_fence(world: 
     assert world.fenced() == []
 
 
+async def test_a_pod_that_comes_late_waits_as_long_as_the_others(world: World) -> None:
+    world.start()
+    world.cut()
+    await world.settle(3600)
+    key = world.create(patient())
+    await world.settle(50)
+    assert world.status(key)["phase"] == "Pending"
+    await world.settle(20)
+    assert world.status(key)["phase"] == "Failed"
+
+
 async def test_a_create_without_answer_counts_as_a_copy(world: World) -> None:
     world.start()
     world.below.fail("apply", after=True, error=UNREACHABLE)
