@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tests.e2e.recorder import PodRecorder
 
 _CREDENTIAL = "authentication.kubernetes.io/credential-id"
+_READ = ("get", "list", "watch")
 _COUNTED = ("create", "delete", "deletecollection")
 
 
@@ -46,7 +47,7 @@ class AuditMark:
         self._from = self._log.stat().st_size if self._log.exists() else 0
 
     def writes(self) -> Iterator[Write]:
-        """What changed something, in the order of the log; refusals are left out."""
+        """What changed something, in the order of the log; refusals and reads are left out."""
         with self._log.open() as log:
             log.seek(self._from)
             for line in log:
@@ -54,7 +55,8 @@ class AuditMark:
                     return
                 entry = json.loads(line)
                 # 0: the client left before the answer, which may have been carried out.
-                if entry.get("responseStatus", {}).get("code", 0) < 300:
+                answered = entry.get("responseStatus", {}).get("code", 0) < 300
+                if answered and entry["verb"] not in _READ:
                     yield _write(entry)
 
     def of_pods(self, namespaces: Collection[str], *, but: Collection[str] = ()) -> Counter[str]:

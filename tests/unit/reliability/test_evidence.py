@@ -57,6 +57,13 @@ def test_only_what_was_carried_out_after_the_mark_counts(tmp_path: Path) -> None
     assert mark.of_pods({"ns"}, but={"known"}) == {"created": 1, "deleted": 2}
 
 
+def test_what_was_only_read_is_no_write(tmp_path: Path) -> None:
+    mark = _mark(tmp_path / "audit.log")
+    lines = [_line(verb, "a") for verb in ("get", "list", "watch", "patch")]
+    (tmp_path / "audit.log").write_text("".join(lines))
+    assert [write.verb for write in mark.writes()] == ["patch"]
+
+
 def test_a_request_whose_answer_nobody_heard_may_have_been_carried_out(tmp_path: Path) -> None:
     log = tmp_path / "audit.log"
     mark = _mark(log)
