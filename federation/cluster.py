@@ -10,6 +10,7 @@ import random
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from operator import attrgetter
 
@@ -71,7 +72,7 @@ from vnode.pods.events import EventRecorder, EventType
 from vnode.pods.fence_keeper import FenceKeeper
 from vnode.pods.limits import Limits
 from vnode.pods.objects import ReferencedObjects
-from vnode.pods.orphans import OrphanGuard
+from vnode.pods.orphans import HeldReason, OrphanGuard
 from vnode.pods.tokens import TokenIssuer
 from vnode.runtime.clock import Clock
 from vnode.runtime.reflector import Reflector
@@ -206,6 +207,8 @@ class ComputeCluster:
                 copies=lambda: len(backend.pods),
                 clock=shared.clock,
                 rng=shared.rng,
+                grace=self._config.orphan_grace,
+                report=partial(shared.metrics.copies_held, self._config.name),
             ),
             queue=keys,
             pods_synced=synced,
@@ -220,6 +223,7 @@ class ComputeCluster:
             # The tenant's stores outlive our leadership.
             stack.callback(objects.close)
             stack.callback(shared.metrics.link_left, self._config.name)
+            stack.callback(shared.metrics.copies_left, self._config.name, HeldReason)
             self._show_link(backend)
             stack.callback(controller.follow_fences())
             for node in self._nodes:

@@ -9,7 +9,7 @@ the agent starts. Values whose key looks like a credential never get out.
 import logging
 import re
 import sys
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from typing import TextIO, TypeAlias
 
 import orjson
@@ -53,6 +53,12 @@ class FederationMetrics:
             registry=registry,
         )
 
+        self._held = Gauge(
+            "federation_copies_held",
+            "Copies whose tenant pod is gone and that are not deleted; vnode gc lists them.",
+            ("cluster", "reason"),
+            registry=registry,
+        )
         self._reachable = Gauge(
             "federation_compute_reachable",
             "1: the link to the compute cluster holds; 0: it is lost.",
@@ -111,6 +117,16 @@ class FederationMetrics:
         if self._links.pop(cluster, None) is not None:
             self._reachable.remove(cluster)
             self._since.remove(cluster)
+
+    def copies_held(self, cluster: str, counts: Mapping[str, int]) -> None:
+        """Show how many copies without tenant pod are held for each reason."""
+        for reason, count in counts.items():
+            self._held.labels(cluster, reason).set(count)
+
+    def copies_left(self, cluster: str, reasons: Iterable[str]) -> None:
+        """Another replica looks after that cluster."""
+        for reason in reasons:
+            self._held.labels(cluster, reason).set(0)
 
     def namespaces_kept(self, cluster: str, counts: Mapping[str, int]) -> None:
         """Show how many compute namespaces are kept for each reason."""

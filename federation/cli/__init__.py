@@ -8,7 +8,7 @@ from importlib import metadata
 
 import typer
 
-from federation.cli import config, fence, run
+from federation.cli import config, fence, gc, run
 
 __all__ = ["app"]
 
@@ -25,6 +25,7 @@ app = typer.Typer(
 )
 app.command()(run.run)
 app.command()(fence.fence)
+app.command()(gc.gc)
 app.add_typer(config.app, name="config")
 
 

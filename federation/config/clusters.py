@@ -20,6 +20,7 @@ from federation.backends.kubernetes.translate.policy import HostAccess, PvcMode
 from federation.backends.kubernetes.usage.reader import UsageMode
 from federation.config.values import (
     DnsLabel,
+    Duration,
     FeatureName,
     FilePath,
     LabelKey,
@@ -32,6 +33,7 @@ from federation.config.values import (
     refuse,
 )
 from vnode.kube.types import ClusterName, NodeName
+from vnode.pods.orphans import ORPHAN_GRACE
 from vnode.pods.start_once import StartOnce
 
 DEFAULT_POOL = "default"
@@ -297,6 +299,9 @@ class ClusterConfig(Section):
     start_once: StartOnce = StartOnce.RELAXED
     """strict: a pod starts only after the tenant knows that it was sent, for two more writes each;
     relaxed: one that others remove before that may run a second time."""
+    orphan_grace: Duration = ORPHAN_GRACE
+    """Time for which pods whose tenant pods went with their Node, or by pod garbage collection, are
+    kept running; `vnode gc` lists them and lets them go earlier."""
     pools: tuple[PoolConfig, ...] = Field(default=(PoolConfig(),), min_length=1)
 
     @property

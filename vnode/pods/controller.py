@@ -185,6 +185,7 @@ class PodController:
         old, new = change.old, change.new
         if old is not None and (new is None or new.metadata.uid != old.metadata.uid):
             self._addresses.release(old.metadata.uid)
+            self._guard.pod_went(old)
         if (
             new is not None
             and not change.initial

@@ -6,19 +6,26 @@ which to ask again. A deletion below cannot be taken back, so all of this has to
 * it was seen twice, some seconds apart;
 * the tenant's API server says itself that the pod is not there, and it is the API server of the
   cluster that we serve (a kubeconfig may have been exchanged under us);
-* the copy is not older than its Node object: when a Node is deleted, its pods are collected without
-  their users' wish, so their copies are held for `ORPHAN_GRACE`;
+* the copy is not older than its Node object, and pod garbage collection did not delete its tenant
+  pod: then no user wished so, and it is held for `orphanGrace`;
 * not too many go at once.
 
 A copy that is held may be held for long, or for ever (its virtual node left the configuration): it
-is asked about ever more rarely, and its reason is logged when it changes.
+is asked about ever more rarely, its reason is logged when it changes, and counted (`HeldReason`).
+`vnode gc` lists what is held, and deletes it when somebody says so.
+
+What pod garbage collection deleted is remembered for as long as this agent lives. After a restart
+only the age of the Node tells: pod garbage collection mostly acts on deleted Nodes.
 """
 
+import enum
+import math
 import random
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import msgspec
 import structlog
 
 from vnode.backend import ObservedPod
@@ -26,19 +33,62 @@ from vnode.kube.client import KubeClient
 from vnode.kube.errors import NotFound
 from vnode.kube.resources import NAMESPACES, PODS
 from vnode.kube.timestamps import parse
-from vnode.kube.types import UID, NodeName, ObjectKey, PartialObject
+from vnode.kube.types import UID, NodeName, ObjectKey, PartialObject, Pod
 from vnode.runtime.backoff import Backoff
 from vnode.runtime.clock import Clock
 
 _LOG = structlog.get_logger(__name__)
 
 ORPHAN_GRACE = 3600.0
-"""Seconds for which copies older than their Node object are held."""
+"""Seconds for which copies whose users did not wish them away are held, by default."""
 _BETWEEN_SIGHTINGS = 2.0
 _LATER = 60.0
 _IDENTITY_SECONDS = 10.0
 _WINDOW, _SHARE, _AT_LEAST = 60.0, 0.2, 50
 """At most this share of all copies (but at least so many) goes in one window of seconds."""
+
+
+class HeldReason(enum.StrEnum):
+    """Why a copy without tenant pod is not deleted."""
+
+    NODE_MISSING = "NodeMissing"
+    """Its virtual node has no Node object."""
+    NODE_RECREATED = "NodeRecreated"
+    """It is older than its Node object, with which its tenant pod may have gone."""
+    POD_GC = "DeletionByPodGC"
+    """Pod garbage collection deleted its tenant pod."""
+    OTHER_TENANT = "OtherTenant"
+    """The tenant's API server is another cluster's."""
+    TOO_MANY = "TooMany"
+    """Others went just now."""
+
+
+def held_for_node(made_at: str | None, born: str | None, *, grace: float) -> float:
+    """Until which Unix second a copy is held for the sake of its Node; 0: it is not. Pure.
+
+    Args:
+        made_at: RFC 3339 time at which the copy was made.
+        born: the same of its Node object; None: there is none, and it is held for ever.
+        grace: `orphanGrace` in seconds.
+    """
+    if born is None:
+        return math.inf
+    node, made = parse(born), parse(made_at) if made_at else None
+    return 0.0 if made is None or made >= node else node + grace
+
+
+class _Condition(msgspec.Struct, frozen=True):
+    type: str = ""
+    status: str = ""
+    reason: str = ""
+
+
+class _Status(msgspec.Struct, frozen=True):
+    conditions: list[_Condition] = []
+
+
+_STATUS = msgspec.json.Decoder(_Status)
+_COLLECTED = _Condition("DisruptionTarget", "True", "DeletionByPodGC")
 
 
 @dataclass(slots=True)
@@ -50,14 +100,8 @@ class _Sighting:
     """Monotonic time of its first sighting."""
     backoff: Backoff
     """Between looks for its Node."""
-    told: str = ""
+    held: HeldReason | None = None
     """Why it is held, as it was logged."""
-
-    def tell(self, why: str, copy: ObservedPod, **more: str | int) -> None:
-        """Log why it is held, if that is news."""
-        if self.told != why:
-            self.told = why
-            _LOG.warning(why, pod=str(copy.key), uid=copy.uid, node=copy.node, **more)
 
 
 class OrphanGuard:
@@ -72,6 +116,8 @@ class OrphanGuard:
         copies: Callable[[], int],
         clock: Clock,
         rng: random.Random,
+        grace: float = ORPHAN_GRACE,
+        report: Callable[[Mapping[str, int]], None] = lambda _counts: None,
     ) -> None:
         """Wire it up.
 
@@ -82,7 +128,14 @@ class OrphanGuard:
             copies: how many copies there are below.
             clock: of the agent.
             rng: for jitter.
+            grace: `orphanGrace` in seconds.
+            report: told how many copies are held for each `HeldReason`, whenever that changes.
         """
+        self._grace = grace
+        self._report = report
+        self._held: Counter[HeldReason] = Counter()
+        self._collected: dict[UID, float] = {}
+        """Tenant pods that pod garbage collection deleted, oldest first, and when."""
         self._client = client
         self._cluster_uid = cluster_uid
         self._node_born = node_born
@@ -93,9 +146,22 @@ class OrphanGuard:
         self._deleted: deque[float] = deque()
         self._identified_at = float("-inf")
 
+    def pod_went(self, pod: Pod) -> None:
+        """A tenant pod is gone; this was its last state."""
+        conditions = _STATUS.decode(pod.status).conditions
+        if _COLLECTED not in conditions:
+            return
+        now = self._clock.monotonic()
+        for uid, at in list(self._collected.items()):
+            if now - at < self._grace:
+                break
+            del self._collected[uid]
+        self._collected[pod.metadata.uid] = now
+
     def cleared(self, key: ObjectKey) -> None:
         """The copy of that name has its tenant pod, or is gone."""
-        self._sighted.pop(key, None)
+        if (sighting := self._sighted.pop(key, None)) is not None:
+            self._count(sighting, None)
 
     async def wait(self, copy: ObservedPod) -> float:
         """Seconds to wait before the copy may be deleted; 0: now.
@@ -107,40 +173,71 @@ class OrphanGuard:
         sighting = self._sight(copy, now)
         if now - sighting.since < _BETWEEN_SIGHTINGS:
             return _BETWEEN_SIGHTINGS - (now - sighting.since) + 0.01
-        if (born := self._node_born(copy.node)) is None:
-            sighting.tell(
-                "copy without tenant pod is held: its virtual node has no Node object",
+        if (held := self._held_for_node(copy)) == math.inf:
+            self._tell(
+                sighting,
+                HeldReason.NODE_MISSING,
                 copy,
-                advice="serve that virtual node again, or delete the copy in the compute cluster",
+                "copy without tenant pod is held: its virtual node has no Node object",
+                advice="serve that virtual node again, or release the copy with: vnode gc",
             )
             return sighting.backoff.next()
-        if (held := self._held(copy, born)) > 0:
+        if held > 0:
             why = "copy without tenant pod is held: it is older than its Node object"
-            sighting.tell(why, copy, seconds=round(held))
-            return min(held, ORPHAN_GRACE)
+            self._tell(sighting, HeldReason.NODE_RECREATED, copy, why, seconds=round(held))
+            return min(held, self._grace)
+        if (held := self._collected.get(copy.uid, -math.inf) + self._grace - now) > 0:
+            why = "copy without tenant pod is held: pod garbage collection deleted its tenant pod"
+            self._tell(sighting, HeldReason.POD_GC, copy, why, seconds=round(held))
+            return held
         if not await self._is_our_tenant(now):
-            sighting.tell("nothing is deleted below: the tenant is another cluster now", copy)
+            why = "nothing is deleted below: the tenant is another cluster now"
+            self._tell(sighting, HeldReason.OTHER_TENANT, copy, why)
             return _LATER
         if await self._exists(copy):
             return _LATER  # Our watch is behind, or the pod is not bound to our node.
         if not self._within_share(now):
-            sighting.tell("many copies without tenant pod; the rest has to wait", copy)
+            why = "many copies without tenant pod; the rest has to wait"
+            self._tell(sighting, HeldReason.TOO_MANY, copy, why)
             return _WINDOW
-        self._sighted.pop(copy.key, None)
+        self.cleared(copy.key)
         return 0.0
+
+    def _tell(
+        self,
+        sighting: _Sighting,
+        held: HeldReason,
+        copy: ObservedPod,
+        why: str,
+        **more: str | int,
+    ) -> None:
+        """Log why a copy is held, and count it, if that is news."""
+        if sighting.held is not held:
+            self._count(sighting, held)
+            _LOG.warning(why, pod=str(copy.key), uid=copy.uid, node=copy.node, **more)
+
+    def _count(self, sighting: _Sighting, held: HeldReason | None) -> None:
+        if sighting.held is held:
+            return
+        if sighting.held is not None:
+            self._held[sighting.held] -= 1
+        if held is not None:
+            self._held[held] += 1
+        sighting.held = held
+        self._report({reason.value: self._held[reason] for reason in HeldReason})
 
     def _sight(self, copy: ObservedPod, now: float) -> _Sighting:
         sighting = self._sighted.get(copy.key)
         if sighting is None or sighting.handle != copy.handle:
+            self.cleared(copy.key)
             backoff = Backoff(_BETWEEN_SIGHTINGS, _LATER, rng=self._rng)
             sighting = self._sighted[copy.key] = _Sighting(copy.handle, now, backoff)
         return sighting
 
-    def _held(self, copy: ObservedPod, born: str) -> float:
-        node, made = parse(born), parse(copy.made_at) if copy.made_at else None
-        if made is None or made >= node:
-            return 0.0
-        return node + ORPHAN_GRACE - (self._clock.time() + self._client.clock_offset)
+    def _held_for_node(self, copy: ObservedPod) -> float:
+        """Seconds."""
+        until = held_for_node(copy.made_at, self._node_born(copy.node), grace=self._grace)
+        return until - (self._clock.time() + self._client.clock_offset) if until else 0.0
 
     async def _is_our_tenant(self, now: float) -> bool:
         if now - self._identified_at < _IDENTITY_SECONDS:

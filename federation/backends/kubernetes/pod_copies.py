@@ -8,6 +8,8 @@ its final states. It asks nothing of the cluster and decides nothing.
 import dataclasses
 from collections.abc import Callable, Iterator
 
+import structlog
+
 from federation.backends.kubernetes.conceal import Names
 from federation.backends.kubernetes.observe import names_of, observed_pod
 from federation.backends.kubernetes.translate.names import (
@@ -19,6 +21,8 @@ from federation.backends.kubernetes.translate.names import (
 from vnode.backend import ObservedPod, Sight, Waiting
 from vnode.kube.types import UID, ObjectKey, Pod
 from vnode.runtime.store import Change, Store
+
+_LOG = structlog.get_logger(__name__)
 
 
 class PodCopies:
@@ -42,7 +46,9 @@ class PodCopies:
             sight: whether what a tenant namespace has below is known.
             tokens_due: see `ObjectCopies.tokens_due`.
         """
+        self._cluster = cluster
         self._owner = owner
+        self._strangers: set[str] = set()
         self._mapping = mapping
         self._sight = sight
         self._tokens_due = tokens_due
@@ -180,6 +186,8 @@ class PodCopies:
         ):
             self._in_doubt.discard(change.old.metadata.uid)
         if copy is None:
+            if change.new is not None:
+                self._tell_of_stranger(change.new)
             return
         if change.new is not None:
             self.forget(copy)  # It is there after all.
@@ -188,3 +196,16 @@ class PodCopies:
             # no longer watch says nothing about what is in it.
             self._gone[copy.key] = dataclasses.replace(copy, gone=True)
         self.tell(copy.key)
+
+    def _tell_of_stranger(self, pod: Pod) -> None:
+        """Another tenant cluster has our name here: whose kubeconfig leads astray?"""
+        theirs = pod.metadata.annotations.get(ANNOTATION_CLUSTER_UID, self._owner.cluster_uid)
+        if theirs != self._owner.cluster_uid and theirs not in self._strangers:
+            self._strangers.add(theirs)
+            _LOG.warning(
+                "pods of another tenant cluster with this tenant's name are left alone",
+                cluster=self._cluster,
+                cluster_uid=self._owner.cluster_uid,
+                theirs=theirs,
+                advice="see whether tenant.kubeconfig leads to the right cluster",
+            )

@@ -54,6 +54,8 @@ class Sides:
         self.tenant_has = {"team-a"}
         self.excluded: set[str] = set()
         """Tenant namespaces that the configuration does not forward."""
+        self.owner = OWNER
+        """Whom agents take themselves for."""
         self.start_once = StartOnce.RELAXED
         self._tasks: list[asyncio.Task[Any]] = []
 
@@ -66,8 +68,8 @@ class Sides:
         self.backend = KubernetesBackend(
             self.compute.client,
             cluster="home",
-            owner=OWNER,
-            namespaces=NamespaceMapping(OWNER.tenant),
+            owner=self.owner,
+            namespaces=NamespaceMapping(self.owner.tenant),
             policies={NODE: TranslationPolicy()},
             clock=clock,
             rng=rng,
@@ -103,7 +105,7 @@ class Sides:
             addresses=AddressPool("198.18.0.0/24"),
             orphans=OrphanGuard(
                 client,
-                cluster_uid=UID(OWNER.cluster_uid),
+                cluster_uid=UID(self.owner.cluster_uid),
                 node_born=lambda _: "2000-01-01T00:00:00Z",
                 copies=lambda: len(self.backend.pods),
                 clock=clock,

@@ -3,21 +3,31 @@
 import asyncio
 import dataclasses
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 
 import pytest
 import structlog
 
-from tests.builders import NODE, NOW, OWNER, make_copy, make_error, make_key, make_pod, make_uid
+from tests.builders import (
+    NODE,
+    NOW,
+    OWNER,
+    condition,
+    make_copy,
+    make_error,
+    make_key,
+    make_pod,
+    make_uid,
+)
 from tests.fakes.client import Body, RecordingClient
 from tests.fakes.clock import LoopClock
 from vnode.backend import ObservedPod
 from vnode.kube.errors import KubeError, Unreachable
 from vnode.kube.resources import NAMESPACES, PODS
 from vnode.kube.timestamps import parse
-from vnode.kube.types import UID, NodeName
-from vnode.pods.orphans import ORPHAN_GRACE, OrphanGuard
+from vnode.kube.types import JSON, UID, NodeName
+from vnode.pods.orphans import ORPHAN_GRACE, HeldReason, OrphanGuard
 
 pytestmark = pytest.mark.looptime
 
@@ -34,10 +44,17 @@ def orphan(number: int = 1, *, made_at: str | None = NOW, handle: str = "") -> O
 class Tenant:
     """A tenant cluster, the guard, and the birth of the virtual node."""
 
-    def __init__(self, *, copies: int = 1, cluster_uid: str = OWNER.cluster_uid) -> None:
+    def __init__(
+        self,
+        *,
+        copies: int = 1,
+        cluster_uid: str = OWNER.cluster_uid,
+        grace: float = ORPHAN_GRACE,
+    ) -> None:
         self.client = RecordingClient()
         self.born: str | None = EARLIER
         self.copies = copies
+        self.counts: dict[str, int] = {}
         self.client.put(NAMESPACES, {"metadata": {"name": "kube-system", "uid": cluster_uid}})
         self.guard = OrphanGuard(
             self.client.client,
@@ -46,6 +63,8 @@ class Tenant:
             copies=lambda: self.copies,
             clock=LoopClock(epoch=parse(NOW)),
             rng=random.Random(1),
+            grace=grace,
+            report=self.counts.update,
         )
 
     def _node_born(self, name: NodeName) -> str | None:
@@ -292,3 +311,94 @@ async def test_a_copy_that_had_to_wait_for_others_is_told_when_to_come_back() ->
     await tenant.sight(range(60))
     await tenant.released(range(59))
     assert 0 < await tenant.wait(orphan(59)) <= 60
+
+
+# --- what pod garbage collection deletes ------------------------------------------------------
+
+COLLECTED = {
+    "phase": "Failed",
+    "conditions": [condition("DisruptionTarget", reason="DeletionByPodGC")],
+}
+
+
+async def test_a_copy_whose_pod_was_garbage_collected_is_held_for_the_grace_period() -> None:
+    tenant = Tenant()
+    tenant.guard.pod_went(make_pod("job-1", uid=make_uid(1), status=COLLECTED))
+    wait = await tenant.second_wait(orphan())
+    assert wait == pytest.approx(ORPHAN_GRACE, abs=5)
+    await asyncio.sleep(wait)
+    assert await tenant.wait(orphan()) == 0
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [
+        condition("DisruptionTarget", reason="EvictionByEvictionAPI"),
+        condition("DisruptionTarget", "False", reason="DeletionByPodGC"),
+    ],
+)
+async def test_other_ends_of_pods_hold_nothing(mark: Mapping[str, JSON]) -> None:
+    tenant = Tenant()
+    status = {"phase": "Failed", "conditions": [mark]}
+    tenant.guard.pod_went(make_pod("job-1", uid=make_uid(1), status=status))
+    assert await tenant.second_wait(orphan()) == 0
+
+
+async def test_a_collected_pod_holds_only_its_own_copy() -> None:
+    tenant = Tenant()
+    tenant.guard.pod_went(make_pod("job-1", uid=make_uid(9), status=COLLECTED))
+    assert await tenant.second_wait(orphan()) == 0
+
+
+async def test_collected_pods_are_not_remembered_for_ever() -> None:
+    tenant = Tenant()
+    for number in range(100):
+        tenant.guard.pod_went(make_pod(uid=make_uid(number), status=COLLECTED))
+    await asyncio.sleep(ORPHAN_GRACE + 1)
+    tenant.guard.pod_went(make_pod(uid=make_uid(100), status=COLLECTED))
+    assert len(tenant.guard._collected) == 1
+
+
+# --- what is told of it -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("trouble", "reason"),
+    [
+        (without_node, HeldReason.NODE_MISSING),
+        (with_younger_node, HeldReason.NODE_RECREATED),
+        (exchanged, HeldReason.OTHER_TENANT),
+        (busy, HeldReason.TOO_MANY),
+    ],
+)
+async def test_what_is_held_is_counted_until_it_is_not(
+    trouble: Callable[[Tenant], None], reason: HeldReason
+) -> None:
+    tenant = Tenant()
+    trouble(tenant)
+    await tenant.second_wait(orphan(1))
+    assert tenant.counts[reason] == 1
+    await tenant.second_wait(orphan(2))
+    assert tenant.counts[reason] == 2
+    await tenant.wait(orphan(1, handle="another copy"))
+    assert tenant.counts[reason] == 1
+    tenant.guard.cleared(orphan(2).key)
+    assert set(tenant.counts) == set(HeldReason)
+    assert not any(tenant.counts.values())
+
+
+async def test_a_copy_that_is_held_for_another_reason_counts_for_that() -> None:
+    tenant = Tenant()
+    tenant.born = None
+    await tenant.second_wait(orphan(made_at=EARLIER))
+    tenant.born = NOW
+    await tenant.wait(orphan(made_at=EARLIER))
+    assert tenant.counts[HeldReason.NODE_MISSING] == 0
+    assert tenant.counts[HeldReason.NODE_RECREATED] == 1
+
+
+async def test_the_grace_period_is_what_was_configured() -> None:
+    tenant = Tenant(grace=60.0)
+    tenant.born = NOW
+    wait = await tenant.second_wait(orphan(made_at=EARLIER))
+    assert wait == pytest.approx(60, abs=5)
