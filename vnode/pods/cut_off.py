@@ -31,6 +31,9 @@ from vnode.runtime.workqueue import Result, soonest
 
 _LOG = structlog.get_logger(__name__)
 _LOOK_AGAIN, _SOON = 60.0, 5.0
+_LATE_SECONDS = 120.0
+"""A create that was on its way when the link broke may land so long after the pod was given up: TCP
+sends again for that long. Only a copy that was seen, and went, is gone sooner."""
 _MAY_RUN = (
     "The compute cluster has not answered for longer than this pod waits (annotation "
     f"{ANNOTATION}); its copy may still run there, and is deleted when the cluster answers again"
@@ -189,8 +192,11 @@ class CutOff:
         if self.backend.sight(namespace) is not Sight.COMPLETE:
             return False
         copy = self.backend.observed(fence.key)
-        if copy is not None and copy.uid == fence.uid and not copy.gone:
-            return _has_ended(copy)
+        own = copy if copy is not None and copy.uid == fence.uid else None
+        if own is not None and not own.gone:
+            return _has_ended(own)
+        if own is None and self.mirror.time.seconds() - fence.since < _LATE_SECONDS:
+            return False
         if not await self.backend.confirm_gone(fence.key, fence.uid):
             return False
         if fence.place:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.builders import NODE, UID_1, UID_2, make_error, make_pod, make_uid
+from tests.builders import NODE, UID_1, UID_2, make_copy, make_error, make_pod, make_uid
 from tests.fakes.backend import UNREACHABLE
 from tests.unit.pods.world import OTHER_NODE, World
 from vnode.kube.resources import NODES, PODS
@@ -240,6 +240,24 @@ async def test_a_place_that_was_exchanged_proves_nothing(world: World) -> None:
     world.mend()
     await world.settle(300)
     assert len(world.fenced()) == 1
+
+
+async def test_a_create_that_lands_late_still_finds_its_fence(world: World) -> None:
+    world.start()
+    world.below.fail("apply", error=UNREACHABLE)
+    key = world.create(patient(say="fail-after=5s"))
+    asyncio.get_running_loop().call_later(0.2, world.cut)
+    await world.settle(30)
+    assert [f.uid for f in world.fenced()] == [UID_1]
+    world.mend()
+    await world.settle(40)
+    assert len(world.fenced()) == 1  # Nothing is seen, but it may be on its way.
+    world.below.put(make_copy(patient()))
+    await world.settle(30)
+    assert world.below.copies[key].deleting
+    finish_deletions(world)
+    await world.settle(10)
+    assert world.fenced() == []
 
 
 async def test_a_copy_that_cannot_be_seen_stays_fenced(world: World) -> None:
