@@ -434,9 +434,10 @@ class PodBackend(Protocol):
 
     @property
     def silent_for(self) -> float | None:
-        """Seconds for which the link has been lost, as this process knows; None: it holds.
+        """Seconds without a good answer since the link counted as lost; None: it holds.
 
-        None too while it is lost but answers just now. An agent that starts counts from nought.
+        None too while it is lost but answers now and then: each good answer begins it anew, with
+        the same patience as for a link that holds. An agent that starts counts from nought.
         """
         ...
 
@@ -460,7 +461,7 @@ class PodBackend(Protocol):
         ...
 
     def subscribe_link(self, listener: Callable[[], None]) -> None:
-        """Call `listener` when the link is lost, when it answers again and when it holds again."""
+        """Call `listener` when the link is lost, answers again, is silent again or holds again."""
         ...
 
     def observed(self, key: ObjectKey) -> ObservedPod | None:

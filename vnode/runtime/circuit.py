@@ -2,17 +2,19 @@
 
 In: good and bad answers with the time of each. Out: since when the link counts as lost. Pure, no
 clock of its own. A link opens after `PATIENCE` seconds without any good answer, so loss and latency
-alone do not open it; it closes after good answers alone for some seconds, and for longer each time
-it was lost again soon, so a link that comes and goes is one outage and not many.
+alone do not open it. They do not keep it open either: it closes after some seconds in which no good
+answer is more than `GAP` after the one before. That takes longer each time it was lost again soon,
+so a link that comes and goes is one outage and not many.
 """
 
-__all__ = ["PATIENCE", "Circuit"]
+__all__ = ["GAP", "PATIENCE", "STEADIEST", "STEADY", "Circuit"]
 
 PATIENCE = 40.0
 """Seconds without a good answer after which a link is lost, as for nodes."""
-STEADY, STEADIEST = 10.0, 160.0
-"""Seconds of nothing but good answers after which it is back; doubled when it was lost again
-within `_SOON`."""
+STEADY, STEADIEST = 10.0, 40.0
+"""Seconds of good answers after which it is back; doubled when it was lost again within `_SOON`."""
+GAP = 20.0
+"""Seconds between two good answers, most; room for one question that got lost."""
 _SOON = 600.0
 
 
@@ -23,7 +25,7 @@ class Circuit:
         # Before the first answer nothing is known: patience begins to run now.
         self._good_at = now
         self._steady_since: float | None = None
-        """First of the good answers in a row, while the link is lost."""
+        """First of the good answers that follow each other closely, while the link is lost."""
         self._lost_since: float | None = None
         self._back_at = float("-inf")
         self._steady = STEADY
@@ -33,7 +35,8 @@ class Circuit:
     def good(self, now: float) -> None:
         """There was a good answer."""
         if self.lost_since(now) is not None:
-            self._steady_since = now if self._steady_since is None else self._steady_since
+            if self._steady_since is None or now - self._good_at > GAP:
+                self._steady_since = now
             if now - self._steady_since >= self._steady:
                 self._lost_since, self._back_at = None, now
         self._good_at, self.answered = now, True
@@ -41,7 +44,6 @@ class Circuit:
     def bad(self, now: float) -> None:
         """There was none, or not a good one."""
         self.lost_since(now)
-        self._steady_since = None
 
     def lost_since(self, now: float) -> float | None:
         """When the link was lost; None: it holds, as far as anybody knows."""
@@ -52,6 +54,10 @@ class Circuit:
         return self._lost_since
 
     def silent_for(self, now: float) -> float | None:
-        """Seconds for which it has been lost; None: it holds, or its newest answer was good."""
-        since = self.lost_since(now)
-        return None if since is None or self._steady_since is not None else now - since
+        """Seconds without a good answer beyond `PATIENCE`; None: not yet so long, or it holds.
+
+        For the first silence of an outage that is the time since the link was lost. One bad answer
+        among good ones is no silence, however long ago the link was lost.
+        """
+        silent = now - self._good_at - PATIENCE
+        return None if self.lost_since(now) is None or silent < 0 else silent

@@ -49,7 +49,8 @@ class Reachability:
             client: of the cluster.
             clock: of the agent.
             returned: called at the first good answer after others.
-            changed: called when `reachable` has changed.
+            changed: called when `reachable` has changed, and when a lost cluster that answered
+                now and then is silent again.
         """
         self._client = client
         self._clock = clock
@@ -73,18 +74,21 @@ class Reachability:
 
     @property
     def silent_for(self) -> float | None:
-        """Seconds for which the link has been lost; None: it holds, or answers just now."""
+        """Seconds of silence beyond the patience with it; None: it holds, or answered lately."""
         return self._circuit.silent_for(self._clock.monotonic())
 
     async def run(self) -> Never:
         """Ask until cancelled."""
-        told = self.reachable
+        told, was_silent = self.reachable, False
         while True:
             await self._ask()
-            if self.reachable is not told:
+            changed, silent = self.reachable is not told, self.silent_for is not None
+            if changed:
                 told = self.reachable
                 _LOG.warning("compute link", cluster=self._client.name, reachable=told)
+            if changed or (silent and not was_silent):
                 self._changed()
+            was_silent = silent
             await self._clock.sleep(_EVERY if told and self.error is None else _IN_DOUBT)
 
     async def _ask(self) -> None:

@@ -41,6 +41,10 @@ class Asking:
     def reachable(self) -> bool:
         return self.reachability.reachable
 
+    @property
+    def silent(self) -> bool:
+        return self.reachability.silent_for is not None
+
     def refuse(self, error: KubeError) -> None:
         self.cluster.fail(error, ASK, times=FOR_EVER)
 
@@ -108,6 +112,23 @@ async def test_each_change_of_the_link_is_told_once(asking: Asking) -> None:
     asking.cluster.heal()
     await asyncio.sleep(200)
     assert asking.changes == [False, True]
+
+
+async def test_a_lost_cluster_that_answered_once_and_is_silent_again_is_told_of(
+    asking: Asking,
+) -> None:
+    asking.start()
+    asking.refuse(Unreachable("no route"))
+    await asyncio.sleep(100)
+    asking.cluster.heal()
+    await asyncio.sleep(4)
+    asking.refuse(Unreachable("no route"))
+    await asyncio.sleep(30)
+    assert not asking.silent
+    assert asking.changes == [False]
+    await asyncio.sleep(20)
+    assert asking.changes == [False, False]
+    assert asking.silent
 
 
 async def test_before_the_first_answer_nothing_is_known_of_a_cluster(asking: Asking) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vnode.runtime.circuit import PATIENCE, STEADIEST, STEADY, Circuit
+from vnode.runtime.circuit import GAP, PATIENCE, STEADIEST, STEADY, Circuit
 
 
 class Link:
@@ -66,13 +66,48 @@ def test_while_a_lost_link_answers_it_is_not_silent() -> None:
     link = Link().ask(100, _never).ask(5, _always)
     assert link.lost
     assert link.circuit.silent_for(link.now) is None
+
+
+def test_silence_counts_from_the_last_good_answer_and_not_from_the_loss() -> None:
+    link = Link().ask(600, _never).ask(30, lambda second: second % 15 == 0)
+    assert link.circuit.silent_for(link.now) is None
+    answered = link.now
+    link.ask(PATIENCE - 5, _never)
+    assert link.circuit.silent_for(link.now) is None
+    link.ask(100, _never)
+    assert link.circuit.silent_for(link.now) == link.now - answered - PATIENCE
+
+
+def test_one_bad_answer_after_minutes_of_good_ones_is_no_silence() -> None:
+    link = Link()
+    for _ in range(5):
+        link.ask(60, _never).ask(300, _always)
+    link.ask(510, _never).ask(5, _always)
+    assert link.lost
     link.ask(5, _never)
-    assert link.circuit.silent_for(link.now) == link.now - 1000 - PATIENCE
+    assert link.circuit.silent_for(link.now) is None
 
 
 def test_a_link_that_comes_and_goes_changes_ever_more_rarely() -> None:
-    link = Link().ask(7200, lambda second: second % 120 < 60)
-    assert len(link.changes) <= 7  # 120 without the growing proof
+    link = Link().ask(7200, lambda second: second % 90 < 35)
+    assert len(link.changes) <= 7  # 160 without the growing proof
+    assert link.lost
+
+
+def test_loss_alone_does_not_keep_it_lost() -> None:
+    for seed in range(20):
+        rng = random.Random(seed)
+        link = Link()
+        for _ in range(5):
+            link.ask(60, _never).ask(200, _always)
+        link.ask(60, _never)
+        assert link.lost
+        link.ask(300, lambda _: rng.random() > 0.2)  # noqa: B023 - called at once
+        assert not link.lost
+
+
+def test_answers_too_far_apart_prove_nothing() -> None:
+    link = Link().ask(100, _never).ask(600, lambda second: second % (GAP + 5) == 0)
     assert link.lost
 
 
@@ -88,15 +123,17 @@ def test_it_is_lost_exactly_when_long_silent_and_found_only_by_steady_answers(
     history: list[tuple[bool, float]],
 ) -> None:
     now, circuit, good_at, run = 0.0, Circuit(0.0), 0.0, 0.0
-    """`run`: seconds of good answers in a row up to now."""
+    """`run`: seconds of good answers close to each other up to now."""
     was_lost, first_good = False, None
     for good, seconds in history:
         now += seconds
         lost = circuit.lost_since(now) is not None
         assert lost == (was_lost or now - good_at >= PATIENCE)
         (circuit.good if good else circuit.bad)(now)
-        first_good = (now if first_good is None or not lost else first_good) if good else None
-        run = now - first_good if first_good is not None else 0.0
+        if good:
+            far = first_good is None or not was_lost or now - good_at > GAP
+            first_good = now if far else first_good
+            run = now - (first_good or 0.0)
         was_lost = circuit.lost_since(now) is not None
         if lost and not was_lost:
             assert good
