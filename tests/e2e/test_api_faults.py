@@ -298,6 +298,8 @@ def test_a_credential_that_is_not_valid_any_more_is_renewed_from_its_file(site: 
     # Tokens are bound to the account's UID: the old one is worth nothing from now on.
     site.compute.kubectl("delete", *account)
     site.compute.kubectl("create", *account)
+    # API servers remember for some seconds that a token was good.
+    until(lambda: "why=Unauthorized" in site.agent.log.read_text(), "the agent is refused")
     site.user.apply(pod("late", cluster=COMPUTE))
     until(
         lambda: site.user.get("pod", "late")["status"].get("reason") in REFUSED,

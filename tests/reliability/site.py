@@ -37,7 +37,7 @@ UNREACHABLE = "vnode.dev/ComputeReachable"
 _OWN_NODES = 3
 SECOND_ADDRESS = "127.0.0.2"
 """Of the second replica: replicas in a cluster have addresses of their own, too."""
-_READY_SECONDS = 300.0
+_READY_SECONDS = 900.0
 
 
 class MeasurementError(HarnessError):
