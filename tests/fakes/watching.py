@@ -3,11 +3,15 @@
 In: changes to the objects of a `RecordingClient`. Out: listings, and watches that go on from a
 resourceVersion, of one namespace or of all. An object that leaves a label selection is DELETED
 there, and as API servers do it the event carries the object as it was before, with the new
-resourceVersion. Field selectors select everything. `GET /version` is the call `get version`.
+resourceVersion. A cluster can be taken back to an earlier state, as etcd is from a backup: versions
+go back too, and a watch from a version in the future stays silent. Field selectors select all.
+`GET /version` is the call `get version`.
 """
 
 import asyncio
 import contextlib
+import copy
+import itertools
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -17,6 +21,16 @@ import msgspec
 from tests.fakes.client import Body, Call, RecordingClient
 from vnode.kube.errors import Unreachable
 from vnode.kube.types import ObjectKey
+
+_WRITES_OF_OTHERS = 10_000
+
+
+@dataclass(frozen=True)
+class Backup:
+    """All objects of a cluster, and the version as of then."""
+
+    version: int
+    objects: dict[tuple[str, ObjectKey], Body]
 
 
 @dataclass(frozen=True)
@@ -44,6 +58,20 @@ class WatchingClient(RecordingClient):
         """Break all watches that are open."""
         self._cuts += 1
         self._wake()
+
+    def backup(self) -> Backup:
+        """The state as of now. Others write much in the cluster from here on."""
+        version = next(self._versions)
+        self._versions = itertools.count(version + _WRITES_OF_OTHERS)
+        return Backup(version, copy.deepcopy(self.objects))
+
+    def restore(self, backup: Backup) -> None:
+        """Be again as the backup says; watches break."""
+        self.objects = copy.deepcopy(backup.objects)
+        self._newest = copy.deepcopy(backup.objects)
+        self._versions = itertools.count(backup.version + 1)
+        self._history = [moment for moment in self._history if moment.version <= backup.version]
+        self.cut_streams()
 
     async def request(
         self, method: str, path: str, *, query: Mapping[str, str] | None = None, **_: object

@@ -10,6 +10,7 @@ Flow: LIST (paged) -> store, then WATCH -> store, each watch beginning where the
 
 A listing never empties the store: it is compared with what is there, and what is missing becomes a
 deletion. 410 Gone means a new listing; everything else continues from the last resourceVersion. A
+listing that is older than what was seen before comes from a restored server, and is believed. A
 peer that ends watches at once meets a growing waiting time, which starts afresh only after a watch
 that lasted. Owned by whoever runs `run`; it ends by cancellation alone.
 """
@@ -77,7 +78,8 @@ class Reflector(Generic[T]):
     """Mirrors one collection into one scope of a store."""
 
     # Invariant: every change up to _resource_version is in the store; it moves on only after an
-    # event was applied, so that whatever cuts the watch, nothing is missed.
+    # event was applied, so that whatever cuts the watch, nothing is missed. It stays while a new
+    # listing is due: one that is older than all we saw comes from a restored server.
 
     def __init__(
         self,
@@ -115,6 +117,7 @@ class Reflector(Generic[T]):
         self.last_error: KubeError | None = None
         """What is wrong now; None while listing and watching work."""
         self._resource_version = ""
+        self._must_list = True
         self._synced = asyncio.Event()
         self._lists = self._watches = self._events = self._gone = self._failures = 0
         self._log = _log.bind(
@@ -150,15 +153,15 @@ class Reflector(Generic[T]):
             started = self._clock.monotonic()
             failure: KubeError | None = None
             try:
-                if self._resource_version and self.last_error is not None:
+                if not self._must_list and self.last_error is not None:
                     await self._look_back()
-                if not self._resource_version:
+                if self._must_list:
                     await self._list()
                 started = self._clock.monotonic()
                 await self._watch()
             except Gone:
                 self._gone += 1
-                self._resource_version = ""
+                self._must_list = True
                 self._log.info("resource version is too old, listing again")
             except KubeError as error:
                 failure = error
@@ -167,7 +170,7 @@ class Reflector(Generic[T]):
                 backoff.reset()
             refused = refused + 1 if isinstance(failure, ApiError) and not lasted else 0
             if refused >= _FAILURES_UNTIL_LIST:
-                self._resource_version = ""
+                self._must_list = True
                 refused = 0
             delay = 0.0 if lasted and failure is None else backoff.next()
             if failure is not None:
@@ -192,8 +195,13 @@ class Reflector(Generic[T]):
                     self._store.upsert(item, scope=self.scope, initial=True)
                     objects.append(item)
                 await asyncio.sleep(0)
-        self._store.replace(objects, scope=self.scope, resource_version=version)
-        self._resource_version = version
+        self._store.replace(
+            objects,
+            scope=self.scope,
+            resource_version=version,
+            went_back=_went_back(version, self._resource_version),
+        )
+        self._resource_version, self._must_list = version, not version
         self._lists += 1
         if not self._synced.is_set():
             self._log.info("listed", objects=len(objects))
@@ -233,6 +241,9 @@ class Reflector(Generic[T]):
 
         Such a watch is accepted and stays silent until the server has caught up (seen on 1.36). A
         server that is restored is away meanwhile, so most of all it is looked for after an error.
+        One that started with more than our version answers 410 Gone (watch_cache.go,
+        getAllEventsSinceLocked), and the listing tells. One that started with less and has passed
+        ours before it answers us is not noticed.
         """
         pages = list_pages(
             self._client,
@@ -242,10 +253,10 @@ class Reflector(Generic[T]):
             timeout=self._timing.page_timeout,
         )
         async with aclosing(pages):
-            now, ours = (await anext(pages)).metadata.resource_version, self._resource_version
-        if now.isdigit() and ours.isdigit() and int(now) < int(ours):
+            now = (await anext(pages)).metadata.resource_version
+        if _went_back(now, self._resource_version):
             self._log.warning("resource versions went back, listing again")
-            self._resource_version = ""
+            self._must_list = True
 
     def _apply(self, event: Event[T]) -> None:
         if event.object is None:
@@ -272,6 +283,14 @@ class Reflector(Generic[T]):
         advice = _advice(error)
         log("cannot list or watch", error=str(error), retry_in=max(delay, wait), **advice)
         return wait
+
+
+def _went_back(now: str, seen: str) -> bool:
+    """Whether a listing of now is older than what was seen: its server was restored.
+
+    Without a restore it cannot be, since it is asked for without a version (`vnode.kube.listing`).
+    """
+    return now.isdigit() and seen.isdigit() and int(now) < int(seen)
 
 
 def _advice(error: KubeError) -> dict[str, str]:

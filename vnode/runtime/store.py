@@ -62,8 +62,10 @@ class Store(Generic[T]):
     #    other; resourceVersions of one resource are comparable as integers (KEP-5504, 1.35; true
     #    in practice before), so an older one is dropped, also after the object was removed
     #    (tombstones), or a late answer would bring a deleted object back.
-    # 2. Unless the server itself went back (etcd restored from a backup): a listing with a lower
-    #    resourceVersion than the last listing of its scope replaces everything.
+    # 2. Unless the server itself went back (etcd restored from a backup). Then a listing that has a
+    #    lower resourceVersion than was seen before replaces everything. One that has a higher one
+    #    is believed about each object that it shows as older than we knew it: a listing is complete
+    #    up to its own version, so what we knew was taken back.
     # 3. Listeners are called after the store and its indexes have changed, in order of change.
     # 4. _scopes and _indexed have exactly the keys of _objects.
 
@@ -159,31 +161,41 @@ class Store(Generic[T]):
         if old is not None:
             self._drop(key, last or old, initial=False)
 
-    def replace(self, objects: Iterable[T], *, scope: str = "", resource_version: str = "") -> None:
+    def replace(
+        self,
+        objects: Iterable[T],
+        *,
+        scope: str = "",
+        resource_version: str = "",
+        went_back: bool = False,
+    ) -> None:
         """Make the scope equal to a complete listing; what is not in it has been deleted.
 
         `resource_version` is the listing's own. Objects that are newer than the listing (our own
-        writes since) stay.
+        writes since) stay, unless it `went_back`: a watch or a listing had a higher one before.
         """
         version = _number(resource_version)
-        if version < self._listed.get(scope, 0):
+        went_back = went_back or version < self._listed.get(scope, 0)
+        if went_back:
             _log.warning("resource versions went back", store=self.name, scope=scope)
             self._tombstones.clear()
-            went_back = True
-        else:
-            went_back = False
         self._listed[scope] = version
         listed: set[ObjectKey] = set()
+        taken_back = 0
         for obj in objects:
             key = obj.metadata.key
             listed.add(key)
-            if went_back and key in self._objects:
-                old = self._objects[key]
-                self._scopes[key] = scope or self._scopes[key]
-                if not _same(old, obj):
+            older = self._is_taken_back(obj, listed=version)
+            taken_back += older
+            if went_back or older:
+                old = self._objects.get(key)
+                self._scopes[key] = scope or self._scopes.get(key, scope)
+                if old is None or not _same(old, obj):
                     self._put(key, old, obj, initial=True)
             else:
                 self.upsert(obj, scope=scope, initial=True)
+        if taken_back:
+            _log.warning("objects went back", store=self.name, scope=scope, objects=taken_back)
         for key in [key for key in self._objects if key not in listed and self._in(scope, key)]:
             old = self._objects[key]
             if went_back or version == 0 or _version(old) <= version:
@@ -211,6 +223,14 @@ class Store(Generic[T]):
         if old is not None:
             return version < _version(old)
         return version <= self._tombstones.get(obj.metadata.key, -1)
+
+    def _is_taken_back(self, obj: T, *, listed: int) -> bool:
+        """Whether a listing of that version shows an object as older than we knew it before."""
+        key = obj.metadata.key
+        old = self._objects.get(key)
+        # A deletion of our own may be known by the version that was deleted: not older than that.
+        known = _version(old) if old is not None else self._tombstones.get(key, 0)
+        return 0 < _version(obj) < known <= listed
 
     def _bury(self, key: ObjectKey, last: T, *, at: int = 0) -> None:
         self._tombstones[key] = max(_version(last), at, self._tombstones.pop(key, 0))

@@ -267,6 +267,40 @@ async def test_a_server_restored_from_a_backup_is_noticed_as_soon_as_it_answers(
     assert server.requests[5].query["resourceVersion"] == "4"
 
 
+RESTORED = (page(pod("a", 40), version=50), page(pod("a", 40), pod("x", 30), version=50))
+
+
+@pytest.mark.parametrize(
+    "noticed",
+    [
+        (status(503, "starting"), *RESTORED),
+        (watch(bookmark(98), end="cut"), *RESTORED),
+        (status(410, "too old", reason="Expired"), RESTORED[1]),
+    ],
+    ids=["after an error", "after a bookmark", "by 410"],
+)
+async def test_a_server_restored_to_a_time_after_our_last_listing_is_believed(
+    noticed: tuple[Reply, ...],
+) -> None:
+    script = (
+        page(pod("a", 8), pod("x", 7), version=9),
+        watch(
+            ("MODIFIED", pod("a", 90)),
+            ("ADDED", pod("ghost", 95)),
+            ("DELETED", pod("x", 97)),
+            end="cut",
+        ),
+        *noticed,
+        watch(("MODIFIED", pod("a", 60)), ("ADDED", pod("b", 61))),
+    )
+    async with ScriptedServer(*script) as server, mirror(server) as it:
+        await it.until(lambda: "b" in it.names())
+        kept = it.store.get(ObjectKey("ns", "a"))
+    assert kept is not None
+    assert kept.metadata.resource_version == "60"
+    assert it.names() == ["a", "b", "x"]
+
+
 async def test_a_peer_that_is_dead_for_good_is_an_error_after_silence() -> None:
     async with ScriptedServer(page(version=9), watch()) as server, mirror(server) as it:
         await it.reflector.wait_synced()

@@ -142,6 +142,38 @@ def test_a_server_restored_from_a_backup_is_believed() -> None:
     assert len(store) == 2
 
 
+def test_a_server_restored_to_a_time_after_our_last_listing_is_believed() -> None:
+    store, _ = recording()
+    store.replace([make("a", 5), make("c", 6)], resource_version="10")
+    store.upsert(make("a", 90))
+    store.upsert(make("b", 95))
+    store.remove(ObjectKey("ns", "c"), last=make("c", 97))
+    store.replace([make("a", 40), make("c", 6)], resource_version="50", went_back=True)
+    assert sorted(int(o.metadata.resource_version) for o in store.values()) == [6, 40]
+    store.upsert(make("b", 51))
+    store.upsert(make("a", 52))
+    assert sorted(int(o.metadata.resource_version) for o in store.values()) == [6, 51, 52]
+
+
+def test_a_restored_server_whose_versions_were_moved_on_is_believed() -> None:
+    """`etcdutl snapshot restore --bump-revision`: objects keep the versions of the backup."""
+    store, _ = recording()
+    store.replace([make("a", 5), make("c", 6)], resource_version="10")
+    store.upsert(make("a", 90))
+    store.upsert(make("b", 95))
+    store.remove(ObjectKey("ns", "c"), last=make("c", 97))
+    store.replace([make("a", 40), make("c", 6)], resource_version="1000")
+    assert sorted(int(o.metadata.resource_version) for o in store.values()) == [6, 40]
+
+
+def test_a_listing_that_began_before_our_own_deletion_does_not_bring_the_object_back() -> None:
+    store, _ = recording()
+    store.upsert(make("a", 9))
+    store.remove(KEY, last=make("a", 9))
+    store.replace([make("a", 9)], resource_version="10")
+    assert len(store) == 0
+
+
 def test_a_scope_that_is_no_longer_watched_is_dropped_with_notice() -> None:
     store, changes = recording()
     store.replace([make("a", 1, namespace="one")], scope="one", resource_version="1")
