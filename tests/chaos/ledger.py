@@ -24,6 +24,7 @@ NODE = "vnode.dev/node"
 FORWARDED = "vnode.dev/Forwarded"
 TERMINAL = frozenset({"Succeeded", "Failed"})
 _LISTS = ("initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses")
+_LISTED = ("pods", "configmaps", "secrets")
 _EVIDENCE = 24
 
 
@@ -98,8 +99,8 @@ class Ledger:
         self.copies_of: dict[str, list[Copy]] = defaultdict(list)
         self.foreign: dict[str, str] = {}
         """Pods in our compute namespaces that are not ours: UID -> name."""
-        self.listed: dict[str, list[float]] = defaultdict(list)
-        """By cluster: when an agent asked for all copies."""
+        self.listed: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+        """By compute cluster, namespace and kind: when an agent asked for all of them."""
         self.asked: dict[tuple[str, str], list[float]] = defaultdict(list)
         """By namespace and name: when an agent asked the tenant for one pod."""
         self.started: dict[int, list[float]] = defaultdict(list)
@@ -133,10 +134,10 @@ class Ledger:
 
     def request(self, request: Request) -> None:
         """One request of anybody about pods."""
-        if request.resource != "pods":
-            return
         if request.verb in ("list", "get"):
             self._read(request)
+            return
+        if request.resource != "pods":
             return
         self._lines[request.cluster, f"{request.namespace}/{request.name}"].append(request.line)
         if request.cluster == self.parties.tenant:
@@ -149,6 +150,16 @@ class Ledger:
         starts = ((s for s in started if s <= at) for started in self.started.values())
         return min((max(each, default=at) for each in starts), default=at)
 
+    def first_look(self, copy: Copy, *, since: float, until: float) -> float | None:
+        """When the agents of that time can have known of a copy at the earliest.
+
+        That is when all that lies in its namespace was asked for: each kind for the first time.
+        """
+        where = copy.cluster, copy.namespace
+        lists = [self.listed[*where, kind] for kind in _LISTED]
+        first = [min((at for at in each if since <= at <= until), default=0.0) for each in lists]
+        return max(first) or None
+
     def namesakes(self, pod: TenantPod) -> Iterator[TenantPod]:
         """Other pods that had, or have, its name."""
         for other in self.pods.values():
@@ -160,8 +171,9 @@ class Ledger:
         if request.user not in self.parties.agents or not request.succeeded | (request.code == 404):
             return
         if request.verb == "list" and request.cluster != self.parties.tenant:
-            self.listed[request.cluster].append(request.received)
-        elif request.verb == "get" and request.cluster == self.parties.tenant:
+            where = request.cluster, request.namespace, request.resource
+            self.listed[where].append(request.received)
+        elif request.resource == "pods" and request.cluster == self.parties.tenant:
             self.asked[request.namespace, request.name].append(request.received)
 
     def _tenant_version(self, version: Version) -> None:

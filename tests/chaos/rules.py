@@ -107,13 +107,12 @@ def orphan_confirmed(ledger: Ledger, request: Request) -> Iterator[Violation]:
     """
     copy = ledger.copies.get(request.answer.get("metadata", {}).get("uid", ""))
     pod = ledger.pods.get(copy.uid) if copy else None
-    if not _deletes_pod(ledger.parties, request) or pod is None or pod.gone is None:
+    if copy is None or pod is None or pod.gone is None or not _deletes_pod(ledger.parties, request):
         return
     since, at = ledger.serving_since(request.received), request.received
-    seen = [listed for listed in ledger.listed[request.cluster] if since <= listed <= at]
-    if pod.gone >= since or not seen or any(n.seen <= at for n in _later(ledger, pod)):
+    first = ledger.first_look(copy, since=since, until=at)
+    if pod.gone >= since or first is None or any(n.seen <= at for n in _later(ledger, pod)):
         return
-    first = min(seen)
     evidence = tuple(dict.fromkeys((*ledger.evidence(pod.uid), request.line)))
     what = f"copy of {_name(ledger, pod.uid)}"
     if at - first < BETWEEN_SIGHTINGS:

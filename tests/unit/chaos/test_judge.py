@@ -169,6 +169,13 @@ def test_an_orphan_that_is_deleted_at_first_sight_is_found() -> None:
     assert rules(story) == ["orphans are sighted twice"]
 
 
+def test_the_first_sight_is_when_all_of_its_namespace_was_asked_for() -> None:
+    story = judge()
+    story.request(request("list", 13, name="", resource="secrets"))
+    _orphan(story, deleted_at=14.1)
+    assert rules(story) == ["orphans are sighted twice"]
+
+
 def test_an_orphan_that_is_deleted_unasked_is_found() -> None:
     story = judge()
     _orphan(story, deleted_at=14.1, asked=False)
