@@ -45,11 +45,14 @@ class FairLine(Generic[K, V]):
         self._length += key not in keys
         keys[key] = value
 
-    def take(self) -> tuple[K, V]:
-        """Take the key whose turn it is. Raises KeyError when there is none."""
-        group, keys = next(iter(self._groups.items()), (None, {}))
+    def take(self, may: Callable[[Hashable], bool] = lambda _: True) -> tuple[K, V]:
+        """Take the key whose turn it is; a group that may not is passed over and keeps its turn.
+
+        Raises KeyError when there is none. It takes as long as there are groups that may not.
+        """
+        group, keys = next((each for each in self._groups.items() if may(each[0])), (None, {}))
         if not keys:
-            raise KeyError("the line is empty")
+            raise KeyError("nobody is in the line who may go")
         key = next(iter(keys))
         value = keys.pop(key)
         self._length -= 1

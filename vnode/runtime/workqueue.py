@@ -6,7 +6,9 @@ semantics are client-go's workqueue with controller-runtime's priorities:
 * a key that is added while it waits is there once;
 * a key that is added while it is being processed is queued again at its `done`, so no two workers
   ever have the same key and no change is lost;
-* keys of different groups (tenant namespaces) take turns, so that none can starve the others;
+* keys of different groups (tenant namespaces) take turns, and a group is given a worker only while
+  it has less than twice as many as are free: two thirds at most, so that none can starve the
+  others, not even one whose calls hang;
 * live changes go before `low` ones (listings, resyncs), but every tenth key is a low one if there
   is any, so that they cannot starve;
 * `retry` waits longer each time (per key, 5 ms to 60 s, with jitter) until `forget`.
@@ -35,6 +37,7 @@ K = TypeVar("K", bound=Hashable)
 _log = structlog.get_logger(__name__)
 
 _LOW_EVERY = 10
+_PER_FREE_WORKER = 2
 FIRST_RETRY = 0.005
 LAST_RETRY = 60.0
 _LEAST_DELAY = 0.001
@@ -82,22 +85,26 @@ class WorkQueue(Generic[K]):
     """Keys to reconcile. Not thread-safe: one event loop owns it."""
 
     # Invariants: a key is in at most one of _live, _low and _again; a key in _again is in
-    # _processing, and a key in _live or _low is not. _due has the one time that counts for a
-    # delayed key; heap entries that differ from it are leftovers.
+    # _processing, and a key in _live or _low is not. _busy counts _processing by group. _due has
+    # the one time that counts for a delayed key; heap entries that differ from it are leftovers.
 
     def __init__(
         self,
         name: str,
         *,
         rng: random.Random,
-        group: Callable[[K], Hashable] = lambda _: None,
+        group: Callable[[K], Hashable] | None = None,
     ) -> None:
-        """`group` says whose a key is: groups take turns. By default all keys are one group."""
+        """`group` says whose a key is: groups take turns. None: all keys are one group."""
         self.name = name
         self._rng = rng
+        self._shared = group is not None
+        self._group = group = group or _nobody
+        self._workers: int | None = None
         self._live: FairLine[K, float] = FairLine(group)  # with the time of adding
         self._low: FairLine[K, float] = FairLine(group)
         self._processing: set[K] = set()
+        self._busy: dict[Hashable, int] = {}
         self._again: dict[K, bool] = {}  # key -> low
         self._due: dict[K, float] = {}
         self._heap: list[tuple[float, int, K]] = []
@@ -108,6 +115,10 @@ class WorkQueue(Generic[K]):
         self._turn = 0
         self._adds = 0
         self._retries = 0
+
+    def share(self, workers: int) -> None:
+        """Say how many workers there are to be shared among groups; before that nobody counts."""
+        self._workers = workers
 
     def add(self, key: K, *, low: bool = False) -> None:
         """Queue a key, unless it waits already. A live add promotes a low one."""
@@ -137,7 +148,7 @@ class WorkQueue(Generic[K]):
 
     async def get(self) -> K:
         """Take the next key, waiting for one; call `done` with it."""
-        while not (self._live or self._low):
+        while (key := self._take()) is None:
             waiter = asyncio.get_running_loop().create_future()
             self._waiters[waiter] = None
             try:
@@ -149,21 +160,47 @@ class WorkQueue(Generic[K]):
                 raise
             finally:
                 self._waiters.pop(waiter, None)
-        self._turn += 1
-        prefer_low = self._low and self._turn % _LOW_EVERY == 0
-        chosen = self._low if prefer_low or not self._live else self._live
-        key, _ = chosen.take()
-        self._processing.add(key)
         if self._live or self._low:
             self._wake_one()
         return key
 
+    def _take(self) -> K | None:
+        prefer_low = (self._turn + 1) % _LOW_EVERY == 0
+        for line in (self._low, self._live) if prefer_low else (self._live, self._low):
+            try:
+                key, _ = line.take(self._may_have_a_worker)
+            except KeyError:
+                continue
+            self._turn += 1
+            self._processing.add(key)
+            group = self._group(key)
+            self._busy[group] = self._busy.get(group, 0) + 1
+            return key
+        return None
+
+    def _may_have_a_worker(self, group: Hashable) -> bool:
+        if self._workers is None or not self._shared:
+            return True
+        # A group that may not has two workers at least, so few are passed over.
+        free = max(1, self._workers - len(self._processing))
+        return self._busy.get(group, 0) < _PER_FREE_WORKER * free
+
     def done(self, key: K) -> None:
         """The worker is through with a key; it is queued again if it was added meanwhile."""
-        self._processing.discard(key)
+        if key in self._processing:
+            self._processing.remove(key)
+            self._leave(self._group(key))
         low = self._again.pop(key, None)
         if low is not None:
             self.add(key, low=low)
+        elif self._live or self._low:
+            self._wake_one()  # Its group may have a worker again.
+
+    def _leave(self, group: Hashable) -> None:
+        if self._busy[group] == 1:
+            del self._busy[group]
+        else:
+            self._busy[group] -= 1
 
     def retry(self, key: K, *, at_least: float = 0.0) -> float:
         """Add a failed key after a time that grows with each failure; returns the seconds."""
@@ -225,6 +262,10 @@ class WorkQueue(Generic[K]):
         self._arm()
 
 
+def _nobody(_: object) -> None:
+    """The group of all keys where there are no groups."""
+
+
 async def run_workers(
     queue: WorkQueue[K],
     reconcile: Callable[[K], Awaitable[Result]],
@@ -237,6 +278,7 @@ async def run_workers(
     An exception is logged and the key retried (after `retry_after`, where the API server named
     one).
     """
+    queue.share(workers)
     async with asyncio.TaskGroup() as group:
         for number in range(workers):
             group.create_task(_work(queue, reconcile, name), name=f"{name} {number}")

@@ -50,6 +50,14 @@ def test_a_removed_key_is_gone_and_its_group_with_the_last_one() -> None:
     assert drained(line) == ["b1"]
 
 
+def test_a_group_that_may_not_go_is_passed_over_and_keeps_its_turn() -> None:
+    line = make_line("a1", "b1", "b2", "c1")
+    assert line.take(lambda group: group != "a")[0] == "b1"
+    assert drained(line) == ["a1", "c1", "b2"]
+    with pytest.raises(KeyError):
+        make_line("a1").take(lambda _: False)
+
+
 def test_an_empty_line_gives_nothing() -> None:
     with pytest.raises(KeyError):
         make_line().take()

@@ -2,6 +2,8 @@
 
 import asyncio
 import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 import structlog
@@ -176,6 +178,73 @@ async def test_workers_retry_failures_and_never_share_a_key() -> None:
     await asyncio.wait([workers])
     assert {key: calls.count(key) for key in "abc"} == {"a": 3, "b": 3, "c": 3}
     assert queue.statistics().retrying == 0
+
+
+class Hanging:
+    """Workers that hang for 30 s with keys of the groups "a" to "c", and never with others."""
+
+    def __init__(self, *, grouped: bool = True) -> None:
+        group = (lambda key: key[0]) if grouped else None
+        self.queue: WorkQueue[str] = WorkQueue("test", rng=random.Random(1), group=group)
+        self.began: list[str] = []
+
+    async def _reconcile(self, key: str) -> Result:
+        self.began.append(key)
+        if key[0] in "abc":
+            await asyncio.sleep(30)
+        return Result()
+
+    @asynccontextmanager
+    async def working(self, workers: int) -> AsyncIterator[None]:
+        work = run_workers(self.queue, self._reconcile, workers=workers, name="test")
+        task = asyncio.ensure_future(work)
+        yield
+        task.cancel()
+        await asyncio.wait([task])
+
+    def add(self, group: str, keys: int) -> None:
+        for number in range(keys):
+            self.queue.add(f"{group}{number}")
+
+
+@pytest.mark.looptime
+async def test_groups_whose_keys_hang_leave_workers_to_others() -> None:
+    it = Hanging()
+    async with it.working(48):
+        for group in "abc":
+            it.add(group, 1000)
+            await asyncio.sleep(1)
+        counts = [sum(key[0] == group for key in it.began) for group in "abc"]
+        assert counts == [32, 11, 4]
+        it.add("z", 1000)
+        await asyncio.sleep(1)
+        assert sum(key[0] == "z" for key in it.began) == 1000
+
+
+@pytest.mark.looptime
+async def test_a_group_that_had_its_share_goes_on_as_workers_get_free() -> None:
+    it = Hanging()
+    async with it.working(3):
+        it.add("a", 10)
+        await asyncio.sleep(29)
+        assert len(it.began) == 2
+        await asyncio.sleep(31)
+        assert len(it.began) == 4
+        await asyncio.sleep(100)
+        assert len(it.began) == 10
+        assert it.queue.statistics().depth == 0
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize(("workers", "grouped", "began"), [(1, True, 1), (3, False, 3)])
+async def test_a_single_worker_and_a_queue_without_groups_have_no_shares(
+    *, workers: int, grouped: bool, began: int
+) -> None:
+    it = Hanging(grouped=grouped)
+    async with it.working(workers):
+        it.add("a", 10)
+        await asyncio.sleep(1)
+        assert len(it.began) == began
 
 
 @pytest.mark.looptime
