@@ -530,6 +530,9 @@ class PodBackend(Protocol):
     async def delete(self, pod: ObservedPod, *, grace_seconds: int | None) -> None:
         """Ask for deletion of exactly this copy; gone already is success. Raises Waiting.
 
+        One that is shown as gated is deleted only if it still is: else Waiting, as what is seen of
+        it is old, and by now it may run.
+
         grace_seconds is at least 1; None means the pod's own terminationGracePeriodSeconds.
         """
         ...

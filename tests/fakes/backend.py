@@ -396,6 +396,8 @@ class FakeBackend:
         after = await self._pause("delete")
         copy = self.below.copies.get(pod.key)
         if copy is not None and copy.handle == pod.handle:
+            if pod.gated and not copy.gated:
+                raise Waiting("the copy has just changed", reason="ComputeConflict", passing=True)
             self.below.delete(pod.key, grace_seconds)
         await self._answer(after)
 

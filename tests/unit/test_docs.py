@@ -29,7 +29,7 @@ from vnode.backend import ObservedPod, PodBackend, Sight
 from vnode.kube.types import UID, NodeName, ObjectKey
 from vnode.pods import lifecycle
 from vnode.pods.partition import HOLDS, Loss
-from vnode.pods.view import PodView
+from vnode.pods.view import PodView, copy_mark
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = ("vnode", "federation", "tests")
@@ -316,6 +316,7 @@ _FRESH = PodView(
 _FORWARDED = replace(_FRESH, forwarded=True, phase="Running")
 _ENDED = replace(_FORWARDED, phase="Succeeded")
 _DELETING = replace(_FORWARDED, deleting=True, grace_seconds=30)
+_LET_START = replace(_FORWARDED, let_start=True)
 _WRITTEN = replace(_ENDED, ended=True)
 _PODS: dict[str, list[PodView | None]] = {
     "any": [None, _FRESH, _FORWARDED, _ENDED, _DELETING],
@@ -333,7 +334,16 @@ _PODS: dict[str, list[PodView | None]] = {
     "being deleted, ended": [replace(_DELETING, phase="Failed")],
     "ended": [_ENDED],
     "alive": [_FRESH, _FORWARDED],
-    "alive, forwarded": [_FORWARDED],
+    "alive, forwarded": [_FORWARDED, _LET_START],
+    "alive, not let start yet": [
+        _FRESH,
+        replace(_FRESH, forwarded=True),
+        replace(_FRESH, forwarded=True, copy=copy_mark("below-1")),
+    ],
+    "alive, of which a copy was let start or another one was marked": [
+        _LET_START,
+        replace(_FRESH, forwarded=True, copy=copy_mark("another")),
+    ],
     "alive, never forwarded": [_FRESH],
 }
 

@@ -10,6 +10,9 @@ Invariants:
   exists below;
 * a gated copy starts only when its pod says that it was forwarded; until then it counts for nothing
   and, if others remove it, is made again;
+* a gated copy that is not the one for which its pod was marked, or whose pod shows that one was let
+  start, is a second one (a create that came late, or a compute cluster restored to an older state):
+  it is deleted, and its pod is lost;
 * a tenant pod that is terminal stays terminal; its copy stays dead;
 * a tenant pod is removed only when its copy is known to be gone, or to have ended in a place that
   cannot be looked into any more: what is left of it there goes as soon as it is seen; or when the
@@ -26,7 +29,7 @@ import msgspec
 
 from vnode.backend import ObservedPod, Sight
 from vnode.pods.partition import HOLDS, Loss
-from vnode.pods.view import TERMINAL, PodView
+from vnode.pods.view import TERMINAL, PodView, copy_mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,6 +291,10 @@ def _terminal(copy: ObservedPod | None) -> Step:
 def _alive(pod: PodView, copy: ObservedPod | None) -> Step:
     if copy is None:
         return Lost(None) if pod.forwarded else Create()
+    if copy.gated and _is_second(pod, copy):
+        if copy.gone:
+            return Forget(copy)  # What is said of the pod is said of the copy before.
+        return Nothing() if copy.deleting else DeleteCopy(copy, None)
     if copy.gated and not (copy.deleting or copy.gone):
         return Start(copy)
     if copy.gated and not pod.forwarded:
@@ -301,3 +308,8 @@ def _alive(pod: PodView, copy: ObservedPod | None) -> Step:
     # A change that was taken back leaves the digest as it was, but counts as a generation.
     current = (copy.digest, copy.generation) == (pod.digest, pod.generation)
     return Mirror(copy) if finished or current else Update(copy)
+
+
+def _is_second(pod: PodView, copy: ObservedPod) -> bool:
+    """Whether a gated copy is of a pod of which another one, or this one before, may have run."""
+    return pod.forwarded and (pod.let_start or pod.copy not in ("", copy_mark(copy.handle)))

@@ -10,7 +10,10 @@ In: a copy that is there and cannot start yet. Out: those last two writes, in th
 before the first one leaves a gated copy of a pod without mark: it is found again and goes on here,
 or others remove it, and since it never ran it is made anew. A crash between the two leaves a gated
 copy of a pod with the mark: only the gate is removed; if others remove the copy, the pod is lost
-like any other. Gated copies are started whatever the setting says now: it may have been changed.
+like any other. The mark names the copy, and another gated one of the same pod, which a late create
+may make, is never started (`vnode.pods.lifecycle`): so the mark is written only to the pod as it
+was seen, as another replica may have written one for another copy. Gated copies are started
+whatever the setting says now: it may have been changed.
 """
 
 import enum
@@ -67,7 +70,7 @@ class Starter:
         if (early := self.memories.too_soon(seen)) is not None:
             return Result(requeue_after=early)
         wanted = status.mirrored(pod, seen, copy, self.mirror.placement(pod, seen))
-        marked = await self.writer.write(pod, seen, wanted)
+        marked = await self.writer.write(pod, seen, wanted, as_seen=True)
         if marked is None:
             return Result(requeue_after=SETTLE_SECONDS)  # The watch will say that it is gone.
         now = view(marked)

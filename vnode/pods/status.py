@@ -19,12 +19,14 @@ from vnode.pods import asked_for, container_status
 from vnode.pods.status_patch import CONTAINER_LISTS, clean
 from vnode.pods.view import (
     COMPUTE_SCHEDULED,
+    COPY,
     COPY_ENDED,
     COPY_MADE,
     FORWARDED,
     PLACE,
     TERMINAL,
     PodView,
+    copy_mark,
 )
 
 _KUBELET_CONDITIONS = frozenset(
@@ -90,7 +92,11 @@ def mirrored(
         status["hostIP"], status["hostIPs"] = host, [{"ip": host}]
     conditions = _hold_resize(_conditions(below, current, seen, copy), seen, held_back)
     status["conditions"] = _stamp(
-        [*conditions, _forwarded(seen, placement, ended=_has_ended(status)), _scheduled(copy)],
+        [
+            *conditions,
+            _forwarded(seen, placement, copy, ended=_has_ended(status)),
+            _scheduled(copy),
+        ],
         current,
         placement.now,
     )
@@ -131,7 +137,7 @@ def given_up(
         _condition("ContainersReady", *over),
         _condition("DisruptionTarget", "True", reason, message),
     ]
-    marks = [_forwarded(seen, placement, ended=False)] if sent else _unsent(unsent=True)
+    marks = [_forwarded(seen, placement, None, ended=False)] if sent else _unsent(unsent=True)
     return {
         "phase": "Failed",
         "reason": reason,
@@ -163,7 +169,7 @@ def _ended(
         [
             _condition("Ready", *over),
             _condition("ContainersReady", *over),
-            _forwarded(seen, placement, ended=True),
+            _forwarded(seen, placement, copy, ended=True),
         ],
         current,
         placement.now,
@@ -313,12 +319,19 @@ def _has_ended(status: JSONObject) -> bool:
     return status["phase"] in TERMINAL and not runs
 
 
-def _forwarded(seen: PodView, placement: Placement, *, ended: bool) -> JSONObject:
-    """The mark says where the copy was made first, for ever, as exactly as that is known."""
+def _forwarded(
+    seen: PodView, placement: Placement, copy: ObservedPod | None, *, ended: bool
+) -> JSONObject:
+    """The mark says where the copy was made first, for ever, as exactly as that is known.
+
+    And which one it was: of a pod that has the mark another copy never starts.
+    """
     known = placement.place.startswith(seen.place)
     place = placement.place if known else seen.place
     reason = COPY_ENDED if ended else COPY_MADE
-    return _condition(FORWARDED, "True", reason, f"{PLACE}{place}" if place else "")
+    made = seen.copy if seen.forwarded or copy is None else copy_mark(copy.handle)
+    said = [f"{word} {value}" for word, value in ((PLACE, place), (COPY, made)) if value]
+    return _condition(FORWARDED, "True", reason, " ".join(said))
 
 
 def _unsent(unsent: bool) -> list[JSONObject]:

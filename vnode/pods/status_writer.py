@@ -44,8 +44,12 @@ class StatusWriter:
     pods: Store[Pod]
     events: EventRecorder
 
-    async def write(self, pod: Pod, seen: PodView, wanted: Mapping[str, JSON]) -> Pod | None:
+    async def write(
+        self, pod: Pod, seen: PodView, wanted: Mapping[str, JSON], *, as_seen: bool = False
+    ) -> Pod | None:
         """Patch what differs. A namesake's or a removed pod's status is left alone.
+
+        With `as_seen` only if nothing of the pod has changed since it was read.
 
         Returns the pod as it is then; None: it is gone.
 
@@ -56,6 +60,9 @@ class StatusWriter:
         change = patch(pod, wanted)
         if change is None:
             return pod
+        if as_seen:
+            version = pod.metadata.resource_version
+            change["metadata"] = {"uid": pod.metadata.uid, "resourceVersion": version}
         try:
             written = await self._patch(pod, change)
         except NotFound:

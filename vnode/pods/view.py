@@ -19,8 +19,9 @@ COMPUTE_SCHEDULED = "vnode.dev/ComputeScheduled"
 COPY_MADE, COPY_ENDED = "CopyMade", "CopyEnded"
 """Reasons of condition `vnode.dev/Forwarded`. The second stands beside a final status that we have
 written ourselves, by which nothing runs below; others may write a terminal phase too."""
-PLACE = "place "
-"""Begins the message of condition `vnode.dev/Forwarded`; the fingerprint of the place follows."""
+PLACE, COPY = "place", "copy"
+"""Words in the message of condition `vnode.dev/Forwarded`; before the fingerprint of the place, and
+before that of the copy that the mark was written for."""
 
 TERMINAL = frozenset({"Succeeded", "Failed"})
 
@@ -50,9 +51,12 @@ class _Condition(msgspec.Struct, frozen=True):
     message: str = ""
 
 
-class _StatusHead(msgspec.Struct, frozen=True, rename={"pod_ip": "podIP"}):
+class _StatusHead(
+    msgspec.Struct, frozen=True, rename={"pod_ip": "podIP", "start_time": "startTime"}
+):
     phase: str = ""
     pod_ip: str = ""
+    start_time: str | None = None
     conditions: list[_Condition] = []
 
 
@@ -92,6 +96,10 @@ class PodView:
     """The tenant status says that no copy was ever asked for."""
     on_partition: OnPartition = WAITS
     """How long it waits for a compute side that does not answer."""
+    copy: str = ""
+    """`copy_mark` of the copy for which it was marked as forwarded; empty: not known."""
+    let_start: bool = False
+    """The tenant status shows what only a copy without gate can have: it may have run."""
 
     @property
     def terminal(self) -> bool:
@@ -106,6 +114,8 @@ def view(pod: Pod) -> PodView:
     phase = status.phase or "Pending"
     marks = {c.status: c for c in status.conditions if c.type == FORWARDED}
     mark = marks.get("True")
+    said = _words(mark.message) if mark is not None else {}
+    placed = any(c.type == COMPUTE_SCHEDULED and c.status == "True" for c in status.conditions)
     names = (*spec.containers, *spec.init_containers, *spec.ephemeral_containers)
     return PodView(
         key=pod.metadata.key,
@@ -117,7 +127,7 @@ def view(pod: Pod) -> PodView:
         grace_seconds=pod.metadata.deletion_grace_period_seconds,
         forwarded=mark is not None or phase == "Running",
         ended=mark is not None and mark.reason == COPY_ENDED and phase in TERMINAL,
-        place=mark.message.removeprefix(PLACE) if mark is not None else "",
+        place=said.get(PLACE, ""),
         restart_policy=spec.restart_policy,
         service_account=spec.service_account_name or "default",
         readiness_gates=tuple(g.condition_type for g in spec.readiness_gates),
@@ -126,7 +136,19 @@ def view(pod: Pod) -> PodView:
         digest=digest(pod),
         unsent="False" in marks,
         on_partition=on_partition(pod.metadata.annotations),
+        copy=said.get(COPY, ""),
+        let_start=placed or phase == "Running" or bool(status.start_time),
     )
+
+
+def copy_mark(handle: str) -> str:
+    """Fingerprint of a copy's own identity, which tenants are not shown (8 hex characters)."""
+    return hashlib.blake2b(handle.encode(), digest_size=4).hexdigest()
+
+
+def _words(message: str) -> dict[str, str]:
+    words = message.split(" ")
+    return dict(zip(words[::2], words[1::2], strict=False))
 
 
 def digest(pod: Pod) -> str:

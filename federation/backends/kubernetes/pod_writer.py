@@ -139,6 +139,7 @@ class PodWriter:
     async def delete(self, copy: ObservedPod, *, grace_seconds: int | None) -> None:
         """See `PodBackend.delete`."""
         below = self._copies.below(copy.key)
+        version = self._gated_version(copy) if copy.gated else None
         try:
             await self._client.delete(
                 PODS,
@@ -146,9 +147,14 @@ class PodWriter:
                 namespace=below.namespace,
                 uid=UID(copy.handle),
                 grace_seconds=grace_seconds,
+                resource_version=version,
             )
-        except (NotFound, Conflict):
-            return  # It is gone; what may have its name now is another object.
+        except NotFound:
+            return
+        except Conflict:
+            if version is None:
+                return  # It is gone; what has its name now is another object.
+            _refuse_changed()
         except KubeError as error:
             names = Names(below.namespace, copy.key.namespace, copy.handle, copy.uid)
             raise waiting(error, what="deletion in the compute cluster", names=names) from error
@@ -163,6 +169,15 @@ class PodWriter:
         except KubeError as error:
             names = Names(below.namespace, "the pod's namespace")
             raise waiting(error, what="look-up in the compute cluster", names=names) from error
+
+    def _gated_version(self, copy: ObservedPod) -> str | None:
+        """The version in which a copy was seen gated last; None: it is not seen. Raises Waiting."""
+        now, pod = self._copies.observed(copy.key), self._copies.pod(copy.key)
+        if now is None or pod is None or copy.handle != pod.metadata.uid:
+            return None
+        if not now.gated:
+            _refuse_changed()
+        return pod.metadata.resource_version
 
     def _compare(
         self, request: PodRequest, copy: ObservedPod, pod: Pod | None
@@ -215,3 +230,7 @@ def _refuse_predecessor() -> NoReturn:
         reason="PredecessorExists",
         not_done=True,
     )
+
+
+def _refuse_changed() -> NoReturn:
+    raise Waiting("the copy has just changed", reason="ComputeConflict", passing=True)

@@ -78,6 +78,28 @@ async def test_a_copy_that_has_gone_is_waited_for(compute: Compute) -> None:
         await compute.backend.ungate(copy)
 
 
+async def test_a_copy_that_is_gated_no_more_is_not_deleted_as_one_that_is(compute: Compute) -> None:
+    copy = await gated_copy(compute)
+    await compute.backend.ungate(copy)
+    with pytest.raises(Waiting, match="changed"):
+        await compute.backend.delete(copy, grace_seconds=None)
+    assert compute.client.get_body(PODS, THERE) is not None
+
+
+async def test_a_copy_whose_gate_others_took_meanwhile_is_not_deleted(compute: Compute) -> None:
+    copy = await gated_copy(compute)
+    compute.client.edit(PODS, THERE, lambda body: body["spec"].pop("schedulingGates"))
+    with pytest.raises(Waiting, match="changed"):
+        await compute.backend.delete(copy, grace_seconds=None)
+    assert compute.client.get_body(PODS, THERE) is not None
+
+
+async def test_a_gated_copy_is_deleted(compute: Compute) -> None:
+    copy = await gated_copy(compute)
+    await compute.backend.delete(copy, grace_seconds=None)
+    assert compute.client.named("delete pods")
+
+
 async def test_a_refusal_may_pass_and_names_nobody_below(compute: Compute) -> None:
     copy = await gated_copy(compute)
     compute.client.fail(make_error(403, f'pods "job-0" in {BELOW} is forbidden'), "patch pods")

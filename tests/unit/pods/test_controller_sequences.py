@@ -6,6 +6,7 @@ come to rest, the invariants of DESIGN 4 and 5 are checked.
 """
 
 import asyncio
+import dataclasses
 from collections.abc import Callable, Coroutine
 
 import looptime
@@ -20,7 +21,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from tests.builders import NODE, loads, make_error, make_pod, make_uid
+from tests.builders import NODE, loads, make_copy, make_error, make_pod, make_uid
 from tests.fakes.backend import UNREACHABLE
 from tests.fakes.client import Body
 from tests.unit.pods.world import World
@@ -297,6 +298,32 @@ class Histories(RuleBasedStateMachine):
     def copy_is_evicted(self, pick: int, after: float) -> None:
         key = _pick(self._copies(), pick)
         self.run(self._act(lambda: self.world.below.evict(key), after))
+
+    @precondition(lambda self: self._removed_by_others())
+    @rule(pick=picks, after=moments)
+    def a_create_that_hung_lands(self, pick: int, after: float) -> None:
+        """With startOnce: strict; the copy before was removed by others."""
+        body = self.world.pod(_pick(self._removed_by_others(), pick))
+        assert body is not None
+        pod, below = (
+            make_pod(body["metadata"]["name"], uid=body["metadata"]["uid"]),
+            self.world.below,
+        )
+        late = make_copy(pod, handle=f"late-{next(below.handles)}", status={"phase": "Pending"})
+        self.run(self._act(lambda: below.put(dataclasses.replace(late, gated=True)), after))
+
+    def _removed_by_others(self) -> list[ObjectKey]:
+        below = self.world.below
+        if self.world.start_once is not StartOnce.STRICT:
+            return []
+        found = [(key, self.world.pod(key)) for key in self._pods(bound=True)]
+        return [
+            key
+            for key, body in found
+            if body is not None
+            and body["metadata"]["uid"] in below.removed_by_others
+            and key not in below.copies
+        ]
 
     @precondition(lambda self: self._copies(deleting=False))
     @rule(pick=picks, after=moments)

@@ -6,6 +6,7 @@ import pytest
 
 from tests.builders import (
     UID_2,
+    Object,
     condition,
     container_status,
     ended_status,
@@ -30,7 +31,7 @@ from vnode.pods.lifecycle import (
     decide,
     finished_by_itself,
 )
-from vnode.pods.view import FORWARDED, view
+from vnode.pods.view import COMPUTE_SCHEDULED, FORWARDED, copy_mark, view
 
 BEFORE, ASKED, AFTER = "2027-01-15T07:59:00Z", "2027-01-15T08:00:00Z", "2027-01-15T08:00:20Z"
 
@@ -82,6 +83,11 @@ def make_ended(*, deleted: bool = False, phase: str = "Failed", reason: str = "C
     mark = {"type": "vnode.dev/Forwarded", "status": "True", "reason": reason}
     status = {"phase": phase, "conditions": [mark]}
     return make_pod(deleted=ASKED, grace=30, status=status) if deleted else make_pod(status=status)
+
+
+def marked_for(handle: str, *conditions: Object, **status: str) -> Pod:
+    mark = {**condition(FORWARDED), "message": f"place 1a2b3c4d copy {copy_mark(handle)}"}
+    return make_pod(status={"phase": "Pending", "conditions": [mark, *conditions], **status})
 
 
 def step(
@@ -144,6 +150,33 @@ CASES: dict[str, tuple[Pod | None, ObservedPod | None, Step]] = {
         Forget(GATED_GONE),
     ),
     "a gated copy of a marked pod that went is lost": (MARKED, GATED_GONE, Lost(GATED_GONE)),
+    "a gated copy of the mark is started": (marked_for(GATED.handle), GATED, Start(GATED)),
+    "a gated copy of another mark is deleted": (
+        marked_for("other"),
+        GATED,
+        DeleteCopy(GATED, None),
+    ),
+    "a gated copy of another mark that is being deleted is waited for": (
+        marked_for("other"),
+        GATED_DYING,
+        Nothing(),
+    ),
+    "a gated copy of another mark that went says nothing of the pod": (
+        marked_for("other"),
+        GATED_GONE,
+        Forget(GATED_GONE),
+    ),
+    "a gated copy of a pod that runs is a second one": (RUNNING, GATED, DeleteCopy(GATED, None)),
+    "a gated copy of a pod that had a place is a second one": (
+        marked_for(GATED.handle, condition(COMPUTE_SCHEDULED)),
+        GATED,
+        DeleteCopy(GATED, None),
+    ),
+    "a gated copy of a pod that has a start time is a second one": (
+        marked_for(GATED.handle, startTime=BEFORE),
+        GATED,
+        DeleteCopy(GATED, None),
+    ),
     "a gated copy of a finished pod is deleted": (FAILED, GATED, DeleteCopy(GATED, None)),
     "a gated copy of a deleted pod is deleted": (DELETED, GATED, DeleteCopy(GATED, 30)),
     "a gated copy of an older pod is deleted": (

@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from tests.builders import UID_1, UID_2, make_error, make_pod
+from tests.builders import UID_1, UID_2, condition, make_error, make_pod
 from tests.fakes.backend import UNREACHABLE, FakeBackend
 from tests.unit.pods.world import World
 from vnode.kube.errors import ConfigError
 from vnode.kube.resources import PODS
 from vnode.kube.types import ObjectKey
 from vnode.pods.start_once import StartOnce
-from vnode.pods.view import FORWARDED
+from vnode.pods.view import FORWARDED, copy_mark
 
 pytestmark = pytest.mark.looptime
 
@@ -148,6 +148,79 @@ class TestRestarts:
         await world.settle(5)
         assert not world.below.called("ungate")
         assert world.below.made[UID_1] == 1
+
+
+class TestASecondCopy:
+    """A create of ours hung in the network, or the compute cluster was restored."""
+
+    @pytest.mark.parametrize("ran", [False, True])
+    @pytest.mark.parametrize("watched", [False, True])
+    async def test_a_second_gated_copy_never_starts(
+        self, strict: World, ran: bool, watched: bool
+    ) -> None:
+        strict.start()
+        strict.create(make_pod())
+        await strict.settle(5)
+        late = replace(strict.below.copies[KEY], gated=True, handle="late", scheduled=False)
+        if ran:
+            strict.below.start(KEY)
+            await strict.settle(5)
+        if not watched:
+            await strict.stop()
+        strict.below.evict(KEY)
+        strict.below.put(replace(late, status=b'{"phase":"Pending"}'))
+        if not watched:
+            strict.start()
+        await strict.settle(30)
+        assert strict.below.started[UID_1] == 1
+        assert KEY not in strict.below.copies
+        assert (strict.status(KEY)["phase"], strict.status(KEY)["reason"]) == ("Failed", "Evicted")
+
+    async def test_a_copy_that_got_its_gate_back_never_starts_again(self, strict: World) -> None:
+        strict.start()
+        strict.create(make_pod())
+        await strict.settle(5)
+        before = replace(strict.below.copies[KEY], gated=True, scheduled=False)
+        strict.below.start(KEY)
+        await strict.settle(5)
+        await strict.stop()
+        strict.below.put(replace(before, status=b'{"phase":"Pending"}'))
+        strict.start()
+        await strict.settle(30)
+        assert strict.below.started[UID_1] == 1
+        assert strict.status(KEY)["reason"] == "Evicted"
+
+    async def test_a_copy_that_is_only_seen_gated_is_not_deleted(self, strict: World) -> None:
+        """The watch of an agent that has just taken over is behind."""
+        strict.start()
+        strict.create(make_pod())
+        await strict.settle(5)
+        strict.below.start(KEY)
+        await strict.settle(5)
+        agent = strict.agent
+        assert agent is not None
+        running = strict.below.copies[KEY]
+        agent.backend._known[KEY] = replace(running, gated=True, status=b'{"phase":"Pending"}')
+        agent.queue.add(KEY)
+        await strict.settle(5)
+        assert strict.below.called("delete")
+        assert strict.below.copies[KEY] == running
+        assert strict.status(KEY)["phase"] == "Running"
+
+    async def test_a_mark_for_another_copy_is_not_written_over(self, strict: World) -> None:
+        """Another replica has marked the pod for a copy of its own, which we have not heard of."""
+
+        def mark(copy: object, version: int) -> None:
+            strict.below.watchers.remove(mark)
+            other = {**condition(FORWARDED), "message": f"place 1a2b3c4d copy {copy_mark('other')}"}
+            strict.tenant.edit(PODS, KEY, lambda body: body["status"].update(conditions=[other]))
+
+        strict._lag = 1.0
+        strict.below.watchers.append(mark)
+        strict.start()
+        strict.create(make_pod())
+        await strict.settle(60)
+        assert strict.below.started[UID_1] == 0
 
 
 class TestRemoval:

@@ -27,7 +27,7 @@ from vnode.kube.types import JSON, Pod
 from vnode.pods import status
 from vnode.pods.status import Placement
 from vnode.pods.status_patch import patch as patch_for
-from vnode.pods.view import COMPUTE_SCHEDULED, FORWARDED, view
+from vnode.pods.view import COMPUTE_SCHEDULED, FORWARDED, copy_mark, view
 
 LATER = "2027-01-15T09:00:00Z"
 FLAT = Placement(NODE_ADDRESS, None, NOW)
@@ -136,6 +136,15 @@ class TestWhatIsWritten:
         again = replace(FLAT, place=now, now=LATER)
         pod = mirrored(mirrored(make_pod(), make_copy(), first), make_copy(), again)
         assert view(pod).place == after
+
+    def test_the_mark_stays_with_the_first_copy(self) -> None:
+        first, second = make_copy(), replace(make_copy(), handle="second")
+        pod = mirrored(mirrored(make_pod(), first), second)
+        assert view(pod).copy == copy_mark(first.handle)
+
+    def test_a_mark_that_names_no_copy_learns_of_none(self) -> None:
+        pod = make_pod(status={"conditions": [condition(FORWARDED)]})
+        assert view(mirrored(pod, make_copy())).copy == ""
 
     def test_the_patch_can_hit_no_namesake(self) -> None:
         patch = cast("Any", patch_for(make_pod(), wanted(make_pod(), make_copy())))
