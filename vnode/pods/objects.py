@@ -222,12 +222,17 @@ class ReferencedObjects:
         if not self._pods_synced() or sight is Sight.UNKNOWN:
             return Result(requeue_after=_RECHECK_SECONDS)
         if sight is not Sight.COMPLETE:
-            return Result(requeue_after=_BARRED_SECONDS) if ref in self._users else Result()
+            if ref in self._users:
+                return Result(requeue_after=_BARRED_SECONDS)
+            # Nobody will look at it again: if it is there when it can be seen, we are told then.
+            self._copied.discard(ref)
+            return Result()
         async with self._alone(ref):
             needed = any(self._needs(ref))
             held = self._backend.held_version(ref) is not None
             if not needed and held and self._has_orphans(ref.namespace):
                 self._kept[ref.namespace].add(ref)
+                self._copied.add(ref)
                 return Result()
             gone = not needed or await self._bring(ref, need_keys=False) is None
             # Asked again: pods came and went meanwhile.

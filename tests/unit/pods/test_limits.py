@@ -8,7 +8,7 @@ import pytest
 from tests.builders import make_key, make_pod, make_secret, make_uid
 from tests.unit.pods.test_controller import put_object
 from tests.unit.pods.world import World
-from vnode.backend import Waiting
+from vnode.backend import Sight, Waiting
 from vnode.kube.resources import PODS
 from vnode.kube.types import ObjectKey
 from vnode.pods.limits import Limits
@@ -113,6 +113,54 @@ async def test_a_restarted_agent_counts_the_objects_that_are_there(world: World)
     await world.settle(5)
     late = create(world, "b", secrets=1)
     await world.settle(5)
+    assert world.status(late)["reason"] == "TooManyObjects"
+
+
+@pytest.mark.parametrize("sight", [Sight.NOWHERE, Sight.BARRED])
+async def test_objects_that_went_with_their_namespace_below_make_room(
+    world: World, sight: Sight
+) -> None:
+    agent = world.start()
+    first = create(world, "a", secrets=2)
+    await world.settle(5)
+    world.sights[first.namespace] = sight
+    refs = list(world.below.objects)
+    world.below.copies.clear()
+    world.below.objects.clear()
+    agent.backend._known.clear()
+    for ref in refs:
+        agent.backend._notify_object(ref)
+    await world.settle(5)
+    world.delete(first, grace=0)
+    await world.settle(120)
+    world.sights[first.namespace] = Sight.COMPLETE
+    for listener in agent.backend.place_listeners:
+        listener(first.namespace)
+    create(world, "b", secrets=2)
+    await world.settle(5)
+    assert names_below(world) == {"b"}
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_objects_that_are_kept_while_a_copy_has_no_pod_count(
+    world: World, restarted: bool
+) -> None:
+    """Also those that nobody had counted when they could be seen again."""
+    agent = world.start()
+    first = create(world, "a", secrets=2)
+    await world.settle(5)
+    world.sights[first.namespace] = Sight.BARRED
+    world.delete(first, grace=0)
+    await world.settle(5)
+    world.sights[first.namespace] = Sight.COMPLETE
+    if restarted:
+        await world.restart()
+    else:
+        for ref in list(world.below.objects):
+            agent.backend._notify_object(ref)
+        await world.settle(0.1)
+    late = create(world, "b", secrets=1)
+    await world.settle(0.5)
     assert world.status(late)["reason"] == "TooManyObjects"
 
 
