@@ -29,7 +29,7 @@ from federation.config import AgentConfig, ClusterConfig, NamespaceCreation
 from vnode.backend import Waiting
 from vnode.kube.client import KubeClient
 from vnode.kube.config import Connection
-from vnode.kube.errors import Forbidden, NotFound
+from vnode.kube.errors import Conflict, Forbidden, NotFound
 from vnode.kube.listing import Selection, list_pages
 from vnode.kube.resources import NAMESPACES, NODES, PODS
 from vnode.kube.types import UID, NodeName, ObjectKey, PartialObject
@@ -38,6 +38,9 @@ from vnode.pods.orphans import HeldReason, held_for_node
 UNSURE = "Unsure"
 """The agent deletes it within minutes, unless it has seen pod garbage collection delete its pod, or
 does not run."""
+
+POD_EXISTS = "PodExists"
+"""Reason of a refused release: the copy has its tenant pod, again or after all."""
 
 
 class HeldCopy(NamedTuple):
@@ -70,12 +73,18 @@ class HeldCopies:
 
     async def find(self) -> list[HeldCopy]:
         """All that there are now. Raises KubeError."""
+        # Copies first: pods that are made meanwhile have theirs later, and no copy seems to be
+        # without its pod.
+        below = [
+            (cluster, [each async for each in self._copies(cluster)])
+            for cluster in self.config.clusters
+        ]
         pods = await self._tenant_pods()
         now = time.time() + self.tenant.clock_offset
         births: dict[NodeName, str | None] = {}
         found: list[HeldCopy] = []
-        for cluster in self.config.clusters:
-            for key, copy in [each async for each in self._copies(cluster)]:
+        for cluster, copies in below:
+            for key, copy in copies:
                 uid = UID(copy.metadata.annotations.get(ANNOTATION_UID, ""))
                 node = NodeName(copy.metadata.annotations.get(ANNOTATION_NODE, ""))
                 if pods.get(key) == uid or copy.metadata.deletion_timestamp is not None:
@@ -118,13 +127,13 @@ class HeldCopies:
         except NotFound:
             pod = None
         if pod is not None and pod.metadata.uid == held.uid:
-            raise Waiting(f"{held.key} has its tenant pod; it is not deleted", reason="PodExists")
+            raise Waiting(f"{held.key} has its tenant pod; it is not deleted", reason=POD_EXISTS)
         try:
             await self.computes[held.cluster].delete(
                 PODS, name=held.below.name, namespace=held.below.namespace, uid=held.handle
             )
-        except NotFound:
-            return
+        except (NotFound, Conflict):
+            return  # What has its name now is another object.
 
     async def _tenant_pods(self) -> dict[ObjectKey, UID]:
         found: dict[ObjectKey, UID] = {}

@@ -17,8 +17,9 @@ import typer
 
 from federation.cli.failures import reported
 from federation.config import AgentConfig, load_config
-from federation.held import HeldCopies, HeldCopy, held_copies
-from vnode.backend import BackendError
+from federation.held import POD_EXISTS, HeldCopies, HeldCopy, held_copies
+from vnode.backend import BackendError, Waiting
+from vnode.kube.errors import ApiError
 from vnode.kube.timestamps import parse
 
 _HEAD = ("CLUSTER", "POD", "NODE", "AGE", "REASON", "UNTIL")
@@ -68,9 +69,21 @@ async def _gc(
 
 
 async def _release(copies: HeldCopies, chosen: Sequence[HeldCopy]) -> None:
+    """Raises BackendError at the end for those that were refused; no other waits for them."""
+    refused = 0
     for copy in chosen:
-        await copies.release(copy)
-        typer.echo(f"released {copy.key} in {copy.cluster}", err=True)
+        what = f"{copy.key} in {copy.cluster}"
+        try:
+            await copies.release(copy)
+        except (Waiting, ApiError) as error:
+            if isinstance(error, Waiting) and error.reason != POD_EXISTS:
+                raise  # It is the same for all.
+            refused += 1
+            typer.echo(f"not released {what}: {error}", err=True)
+        else:
+            typer.echo(f"released {what}", err=True)
+    if refused:
+        raise BackendError(f"{refused} of {len(chosen)} were not released")
 
 
 def _question(chosen: Sequence[HeldCopy]) -> str:

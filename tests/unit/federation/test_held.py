@@ -126,6 +126,25 @@ class TestFind:
         await clusters.only()
         assert [call.key.namespace for call in clusters.compute.named("list pods")] == [""]
 
+    async def test_a_pod_that_is_made_meanwhile_is_not_held(
+        self, clusters: Clusters, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Between the listings a user makes a pod and the agent its copy."""
+        clusters.node(EARLIER)
+        for side in (clusters.tenant, clusters.compute):
+            request = side.request
+
+            async def listed(*args: Any, request: Any = request, **more: Any) -> Any:
+                found = await request(*args, **more)
+                if not clusters.compute.get_body(PODS, BELOW):
+                    clusters.tenant.put(PODS, make_pod())
+                    clusters.copy(made=LATER)
+                return found
+
+            monkeypatch.setattr(side, "request", listed)
+        assert await clusters.copies.find() == []
+        assert clusters.compute.get_body(PODS, BELOW)
+
 
 class TestRelease:
     async def test_the_very_copy_is_deleted(self, clusters: Clusters) -> None:
@@ -156,3 +175,12 @@ class TestRelease:
         with pytest.raises(Waiting, match="another cluster"):
             await clusters.copies.release(held)
         assert not clusters.compute.named("delete pods")
+
+    async def test_a_namesake_of_a_copy_that_went_is_no_refusal(self, clusters: Clusters) -> None:
+        clusters.copy()
+        held = await clusters.only()
+        clusters.compute.drop(PODS, BELOW)
+        clusters.copy()
+        clusters.compute.edit(PODS, BELOW, lambda body: body["metadata"].update(uid="another"))
+        await clusters.copies.release(held)
+        assert clusters.compute.get_body(PODS, BELOW)

@@ -10,7 +10,9 @@ from typer.testing import CliRunner, Result
 
 from federation.cli import app
 from federation.config import AgentConfig
-from federation.held import HeldCopy
+from federation.held import POD_EXISTS, HeldCopy
+from tests.builders import make_error
+from vnode.backend import Waiting
 from vnode.kube.errors import Unreachable
 from vnode.kube.types import UID, NodeName, ObjectKey
 from vnode.pods.orphans import HeldReason
@@ -39,6 +41,8 @@ class Copies:
         self.found = list(found)
         self.released: list[str] = []
         self.error: Exception | None = None
+        self.refusal: Exception | None = None
+        """What the release of the first one says."""
 
     async def find(self) -> list[HeldCopy]:
         if self.error is not None:
@@ -46,6 +50,8 @@ class Copies:
         return self.found
 
     async def release(self, copy: HeldCopy) -> None:
+        if self.refusal is not None and copy.key.name == "job-0":
+            raise self.refusal
         self.released.append(copy.key.name)
 
 
@@ -112,6 +118,31 @@ def test_without_a_yes_nothing_is_deleted(copies: Copies, config: Path, answer: 
 def test_yes_is_not_asked_for_where_it_was_given(copies: Copies, config: Path) -> None:
     gc(config, "--all", "--yes")
     assert copies.released == ["job-0", "job-1"]
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [Waiting("it has its tenant pod", reason=POD_EXISTS), make_error(403, "forbidden")],
+)
+def test_one_that_is_refused_holds_no_other_up(
+    copies: Copies, config: Path, refusal: Exception
+) -> None:
+    copies.refusal = refusal
+    result = gc(config, "--all", "--yes")
+    assert result.exit_code == 1
+    assert copies.released == ["job-1"]
+    assert f"not released team-a/job-0 in gpu: {refusal}" in result.stderr
+    assert result.stderr.endswith("error: 1 of 2 were not released\n")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [Unreachable("timed out"), Waiting("the tenant is another cluster now", reason="OtherTenant")],
+)
+def test_what_is_the_same_for_all_ends_it(copies: Copies, config: Path, error: Exception) -> None:
+    copies.refusal = error
+    assert gc(config, "--all", "--yes").exit_code == 1
+    assert not copies.released
 
 
 def test_a_name_that_is_not_held_releases_nothing(copies: Copies, config: Path) -> None:
