@@ -102,7 +102,8 @@ class Histories(RuleBasedStateMachine):
         if self._lives(copy, body) and metadata["uid"] not in self._fenced():
             if not exists and self._removed_by_us(metadata["uid"]):
                 self.broken.append(f"{key} was removed while its copy lives")
-            if before is None and status.get("reason") == "ComputeUnreachable":
+            given_up = before is None and status["phase"] in TERMINAL
+            if given_up and status.get("reason") == "ComputeUnreachable":
                 self.broken.append(f"{key} was given up unfenced while its copy lives")
 
     def _fenced(self) -> set[str]:
