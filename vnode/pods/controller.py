@@ -40,6 +40,7 @@ from vnode.pods.cut_off import CutOff
 from vnode.pods.events import EventRecorder
 from vnode.pods.fence_keeper import FenceKeeper
 from vnode.pods.forwarding import Forwarding
+from vnode.pods.limits import NoRoom
 from vnode.pods.memory import AskedDeletions, Memories
 from vnode.pods.mirror import SETTLE_SECONDS, Mirror, NodeSettings
 from vnode.pods.objects import ReferencedObjects
@@ -63,6 +64,8 @@ _LOG = structlog.get_logger(__name__)
 _PATIENCE_SECONDS = 10.0
 """What cannot be seen below for so long is told to users, with the reason."""
 _WAIT_FIRST, _WAIT_MOST = 1.0, 60.0
+_WAIT_FOR_ROOM = 300.0
+"""At most for what pods are woken for: others may have taken the room, or nobody knew of it."""
 _WAIT_PASSING, _SILENT_TRIES = 0.25, 2
 """What passes by itself is tried again so soon and so often before users hear of it."""
 
@@ -343,7 +346,8 @@ class PodController:
                 held = status.held(pod, why, self._time.now(), unsent=blind and memory.nothing_sent)
                 await self._status.write(pod, seen, held)
         first = _WAIT_PASSING if silent else _WAIT_FIRST
-        delay = min(_WAIT_MOST, first * 2 ** min(attempts, 10))
+        most = _WAIT_FOR_ROOM if isinstance(waiting, NoRoom) else _WAIT_MOST
+        delay = min(most, first * 2 ** min(attempts, 10))
         if waiting.retry_after is not None:
             delay = max(delay, min(waiting.retry_after, _WAIT_MOST))
         delay *= 1 + 0.2 * self._rng.random()

@@ -4,7 +4,10 @@ In: `record` calls from reconcilers, which never wait. Out: v1.Event objects in 
 of an Event is derived from what it says, so the same thing said again, also by another replica or
 after a restart, raises the count of one object instead of adding another. Events are best effort:
 what cannot be written is counted and logged, and never holds a pod up. Namespaces take turns, and
-none fills the queue alone.
+none fills the queue alone, nor says more than its share: however many pods have something to say
+again and again, what is written of them is bounded. The same is repeated every 5 minutes at most,
+as often as client-go's EventCorrelator lets one source speak of one object for long
+(tools/record/events_cache.go, defaultSpamQPS).
 """
 
 import asyncio
@@ -32,12 +35,15 @@ OURSELVES, KUBELET = "vnode", "kubelet"
 """Who says something. Tools look for what kubelets say by that name."""
 NODE_EVENTS = "default"
 """Namespace of Events about Nodes (`kubectl describe node` looks there)."""
-_REMEMBERED = 4096
+_REMEMBERED = 16_384
 _QUEUE = 2048
 _QUEUE_OF_NAMESPACE = _QUEUE // 2
-_REPEAT_AFTER = 60.0
+_REPEAT_AFTER, _AGAIN_AFTER = 300.0, 60.0
+"""Seconds until the same is written again: as a repetition, and after a write that failed."""
 _MESSAGE_LIMIT = 1024
-_BURST, _REFILL_SECONDS = 25, 60.0
+_BURST, _PER_SECOND = 25, 1 / 60
+_BURST_OF_NAMESPACE, _PER_SECOND_OF_NAMESPACE = 2000, 20.0
+"""Twenty a second are as many as 6,000 pods that repeat themselves."""
 
 EventType = Literal["Normal", "Warning"]
 
@@ -76,10 +82,25 @@ class _Series:
     """The Event object was made, by us or by an earlier run."""
 
 
-@dataclass(slots=True)
-class _Bucket:
-    tokens: float
-    filled: float
+class _Buckets:
+    """How much each may still say; the least recent are forgotten and start full again."""
+
+    def __init__(self, burst: float, per_second: float) -> None:
+        self._burst, self._per_second = burst, per_second
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        """Tokens, and when they were counted."""
+
+    def left(self, who: str, now: float) -> float:
+        """Tokens at a monotonic time."""
+        tokens, counted = self._left.get(who, (self._burst, now))
+        return min(self._burst, tokens + (now - counted) * self._per_second)
+
+    def take(self, who: str, now: float) -> None:
+        """One of them."""
+        self._left[who] = self.left(who, now) - 1, now
+        self._left.move_to_end(who)
+        while len(self._left) > _REMEMBERED:
+            self._left.popitem(last=False)
 
 
 class EventRecorder:
@@ -91,7 +112,8 @@ class EventRecorder:
         self._queue: FairLine[_Said, None] = FairLine(lambda said: said.key.namespace)
         self._queued = asyncio.Event()
         self._series: OrderedDict[str, _Series] = OrderedDict()
-        self._buckets: OrderedDict[UID, _Bucket] = OrderedDict()
+        self._of_pods = _Buckets(_BURST, _PER_SECOND)
+        self._of_namespaces = _Buckets(_BURST_OF_NAMESPACE, _PER_SECOND_OF_NAMESPACE)
         self.dropped = 0
 
     def say(self, pod: PodView, type: EventType, reason: str, message: str) -> None:
@@ -129,13 +151,10 @@ class EventRecorder:
     ) -> None:
         """Say something about a pod, or without a namespace about a Node.
 
-        Returns at once; repeats within a minute are only counted.
+        Returns at once; repeats within 5 minutes are only counted.
         """
         said = _Said(key, uid, node, type, reason, message[:_MESSAGE_LIMIT], component)
-        series = self._series.setdefault(said.name, _Series())
-        self._series.move_to_end(said.name)
-        while len(self._series) > _REMEMBERED:
-            self._series.popitem(last=False)
+        series = self._series.get(said.name) or _Series()
         series.count += 1
         now = self._clock.monotonic()
         if series.written is not None and now - series.written < _REPEAT_AFTER:
@@ -143,10 +162,17 @@ class EventRecorder:
         # What goes well is told only while there is time: it never displaces a warning.
         most = _QUEUE if type == "Warning" else _QUEUE // 8
         full = len(self._queue) >= most or self._queue.of(key.namespace) >= _QUEUE_OF_NAMESPACE
-        if full or not self._allowed(uid, now):
+        if full or not self._allowed(said, now):
             self.dropped += 1
             return
+        self._of_pods.take(uid, now)
+        self._of_namespaces.take(key.namespace, now)
         series.written = now
+        # Only what is written is remembered: what is not displaces nothing.
+        self._series[said.name] = series
+        self._series.move_to_end(said.name)
+        while len(self._series) > _REMEMBERED:
+            self._series.popitem(last=False)
         self._queue.put(said, None)
         self._queued.set()
 
@@ -161,19 +187,15 @@ class EventRecorder:
                 await self._write(said)
             except KubeError as error:
                 self.dropped += 1
+                if (series := self._series.get(said.name)) is not None:
+                    series.written = self._clock.monotonic() + _AGAIN_AFTER - _REPEAT_AFTER
                 _LOG.info("event not written", about=str(said.key), why=type(error).__name__)
 
-    def _allowed(self, uid: UID, now: float) -> bool:
-        bucket = self._buckets.setdefault(uid, _Bucket(_BURST, now))
-        self._buckets.move_to_end(uid)
-        while len(self._buckets) > _REMEMBERED:
-            self._buckets.popitem(last=False)
-        bucket.tokens = min(_BURST, bucket.tokens + (now - bucket.filled) / _REFILL_SECONDS)
-        bucket.filled = now
-        if bucket.tokens < 1:
-            return False
-        bucket.tokens -= 1
-        return True
+    def _allowed(self, said: _Said, now: float) -> bool:
+        # As in the queue: what goes well leaves room for warnings.
+        least = 1 if said.type == "Warning" else _BURST_OF_NAMESPACE / 2
+        room = self._of_namespaces.left(said.key.namespace, now) >= least
+        return room and self._of_pods.left(said.uid, now) >= 1
 
     async def _write(self, said: _Said) -> None:
         series = self._series.setdefault(said.name, _Series(count=1))

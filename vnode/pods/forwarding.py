@@ -71,7 +71,7 @@ class Forwarding:
             return await self._leave_daemon(pod, seen)
         try:
             uses = references(pod.spec)
-            self.objects.require_room(seen.key.namespace)
+            self.objects.require_room(seen.key)
             request = self._admitted(pod, seen, uses)
             own = [use for use in uses if not use.ephemeral]  # Those are added by an update.
             missing = await self.objects.ensure(seen.key, own)

@@ -23,7 +23,7 @@ Invariants:
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -34,7 +34,7 @@ from vnode.kube.client import KubeClient
 from vnode.kube.errors import NotFound
 from vnode.kube.resources import CONFIG_MAPS, SECRETS
 from vnode.kube.types import ConfigMap, ObjectKey, PartialObject, Pod, Secret
-from vnode.pods.limits import CopiedObjects, Limits
+from vnode.pods.limits import CopiedObjects, Limits, Line, NoRoom
 from vnode.pods.references import ReferenceUse, references
 from vnode.pods.service_variables import ServiceVariables
 from vnode.runtime.store import Change, Store
@@ -101,6 +101,17 @@ def _needs(pod: Pod) -> dict[ObjectRef, _Need]:
     return needs
 
 
+@contextmanager
+def _in_line(line: Line, key: ObjectKey) -> Iterator[None]:
+    """A pod that is refused for want of room waits in line."""
+    line.leave(key)
+    try:
+        yield
+    except NoRoom:
+        line.join(key)
+        raise
+
+
 class ReferencedObjects:
     """Keeps the copies of referenced objects in one backend up to date."""
 
@@ -147,6 +158,7 @@ class ReferencedObjects:
         """What nobody refers to, by namespace, while a copy has no tenant pod there."""
         self._keys: dict[ObjectRef, _Keys] = {}
         self._copied = CopiedObjects(limits)
+        self._for_pods, self._for_objects = Line(), Line()
         self._turns: defaultdict[ObjectRef, _Turn] = defaultdict(_Turn)
         self._ends = [store.subscribe(self._listener(kind)) for kind, store in metadata.items()]
         self._ends.append(services.subscribe(self._refresh))
@@ -159,7 +171,7 @@ class ReferencedObjects:
             end()
 
     def subscribe(self, listener: Callable[[ObjectKey], None]) -> None:
-        """Call `listener` with the key of each pod that waited for an object that changed."""
+        """Call `listener` with the key of each pod that waited for an object, or has room now."""
         self._listeners.append(listener)
 
     def pod_changed(self, change: Change[Pod]) -> None:
@@ -170,6 +182,8 @@ class ReferencedObjects:
             self._used_by[change.key] = frozenset(after)
         if change.old and (not change.new or change.new.metadata.uid != change.old.metadata.uid):
             self._granted.pop(change.key, None)
+            self._for_pods.leave(change.key)
+            self._for_objects.leave(change.key)
         for ref, need in after.items():
             self._users[ref][change.key] = need
             if change.initial and ref not in before:
@@ -193,7 +207,8 @@ class ReferencedObjects:
         missing: list[Missing] = []
         uses = list(uses)
         refs = frozenset(ObjectRef(key.namespace, *use.ref) for use in uses)
-        self._copied.require_room(key.namespace, refs)
+        with _in_line(self._for_objects, key):
+            self._copied.require_room(key.namespace, refs)
         self._grant(key, refs)
         for use in sorted(uses, key=lambda use: use.where):
             ref = ObjectRef(key.namespace, *use.ref)
@@ -208,9 +223,11 @@ class ReferencedObjects:
             self._waiting[ObjectRef(key.namespace, *m.use.ref)].add(key)
         return missing
 
-    def require_room(self, namespace: str) -> None:
-        """See that a tenant namespace may have one more copy of a pod below. Raises Waiting."""
-        self.limits.require_room_for_pod(namespace, copies=len(self._copies.get(namespace, ())))
+    def require_room(self, key: ObjectKey) -> None:
+        """See that the pod's tenant namespace may have one more copy below. Raises Waiting."""
+        copies = self._copies.get(key.namespace, ())
+        with _in_line(self._for_pods, key):
+            self.limits.require_room_for_pod(key.namespace, copies=len(copies))
 
     def withdraw(self, key: ObjectKey) -> None:
         """A pod has no copy and gets none as it is: what only it refers to nobody needs."""
@@ -225,7 +242,7 @@ class ReferencedObjects:
             if ref in self._users:
                 return Result(requeue_after=_BARRED_SECONDS)
             # Nobody will look at it again: if it is there when it can be seen, we are told then.
-            self._copied.discard(ref)
+            self._made_room(ref)
             return Result()
         async with self._alone(ref):
             needed = any(self._needs(ref))
@@ -245,7 +262,7 @@ class ReferencedObjects:
             if not gone or held:
                 self._copied.add(ref)
             else:
-                self._copied.discard(ref)
+                self._made_room(ref)
             if ref not in self._users:
                 self._waiting.pop(ref, None)
         return Result()
@@ -275,9 +292,21 @@ class ReferencedObjects:
             self._copies[key.namespace].add(key)
             return
         self._copies[key.namespace].discard(key)
-        if not self._copies[key.namespace]:
+        left = len(self._copies[key.namespace])
+        if not left:
             del self._copies[key.namespace]
         self._release(key.namespace)
+        self._wake(self._for_pods.first(key.namespace, self.limits.pods - left))
+
+    def _made_room(self, ref: ObjectRef) -> None:
+        """An object does not lie below any more. Pods need different numbers: one is tried."""
+        if self._copied.discard(ref):
+            self._wake(self._for_objects.first(ref.namespace, 1))
+
+    def _wake(self, keys: Iterable[ObjectKey]) -> None:
+        for key in keys:
+            for listener in self._listeners:
+                listener(key)
 
     def _release(self, namespace: str) -> None:
         """Look again at what was kept, once the last copy without tenant pod went or got one."""
@@ -353,9 +382,7 @@ class ReferencedObjects:
             ref = ObjectRef(change.key.namespace, kind, change.key.name)
             self._refresh(ref)
             if ref in self._users and change.new is not None:
-                for key in self._waiting.pop(ref, ()):
-                    for listener in self._listeners:
-                        listener(key)
+                self._wake(self._waiting.pop(ref, ()))
 
         return changed
 

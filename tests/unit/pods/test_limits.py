@@ -11,7 +11,7 @@ from tests.unit.pods.world import World
 from vnode.backend import Sight, Waiting
 from vnode.kube.resources import PODS
 from vnode.kube.types import ObjectKey
-from vnode.pods.limits import Limits
+from vnode.pods.limits import Limits, Line
 from vnode.pods.references import references, token_requests
 
 pytestmark = pytest.mark.looptime
@@ -216,7 +216,95 @@ def test_the_same_object_counts_once_and_each_token_counts() -> None:
     assert limits.refusal(references(spec(9)), token_requests(spec(9))) is not None
 
 
-def test_words_name_the_namespace_and_the_number() -> None:
-    with pytest.raises(Waiting, match="namespace team-a has 7 pods") as raised:
+def test_words_name_the_namespace_and_the_limit() -> None:
+    with pytest.raises(Waiting, match="namespace team-a may have 7 pods") as raised:
         Limits(pods=7).require_room_for_pod(make_key().namespace, copies=7)
     assert raised.value.not_done
+
+
+def test_words_are_the_same_however_much_there_is() -> None:
+    words = set()
+    for copies in (7, 8):
+        with pytest.raises(Waiting) as raised:
+            Limits(pods=7).require_room_for_pod("team-a", copies=copies)
+        words.add(str(raised.value))
+    assert len(words) == 1
+
+
+def test_a_line_gives_everybody_a_turn() -> None:
+    line = Line()
+    a, b, c = (ObjectKey("team-a", name) for name in "abc")
+    for key in (a, b, c, ObjectKey("team-b", "a")):
+        line.join(key)
+    assert line.first("team-a", 2) == [a, b]
+    line.join(a)
+    assert line.first("team-a", 9) == [c, a]
+    assert line.first("team-a", -1) == []
+
+
+async def test_those_that_wait_write_nothing_while_nothing_changes_for_them(world: World) -> None:
+    world.limits = Limits(pods=20, objects=20, references=50)
+    world.start()
+    create(world, "base", secrets=10)
+    await world.settle(5)
+    waiting = [create(world, f"big{number}", secrets=15) for number in range(5)]
+    await world.settle(300)
+    texts = {world.status(key)["message"] for key in waiting}
+    world.tenant.calls.clear()
+    for number in range(4):
+        key = create(world, f"small{number}", secrets=1 + number)
+        await world.settle(40)
+        world.delete(key)
+        await world.settle(1)
+        world.below.finish_deletion(key)
+        await world.settle(40)
+    assert {world.status(key)["message"] for key in waiting} == texts
+    names = {key.name for key in waiting}
+    written = [call for call in world.tenant.named("patch pods/status") if call.key.name in names]
+    assert not written
+    assert len(texts) == 1
+    assert not [
+        call
+        for call in world.tenant.named("create events")
+        if call.body["reason"] == "TooManyObjects"
+    ]
+
+
+async def test_a_pod_that_waits_for_room_is_tried_when_there_is_some_and_rarely_else(
+    world: World,
+) -> None:
+    agent = world.start()
+    first = create(world, "a")
+    create(world, "b")
+    await world.settle(5)
+    create(world, "c")
+    await world.settle(2000)
+    tries = 0
+    real = agent.objects.require_room
+
+    def counted(key: ObjectKey) -> None:
+        nonlocal tries
+        tries += 1
+        real(key)
+
+    agent.objects.require_room = counted  # type: ignore[method-assign]
+    await world.settle(1200)
+    assert 1 <= tries <= 4
+    world.delete(first)
+    await world.settle(2)
+    world.below.finish_deletion(first)
+    await world.settle(1)
+    assert names_below(world) == {"b", "c"}
+
+
+async def test_a_pod_that_waits_for_objects_is_tried_when_one_has_gone(world: World) -> None:
+    world.start()
+    first = create(world, "a", secrets=2)
+    await world.settle(5)
+    create(world, "b", secrets=1)
+    await world.settle(2000)
+    world.delete(first)
+    await world.settle(2)
+    world.below.finish_deletion(first)
+    await world.settle(2)
+    assert names_below(world) == {"b"}
