@@ -334,6 +334,7 @@ _PODS: dict[str, list[PodView | None]] = {
     "being deleted, ended": [replace(_DELETING, phase="Failed")],
     "ended": [_ENDED],
     "alive": [_FRESH, _FORWARDED],
+    "alive, restartPolicy Always": [replace(_FRESH, restart_policy="Always")],
     "alive, forwarded": [_FORWARDED, _LET_START],
     "alive, not let start yet": [
         _FRESH,

@@ -105,6 +105,10 @@ class Forwarding:
         """Make the copy; until that is answered well there may be one that nobody saw."""
         memory = self.memories[seen.key]
         before = memory.unanswered
+        if self.backend.silent_for is not None:
+            # An attempt without answer would make a pod that certainly has no copy one that may.
+            text = "the compute cluster does not answer; the pod is made there as soon as it does"
+            raise Waiting(text, reason="ComputeUnreachable", not_done=True)
         if seen.unsent:
             memory.ours_alone = True  # Whatever is asked for from here on, we know of.
             await self.writer.write(pod, seen, status.sent(pod, self.mirror.time.now()))

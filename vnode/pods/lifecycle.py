@@ -236,8 +236,11 @@ def _cut_off(pod: PodView, copy: ObservedPod | None, loss: Loss) -> Step | None:
         return Nothing() if loss.silent else None
     if own is not None and finished_by_itself(own):
         return None
-    if loss.fenced or (loss.overdue and loss.unsent):
+    if loss.fenced:
         return GiveUp()
+    if loss.overdue and loss.unsent:
+        # Nothing of it runs. A Failed one would make its ReplicaSet create pods without end.
+        return GiveUp() if pod.deleting or pod.restart_policy != "Always" else None
     if loss.overdue:
         return Fence()
     return Nothing() if loss.silent and loss.held and not pod.deleting else None

@@ -18,8 +18,10 @@ pytestmark = pytest.mark.looptime
 KEY = ObjectKey("team-a", "job-0")
 
 
-def patient(uid: str = UID_1, *, name: str = "job-0", say: str = "fail-after=1m") -> Pod:
-    return make_pod(name, uid=uid, annotations={ANNOTATION: say})
+def patient(
+    uid: str = UID_1, *, name: str = "job-0", say: str = "fail-after=1m", restart: str = "Never"
+) -> Pod:
+    return make_pod(name, uid=uid, annotations={ANNOTATION: say}, restart=restart)
 
 
 @pytest.fixture
@@ -148,9 +150,8 @@ async def test_a_pod_that_certainly_was_never_sent_fails_without_a_fence(world: 
     world.start()
     world.cut()
     await world.settle(10)
-    world.below.fail("put_object")
     key = world.create(patient())
-    # Its own ConfigMap of variables cannot be put: no copy was asked for.
+    # While the cluster does not answer, no copy is asked for.
     await world.settle(300)
     assert world.status(key)["phase"] == "Failed"
     assert "never ran" in world.status(key)["message"]
@@ -166,6 +167,32 @@ async def test_a_pod_that_comes_late_waits_as_long_as_the_others(world: World) -
     assert world.status(key)["phase"] == "Pending"
     await world.settle(20)
     assert world.status(key)["phase"] == "Failed"
+
+
+async def test_a_pod_for_ever_that_was_never_sent_breeds_no_others(world: World) -> None:
+    world.start()
+    world.cut()
+    await world.settle(3600)
+    key = world.create(patient(restart="Always"))
+    await world.settle(3600)
+    status = world.status(key)
+    assert (status["phase"], status["reason"]) == ("Pending", "ComputeUnreachable")
+    assert world.fenced() == []
+    world.mend()
+    await world.settle(100)
+    assert world.below.made[UID_1] == 1
+
+
+async def test_a_pod_for_ever_that_was_never_sent_goes_when_it_is_deleted(world: World) -> None:
+    world.start()
+    world.cut()
+    await world.settle(100)
+    key = world.create(patient(restart="Always"))
+    await world.settle(100)
+    world.delete(key)
+    await world.settle(100)
+    assert world.pod(key) is None
+    assert world.fenced() == []
 
 
 async def test_a_create_without_answer_counts_as_a_copy(world: World) -> None:
