@@ -65,10 +65,9 @@ class CutOff:
         if fence is None and silent is None and not held:
             return HOLDS
         memory = self.memories[seen.key]
-        left = self._left(seen)
         return Loss(
             silent=silent is not None,
-            overdue=left is not None and left <= 0 and memory.rejected != seen.digest,
+            overdue=self._overdue(seen) and memory.rejected != seen.digest,
             fenced=fence is not None,
             accepted=fence is not None and fence.accepted,
             unsent=memory.nothing_sent and not seen.forwarded,
@@ -88,6 +87,17 @@ class CutOff:
             self.events.say(seen, "Warning", "InvalidOnPartition", policy.problem)
         left = None if seen.terminal else self._left(seen)
         return None if left is None else max(left, _SOON)
+
+    def _overdue(self, seen: PodView) -> bool:
+        left = self._left(seen)
+        return left is not None and left <= 0
+
+    def _still_overdue(self, seen: PodView) -> bool:
+        """Whether a pod that was overdue is so now; the link may have been back for long."""
+        memory = self.memories.get(seen.key)
+        if memory is None or memory.uid != seen.uid or memory.seen.terminal:
+            return False
+        return self._overdue(memory.seen)
 
     def _left(self, seen: PodView) -> float | None:
         silent, after = self.backend.silent_for, seen.on_partition.fail_after
@@ -116,7 +126,8 @@ class CutOff:
         """Have the pod remembered; the list's change brings it back here."""
         place = seen.place or self.backend.place(seen.key.namespace)
         now = int(self.mirror.time.seconds())
-        if not self.keeper.add(seen.node, Fence(seen.key, seen.uid, now, place)):
+        fence = Fence(seen.key, seen.uid, now, place)
+        if not self.keeper.add(seen.node, fence, still=lambda: self._still_overdue(seen)):
             text = (
                 "The compute cluster does not answer, but the fence list of the virtual node is "
                 "full: the pod waits until others have left it (vnode fence)"
@@ -127,7 +138,10 @@ class CutOff:
 
     async def _give_up(self, pod: Pod, seen: PodView) -> Result:
         """The pod becomes Failed."""
-        unsent = self.loss(seen).unsent
+        loss = self.loss(seen)
+        if not (loss.fenced or loss.overdue):
+            return Result(requeue_after=0)  # The link is back since that was decided.
+        unsent = loss.unsent
         text = _NEVER_RAN if unsent else _MAY_RUN
         placement = self.mirror.placement(pod, seen)
         wanted = status.given_up(pod, seen, placement, text, sent=not unsent)

@@ -1,15 +1,16 @@
 """Writes the fence lists of the virtual nodes that this replica serves.
 
-In: pods to be fenced (`add`) and fences whose copies are confirmed gone (`drop`), from reconcilers,
-which never wait. Out: patches of the Nodes' annotation, each conditional on UID and
-resourceVersion: the command `vnode fence` writes the same annotation, and so may the replica that
-led before. What comes within a moment goes in one patch, so a thousand pods cost a few. A fence
-counts when `Fences` has it: by the API server's answer, or by the watch.
+In: pods to be fenced (`add`), if they still are when it is written, and fences whose copies are
+confirmed gone (`drop`), from reconcilers, which never wait. Out: patches of the Nodes' annotation,
+each conditional on UID and resourceVersion: the command `vnode fence` writes the same annotation,
+and so may the replica that led before. What comes within a moment goes in one patch, so a thousand
+pods cost a few. A fence counts when `Fences` has it: by the API server's answer, or by the watch.
 """
 
 import asyncio
 import random
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import structlog
 
@@ -27,6 +28,12 @@ __all__ = ["FenceKeeper"]
 _LOG = structlog.get_logger(__name__)
 _GATHER = 0.1
 """Seconds; pods that are given up at once come within a moment of each other."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    fence: Fence
+    still: Callable[[], bool]
 
 
 class FenceKeeper:
@@ -49,18 +56,22 @@ class FenceKeeper:
         self._clock = clock
         self._rng = rng
         self._count = count
-        self._adds: dict[NodeName, dict[UID, Fence]] = {node: {} for node in self.nodes}
+        self._adds: dict[NodeName, dict[UID, _Wanted]] = {node: {} for node in self.nodes}
         self._drops: dict[NodeName, set[UID]] = {node: set() for node in self.nodes}
         self._wake = asyncio.Event()
 
-    def add(self, node: NodeName, fence: Fence) -> bool:
-        """Fence a pod soon; False: the list is full."""
+    def add(self, node: NodeName, fence: Fence, *, still: Callable[[], bool]) -> bool:
+        """Fence a pod soon, unless it is not `still` to be given up then; False: the list is full.
+
+        The API server may not take the list for long, and the link be back meanwhile.
+        """
         adds = self._adds[node]
         if fence.uid not in adds:
             known = self._annotation(self._shown(node))
-            if len(known) + sum(map(size, adds.values())) + size(fence) > MOST_BYTES:
+            waiting = sum(size(wanted.fence) for wanted in adds.values())
+            if len(known) + waiting + size(fence) > MOST_BYTES:
                 return False
-            adds[fence.uid] = fence
+            adds[fence.uid] = _Wanted(fence, still)
         self._wake.set()
         return True
 
@@ -100,8 +111,8 @@ class FenceKeeper:
         Raises:
             KubeError: what is left is to be tried again.
         """
-        adds, drops = dict(self._adds[name]), set(self._drops[name])
         node = self._shown(name) or await self._read(name)
+        adds, drops = self._still_wanted(name), set(self._drops[name])
         try:
             listed = {fence.uid: fence for fence in decode(self._annotation(node))}
         except ValueError:
@@ -126,6 +137,12 @@ class FenceKeeper:
         self._drops[name] -= drops
         self._count(name, len(wanted))
         _LOG.info("fence list", node=name, fenced=len(wanted), added=len(adds), dropped=len(drops))
+
+    def _still_wanted(self, name: NodeName) -> dict[UID, Fence]:
+        adds = self._adds[name]
+        for uid in [uid for uid, wanted in adds.items() if not wanted.still()]:
+            del adds[uid]
+        return {uid: wanted.fence for uid, wanted in adds.items()}
 
     async def _patch(self, node: FencedNode, text: str | None) -> None:
         metadata = {

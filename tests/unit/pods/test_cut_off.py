@@ -118,6 +118,21 @@ async def test_while_the_list_cannot_be_written_no_pod_is_given_up(
     assert len(world.fenced()) == 1
 
 
+async def test_a_fence_that_waits_for_the_api_server_is_dropped_when_the_link_is_back(
+    world: World,
+) -> None:
+    key = await run(world, patient())
+    world.tenant.fail(make_error(500, "etcd is full"), "patch nodes", times=1000)
+    world.cut()
+    await world.settle(100)
+    world.mend()
+    await world.settle(300)
+    world.tenant.heal()
+    await world.settle(60)
+    assert world.status(key)["phase"] == "Running"
+    assert world.fenced() == []
+
+
 async def test_a_full_list_lets_pods_wait(world: World) -> None:
     key = await run(world, patient())
     full = [
