@@ -38,6 +38,7 @@ _MAY_RUN = (
     "The compute cluster has not answered for longer than this pod waits (annotation "
     f"{ANNOTATION}); its copy may still run there, and is deleted when the cluster answers again"
 )
+_NOT_LISTED = "The compute cluster does not answer, but the fence list of the virtual node"
 _NEVER_RAN = (
     f"The compute cluster has not answered for longer than this pod waits (annotation {ANNOTATION})"
     "; it never ran there"
@@ -128,11 +129,12 @@ class CutOff:
         now = int(self.mirror.time.seconds())
         fence = Fence(seen.key, seen.uid, now, place)
         if not self.keeper.add(seen.node, fence, still=lambda: self._still_overdue(seen)):
-            text = (
-                "The compute cluster does not answer, but the fence list of the virtual node is "
-                "full: the pod waits until others have left it (vnode fence)"
-            )
-            self.events.say(seen, "Warning", "FenceListFull", text)
+            full = "is full: the pod waits until others have left it (vnode fence)"
+            self.events.say(seen, "Warning", "FenceListFull", f"{_NOT_LISTED} {full}")
+            return Result(requeue_after=_LOOK_AGAIN)
+        if (why := self.keeper.refused.get(seen.node)) is not None:
+            text = f"{_NOT_LISTED} cannot be written, and the pod waits: {why}"
+            self.events.say(seen, "Warning", "FenceListRefused", text)
             return Result(requeue_after=_LOOK_AGAIN)
         return Result(requeue_after=_SOON)
 

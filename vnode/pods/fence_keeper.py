@@ -58,6 +58,8 @@ class FenceKeeper:
         self._count = count
         self._adds: dict[NodeName, dict[UID, _Wanted]] = {node: {} for node in self.nodes}
         self._drops: dict[NodeName, set[UID]] = {node: set() for node in self.nodes}
+        self.refused: dict[NodeName, str] = {}
+        """Why a node's list could not be written the last time, where trying again is no help."""
         self._wake = asyncio.Event()
 
     def add(self, node: NodeName, fence: Fence, *, still: Callable[[], bool]) -> bool:
@@ -117,7 +119,8 @@ class FenceKeeper:
             listed = {fence.uid: fence for fence in decode(self._annotation(node))}
         except ValueError:
             # Somebody's edit: nothing is fenced, so nobody is given up, until it is put right.
-            self._adds[name].clear()
+            _LOG.error("fence list cannot be read", node=name, annotation=FENCED)
+            self._refuse(name, f"annotation {FENCED} of the node cannot be read")
             return
         wanted = {**adds, **listed}  # One that is listed may have been accepted.
         wanted = {uid: fence for uid, fence in wanted.items() if uid not in drops}
@@ -130,13 +133,18 @@ class FenceKeeper:
             except Invalid as refused:
                 # No room beside others' annotations: those pods wait.
                 _LOG.error("fence list refused", node=name, why=refused.message)
-                self._adds[name].clear()
+                self._refuse(name, "the API server refuses it")
                 return
+        self.refused.pop(name, None)
         for uid in adds:
             self._adds[name].pop(uid, None)
         self._drops[name] -= drops
         self._count(name, len(wanted))
         _LOG.info("fence list", node=name, fenced=len(wanted), added=len(adds), dropped=len(drops))
+
+    def _refuse(self, name: NodeName, why: str) -> None:
+        self.refused[name] = why
+        self._adds[name].clear()
 
     def _still_wanted(self, name: NodeName) -> dict[UID, Fence]:
         adds = self._adds[name]

@@ -147,6 +147,28 @@ async def test_a_full_list_lets_pods_wait(world: World) -> None:
     assert "FenceListFull" in world.events()
 
 
+async def test_a_list_that_the_api_server_refuses_is_said_and_tried_again(world: World) -> None:
+    key = await run(world, patient())
+    world.tenant.fail(make_error(422, "annotations: Too long"), "patch nodes", times=10**6)
+    world.cut()
+    await world.settle(300)
+    assert world.status(key)["phase"] == "Running"
+    assert "FenceListRefused" in world.events()
+    world.tenant.heal()
+    await world.settle(200)
+    assert world.status(key)["phase"] == "Failed"
+
+
+async def test_a_list_that_somebody_edited_into_nonsense_is_said(world: World) -> None:
+    key = await run(world, patient())
+    notes = {FENCED: "[]"}
+    world.tenant.edit(NODES, ObjectKey("", NODE), lambda b: b["metadata"].update(annotations=notes))
+    world.cut()
+    await world.settle(300)
+    assert world.status(key)["phase"] == "Running"
+    assert "FenceListRefused" in world.events()
+
+
 async def test_five_hundred_pods_cost_a_few_writes_of_the_list(world: World) -> None:
     world.start()
     for i in range(500):
