@@ -7,6 +7,8 @@ from vnode.kube.errors import NotFound
 
 _NO_NAMES = frozenset({"", ".", ".."})
 _NO_NAME_HAS = frozenset("/%")
+_LONGEST_NAME = 253
+"""Characters of a DNS subdomain (apimachinery, DNS1123SubdomainMaxLength)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +33,15 @@ class Resource:
 
         Names of Secrets, ConfigMaps and claims in a PodSpec are free text to the API. One that
         would lead elsewhere (`..`, `a/b`) is never asked for: servers decode paths before they read
-        them, and proxies before servers may even follow the dots, with our credential.
+        them, and proxies before servers may even follow the dots, with our credential. Nor is one
+        that is too long for any object: servers and proxies refuse long URLs with errors of theirs.
 
         Raises:
             NotFound: no object can have that name (apimachinery, pkg/api/validation/path).
         """
-        if name is not None and (name in _NO_NAMES or not _NO_NAME_HAS.isdisjoint(name)):
-            raise NotFound(f"{self.plural} {name!r} not found", code=404, reason="NotFound")
+        if name is not None and not _may_be_a_name(name):
+            shown = name[:_LONGEST_NAME]
+            raise NotFound(f"{self.plural} {shown!r} not found", code=404, reason="NotFound")
         root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
         if namespace is not None and self.namespaced:
             root += f"/namespaces/{quote(namespace, safe='')}"
@@ -45,6 +49,11 @@ class Resource:
         if name is not None:
             root += f"/{quote(name, safe='')}"
         return f"{root}/{subresource}" if subresource else root
+
+
+def _may_be_a_name(name: str) -> bool:
+    free = name not in _NO_NAMES and _NO_NAME_HAS.isdisjoint(name)
+    return free and len(name) <= _LONGEST_NAME
 
 
 PODS = Resource("", "v1", "pods", "Pod")

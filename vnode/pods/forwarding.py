@@ -156,7 +156,11 @@ class Forwarding:
         try:
             refused = _containers(self.backend.refused(request, copy))
             uses = [use for use in references(pod.spec) if use.ephemeral not in refused]
-            if too_much := self.objects.limits.refusal(uses, token_requests(pod.spec)):
+            # A pod that was made under another limit keeps what it has, and gets other changes.
+            added = [use for use in uses if use.ephemeral]
+            if self.objects.adds(seen.key.namespace, added) and (
+                too_much := self.objects.limits.refusal(uses, token_requests(pod.spec))
+            ):
                 raise too_much
             await self.objects.ensure(seen.key, uses)
             updated = await self.backend.update(request, copy)

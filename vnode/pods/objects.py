@@ -44,6 +44,7 @@ _LOG = structlog.get_logger(__name__)
 _RECHECK_SECONDS = 1.0
 _BARRED_SECONDS = 60.0
 _NO_SETTINGS = Limits()
+_LONGEST_NAME = 253
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +64,15 @@ class Missing:
     def message(self) -> str:
         """Text for the event: what is missing, and where the pod asks for it."""
         ref = self.use.ref
-        what = (
-            f'key "{self.key}" of {ref.kind} "{ref.name}"'
-            if self.key
-            else (f'{ref.kind} "{ref.name}"')
-        )
+        what = f'{ref.kind} "{_short(ref.name)}"'
+        if self.key:
+            what = f'key "{_short(self.key)}" of {what}'
         return f"{what} not found ({self.use.where})"
+
+
+def _short(name: str) -> str:
+    """Names in a PodSpec are free text, of up to a megabyte."""
+    return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…"
 
 
 class _Need(NamedTuple):
@@ -228,6 +232,11 @@ class ReferencedObjects:
         copies = self._copies.get(key.namespace, ())
         with _in_line(self._for_pods, key):
             self.limits.require_room_for_pod(key.namespace, copies=len(copies))
+
+    def adds(self, namespace: str, uses: Iterable[ReferenceUse]) -> bool:
+        """Whether something of it does not lie below yet."""
+        refs = {ObjectRef(namespace, *use.ref) for use in uses}
+        return any(self._backend.held_version(ref) is None for ref in refs)
 
     def withdraw(self, key: ObjectKey) -> None:
         """A pod has no copy and gets none as it is: what only it refers to nobody needs."""

@@ -29,3 +29,10 @@ def test_what_a_url_would_take_for_itself_is_quoted() -> None:
 def test_a_name_that_leads_elsewhere_is_of_no_object(name: str) -> None:
     with pytest.raises(NotFound, match="not found"):
         SECRETS.path(namespace="a", name=name)
+
+
+def test_a_name_that_is_longer_than_any_object_s_is_of_none_and_not_repeated_in_full() -> None:
+    assert SECRETS.path(namespace="a", name="n" * 253)
+    with pytest.raises(NotFound) as missing:
+        SECRETS.path(namespace="a", name="n" * 1_000_000)
+    assert len(str(missing.value)) < 400

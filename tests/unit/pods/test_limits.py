@@ -187,6 +187,31 @@ async def test_a_debug_container_that_refers_to_too_much_is_held_back(world: Wor
     assert names_below(world) == {"a"}
 
 
+async def test_a_pod_that_was_made_under_a_higher_limit_still_gets_its_changes(
+    world: World,
+) -> None:
+    world.limits = Limits(references=10)
+    world.start()
+    key = create(world, "a", secrets=6)
+    await world.settle(5)
+    world.limits = Limits(references=4)
+    await world.restart()
+    world.tenant.edit(PODS, key, lambda b: b["metadata"].update(labels={"new": "yes"}))
+    await world.settle(5)
+    assert world.below.called("update")
+    assert "UpdateRejected" not in world.events()
+
+
+async def test_a_secret_whose_name_nothing_can_have_is_said_to_be_missing(world: World) -> None:
+    world.start()
+    source = {"secretRef": {"name": "n" * 500_000}}
+    container = {"name": "main", "image": "i", "envFrom": [source]}
+    key = world.create(make_pod("a", containers=[container], volumes=[]))
+    await world.settle(5)
+    assert world.status(key)["reason"] == "MandatorySecretNotFound"
+    assert len(world.status(key)["message"]) < 400
+
+
 async def test_a_pod_of_another_namespace_is_made_while_hundreds_wait() -> None:
     world = World(latency=0.2)
     world.start()
