@@ -126,7 +126,6 @@ class ComputeCluster:
         self._config = config
         self._client = client.guarded(may_write)
         self._tenant_client = shared.tenant.client.guarded(may_write)
-        self._events = EventRecorder(self._tenant_client, clock=shared.clock)
         self._nodes = tuple(n for n in shared.config.virtual_nodes if n.cluster.name == config.name)
         self._controllers: dict[NodeName, NodeController] = {}
         self._certificates = Certificates(
@@ -160,6 +159,8 @@ class ComputeCluster:
         shared, tenant = self._shared, self._shared.tenant
         owner = Owner(tenant=shared.config.tenant.name, cluster_uid=tenant.facts.cluster_uid)
         backend = self._make_backend(owner)
+        # What was not said while we led is not said when we lead again.
+        events = EventRecorder(self._tenant_client, clock=shared.clock)
         backend.subscribe_link(lambda: self._show_link(backend))
         pods: Store[Pod] = Store(f"tenant pods for {self._config.name}")
         watches = list(self._pod_watches(pods))
@@ -199,7 +200,7 @@ class ComputeCluster:
             nodes={n.name: self._settings(n) for n in self._nodes},
             objects=objects,
             tokens=TokenIssuer(self._tenant_client, shared.clock),
-            events=self._events,
+            events=events,
             addresses=self._addresses(),
             orphans=OrphanGuard(
                 self._tenant_client,
@@ -232,7 +233,7 @@ class ComputeCluster:
             places = backend.namespaces
             stack.callback(tenant.each_namespace(places.add, places.release))
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
-            tasks.create_task(self._events.run(), name="events")
+            tasks.create_task(events.run(), name="events")
             tasks.create_task(backend.run(), name="backend")
             tasks.create_task(last_words.run(), name="last words")
             tasks.create_task(keeper.run(), name="fences")
@@ -251,7 +252,7 @@ class ComputeCluster:
             for node in self._nodes:
                 capacity = self._capacity(node, backend, owner, inventory)
                 tasks.create_task(
-                    self._serve_node(node, backend, capacity, locator, last_words, keeper)
+                    self._serve_node(node, backend, capacity, locator, last_words, keeper, events)
                 )
 
     # --- one virtual node -----------------------------------------------------------------------
@@ -264,6 +265,7 @@ class ComputeCluster:
         locator: BackendPods,
         last_words: LastWords,
         keeper: FenceKeeper,
+        events: EventRecorder,
     ) -> None:
         shared = self._shared
         client, clock, rng = self._tenant_client, shared.clock, shared.rng
@@ -288,7 +290,7 @@ class ComputeCluster:
             reachable=lambda: backend.reachable if backend.link_known else None,
             websockets=lambda: backend.websockets,
             carried=lambda: keeper.carried(node.name),
-            link_changed=lambda uid, holds: self._say_of_link(node.name, uid, holds=holds),
+            link_changed=lambda uid, holds: _say_of_link(events, node.name, uid, holds=holds),
             clock=clock,
             rng=rng,
         )
@@ -306,10 +308,6 @@ class ComputeCluster:
                 tasks.create_task(lease.run(), name=f"lease {node.name}")
         finally:
             await server.stop(drain_seconds=_DRAIN_SECONDS)
-
-    def _say_of_link(self, node: NodeName, uid: UID, *, holds: bool) -> None:
-        kind, reason, text = _LINK_EVENTS[holds]
-        self._events.say_of_node(node, uid, type=kind, reason=reason, message=text)
 
     def _show_link(self, backend: KubernetesBackend) -> None:
         now, metrics = self._shared.clock.time(), self._shared.metrics
@@ -488,6 +486,11 @@ class ComputeCluster:
 
 def _sorted(names: Collection[str] | None) -> tuple[str, ...] | None:
     return None if names is None else tuple(sorted(set(names)))
+
+
+def _say_of_link(events: EventRecorder, node: NodeName, uid: UID, *, holds: bool) -> None:
+    kind, reason, text = _LINK_EVENTS[holds]
+    events.say_of_node(node, uid, type=kind, reason=reason, message=text)
 
 
 def _limits(config: LimitsConfig) -> Limits:
