@@ -24,7 +24,15 @@ from yarl import URL
 
 from vnode.kube.config import Access, Connection
 from vnode.kube.credentials import Credentials
-from vnode.kube.errors import ServerError, Silent, Unauthorized, Unreachable, Untrusted, api_error
+from vnode.kube.errors import (
+    ServerError,
+    Silent,
+    Unauthorized,
+    Unreachable,
+    Untrusted,
+    Withheld,
+    api_error,
+)
 from vnode.kube.permit import Permit, PermittedRequest, required
 from vnode.kube.server_time import ServerTime
 from vnode.kube.types import Status
@@ -221,7 +229,7 @@ class Transport:
 
     @contextlib.contextmanager
     def _counted(self, method: str) -> Iterator[Callable[[aiohttp.ClientResponse], None]]:
-        code = 0
+        code: int | None = 0
 
         def answered(response: aiohttp.ClientResponse) -> None:
             nonlocal code
@@ -231,9 +239,13 @@ class Transport:
         self._in_flight += 1
         try:
             yield answered
+        except Withheld:
+            code = None  # Nobody was asked.
+            raise
         finally:
             self._in_flight -= 1
-            self._answers[method, code] += 1
+            if code is not None:
+                self._answers[method, code] += 1
 
 
 def _make_socket(

@@ -25,6 +25,7 @@ from vnode.backend import (
     Waiting,
     WaitingReason,
 )
+from vnode.kube.errors import Withheld
 from vnode.kube.types import Pod
 from vnode.pods import status
 from vnode.pods.events import EventRecorder
@@ -116,7 +117,7 @@ class Forwarding:
         memory.unanswered = True
         try:
             copy = await self.backend.apply(request)
-        except Rejected:
+        except (Rejected, Withheld):
             memory.unanswered = before
             raise
         except Waiting as waiting:

@@ -21,6 +21,7 @@ from vnode.kube.errors import (
     TooManyRequests,
     Unauthorized,
     Unreachable,
+    Withheld,
 )
 
 _NOT_FOUND = 404
@@ -30,7 +31,12 @@ has changed meanwhile (apiserver, pkg/admission/plugin/resourcequota)."""
 
 
 def waiting(error: KubeError, *, what: str, names: Names) -> Waiting:
-    """Anything that may pass, with the reason that `kubectl get pods` shows."""
+    """Anything that may pass, with the reason that `kubectl get pods` shows.
+
+    Raises Withheld if that is the error: it is about us, and another replica speaks for the pod.
+    """
+    if isinstance(error, Withheld):
+        raise error
     retry_after = error.retry_after if isinstance(error, ApiError) else None
     text = names.conceal(error.message) if isinstance(error, ApiError) else _unanswered(error)
     return Waiting(

@@ -11,7 +11,7 @@ from federation.backends.kubernetes.failures import (
 )
 from tests.builders import make_error
 from vnode.backend import Rejected, Waiting
-from vnode.kube.errors import ConfigError, KubeError, Silent, Unreachable, Untrusted
+from vnode.kube.errors import ConfigError, KubeError, Silent, Unreachable, Untrusted, Withheld
 
 NAMES = Names("red--team-a", "team-a")
 NO_ANSWER = [Unreachable("10.0.0.1: cannot connect"), Silent("x"), Untrusted("x")]
@@ -82,6 +82,13 @@ class TestUnseen:
 
 
 class TestWaiting:
+    def test_what_we_may_not_send_is_no_reason_to_wait(self) -> None:
+        error = Withheld("POST: not sent")
+        with pytest.raises(Withheld):
+            waiting(error, what="x", names=NAMES)
+        with pytest.raises(Withheld):
+            pod_refused(error, names=NAMES)
+
     def test_the_server_s_own_time_is_kept(self) -> None:
         error = make_error(429, retry_after=7.0)
         assert waiting(error, what="a Secret", names=NAMES).retry_after == 7.0

@@ -5,12 +5,19 @@ import asyncio
 import pytest
 
 from federation.backends.kubernetes.translate.policy import PvcMode, TranslationPolicy
-from tests.builders import UID_2, make_compute_pod, make_error, make_pod, make_request
+from tests.builders import (
+    UID_2,
+    make_compute_pod,
+    make_error,
+    make_key,
+    make_pod,
+    make_request,
+)
 from tests.unit.federation.both_sides import BELOW, Sides
 from tests.unit.federation.compute import Compute
 from tests.unit.federation.test_claims_below import CLAIM, make_using, share
 from vnode.backend import Waiting
-from vnode.kube.errors import KubeError, Unreachable
+from vnode.kube.errors import KubeError, Unreachable, Withheld
 from vnode.kube.resources import NAMESPACES, PODS
 from vnode.kube.types import ObjectKey, Pod
 
@@ -90,3 +97,22 @@ async def test_of_a_create_that_was_sent_only_the_answer_tells(
     await compute.open()
     compute.client.fail(error, "create pods")
     assert (await waits(compute, make_pod())).not_done is not_done
+
+
+async def test_what_another_replica_may_write_now_is_not_told_to_users() -> None:
+    sides = Sides()
+    sides.start()
+    try:
+        sides.backend.namespaces.add("team-a")
+        await asyncio.sleep(20)
+        sides.compute.fail(Withheld("not sent"), "create pods", times=10**6)
+        sides.tenant.put(PODS, make_pod())
+        await asyncio.sleep(60)
+        assert sides.events() == []
+        assert "reason" not in sides.pod()["status"]
+        sides.tenant.delete_gracefully(PODS, make_key(), 30)
+        await asyncio.sleep(5)
+    finally:
+        await sides.stop()
+    assert sides.pod() is None
+    assert not sides.compute.named("get pods"), "nothing was sent: there is nothing to look for"

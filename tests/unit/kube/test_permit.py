@@ -39,6 +39,7 @@ async def test_no_verb_that_changes_something_is_sent(write: object) -> None:
         with pytest.raises(Withheld, match="not sent"):
             await write(client.guarded(lambda: False))
         assert server.requests == []
+        assert client.statistics().requests == {}
         await write(client.guarded(lambda: True))
         assert len(server.requests) == 1
 
