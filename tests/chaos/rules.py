@@ -35,6 +35,7 @@ _CLUSTER_SCOPED = {
     False: frozenset({"selfsubjectaccessreviews", "selfsubjectrulesreviews"}),
 }
 """What the agent may write outside namespaces, by whether it is in the tenant."""
+_READS = frozenset({"get", "list"})
 _ANSWERED_OF_SUBSTANCE = frozenset({404, 409})
 """Refusals that come after the request was read."""
 _TOKEN = "eyJhbGciOi"
@@ -155,7 +156,7 @@ def preconditions(parties: Parties, request: Request) -> Iterator[Violation]:
 
 def inside(parties: Parties, request: Request) -> Iterator[Violation]:
     """The agent writes in its namespaces only."""
-    if request.user not in parties.agents:
+    if request.user not in parties.agents or request.verb in _READS:
         return
     in_tenant = request.cluster == parties.tenant
     if request.namespace in parties.namespaces[request.cluster]:

@@ -254,6 +254,12 @@ def test_a_write_outside_our_namespaces_is_found_even_if_it_was_refused(
     assert rules(story) == ["our namespaces only"]
 
 
+def test_a_read_elsewhere_is_no_write() -> None:
+    story = judge()
+    story.request(request("get", 1, cluster="tenant", namespace="kube-system"))
+    assert not story.verdict()
+
+
 def test_nodes_of_the_tenant_are_ours_to_write() -> None:
     story = judge()
     story.request(request("create", 1, cluster="tenant", namespace="", resource="nodes", code=201))
