@@ -66,14 +66,14 @@ from vnode.node.lease import NodeLease
 from vnode.node.objects import Node, Taint
 from vnode.node.serving.renewal import keep_client_ca
 from vnode.node.spec import VirtualNode, kubelet_version
-from vnode.pods.addresses import AddressPool
 from vnode.pods.controller import NodeSettings, PodController
 from vnode.pods.events import EventRecorder, EventType
-from vnode.pods.fence_keeper import FenceKeeper
 from vnode.pods.limits import Limits
-from vnode.pods.objects import ReferencedObjects
+from vnode.pods.objects.copies import ReferencedObjects
+from vnode.pods.objects.tokens import TokenIssuer
 from vnode.pods.orphans import HeldReason, OrphanGuard
-from vnode.pods.tokens import TokenIssuer
+from vnode.pods.partition.fence_keeper import FenceKeeper
+from vnode.pods.status.addresses import AddressPool
 from vnode.runtime.clock import Clock
 from vnode.runtime.reflector import Reflector
 from vnode.runtime.store import Store

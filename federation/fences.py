@@ -15,7 +15,7 @@ from vnode.kube.listing import Selection, list_pages
 from vnode.kube.resources import NODES
 from vnode.kube.types import NodeName, ObjectKey, PartialObject
 from vnode.node.status import CLUSTER_LABEL
-from vnode.pods.fence_list import FENCED, Fence, decode, encode
+from vnode.pods.partition.fence_list import FENCED, Fence, decode, encode
 
 __all__ = ["Listed", "accept", "list_fences"]
 

@@ -30,9 +30,9 @@ from vnode.kube.resources import (
     Resource,
 )
 from vnode.kube.types import UID, ConfigMap, HasMetadata, PartialObject
-from vnode.pods.fences import FencedNode, Fences
-from vnode.pods.service_env import Service, api_server_environment
-from vnode.pods.service_variables import ServiceVariables, service_store
+from vnode.pods.objects.service_env import Service, api_server_environment
+from vnode.pods.objects.service_variables import ServiceVariables, service_store
+from vnode.pods.partition.fences import FencedNode, Fences
 from vnode.runtime.clock import Clock
 from vnode.runtime.reflector import Reflector
 from vnode.runtime.store import Change, Store

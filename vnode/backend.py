@@ -78,7 +78,8 @@ class Reference(NamedTuple):
 SERVICE_VARIABLES = Reference(ReferenceKind.CONFIG_MAP, "service variables")
 """What a kubelet tells containers of the Services around them and of the API server. Every pod
 refers to this ConfigMap, which no tenant has: a blank is no part of a name. Its body is made by
-`vnode.pods.service_variables`; containers have all its keys as variables, behind all their own."""
+`vnode.pods.objects.service_variables`; containers have all its keys as variables, behind all their
+own."""
 API_SERVER_VARIABLES = Reference(ReferenceKind.CONFIG_MAP, "API server variables")
 """The same for pods with enableServiceLinks false: KUBERNETES_* alone."""
 

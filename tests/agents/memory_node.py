@@ -37,18 +37,18 @@ from vnode.node.lease import NodeLease
 from vnode.node.serving.key_pair import self_signed
 from vnode.node.serving.tls import ServingCertificate
 from vnode.node.spec import VirtualNode
-from vnode.pods.addresses import AddressPool
 from vnode.pods.controller import PodController
 from vnode.pods.events import EventRecorder
-from vnode.pods.fence_keeper import FenceKeeper
-from vnode.pods.fences import Fences
 from vnode.pods.lifecycle import phase_below
-from vnode.pods.mirror import NodeSettings
-from vnode.pods.objects import ReferencedObjects
+from vnode.pods.objects.copies import ReferencedObjects
+from vnode.pods.objects.service_env import Service
+from vnode.pods.objects.service_variables import ServiceVariables, service_store
+from vnode.pods.objects.tokens import TokenIssuer
 from vnode.pods.orphans import OrphanGuard
-from vnode.pods.service_env import Service
-from vnode.pods.service_variables import ServiceVariables, service_store
-from vnode.pods.tokens import TokenIssuer
+from vnode.pods.partition.fence_keeper import FenceKeeper
+from vnode.pods.partition.fences import Fences
+from vnode.pods.status.addresses import AddressPool
+from vnode.pods.status.mirror import NodeSettings
 from vnode.runtime.clock import SystemClock
 from vnode.runtime.reflector import Reflector
 from vnode.runtime.store import Store

@@ -28,7 +28,7 @@ from federation.config import config_schema, load_config
 from vnode.backend import ObservedPod, PodBackend, Sight
 from vnode.kube.types import UID, NodeName, ObjectKey
 from vnode.pods import lifecycle
-from vnode.pods.partition import HOLDS, Loss
+from vnode.pods.partition.policy import HOLDS, Loss
 from vnode.pods.view import PodView, copy_mark
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,10 +8,10 @@ when something changed:
 
     Create, Update              vnode.pods.forwarding
     Start                       vnode.pods.start_once
-    Mirror                      vnode.pods.mirror
+    Mirror                      vnode.pods.status.mirror
     DeleteCopy, RemovePod,
     Orphan, Lost                vnode.pods.removal
-    Fence, GiveUp, Release      vnode.pods.cut_off
+    Fence, GiveUp, Release      vnode.pods.partition.cut_off
 
 What may fail: anything, at any time. An error is a retry with backoff for as long as the pod
 exists; what users should know about it becomes status.reason, a condition and an event.
@@ -34,23 +34,24 @@ from vnode.backend import (
 from vnode.kube.client import KubeClient
 from vnode.kube.errors import Conflict
 from vnode.kube.types import NodeName, ObjectKey, Pod
-from vnode.pods import lifecycle, status
-from vnode.pods.addresses import AddressPool
-from vnode.pods.cut_off import CutOff
+from vnode.pods import lifecycle
 from vnode.pods.events import EventRecorder
-from vnode.pods.fence_keeper import FenceKeeper
 from vnode.pods.forwarding import Forwarding
 from vnode.pods.limits import NoRoom
 from vnode.pods.memory import AskedDeletions, Memories
-from vnode.pods.mirror import SETTLE_SECONDS, Mirror, NodeSettings
-from vnode.pods.objects import ReferencedObjects
+from vnode.pods.objects.copies import ReferencedObjects
+from vnode.pods.objects.tokens import TokenIssuer
 from vnode.pods.orphans import OrphanGuard
-from vnode.pods.partition import ANNOTATION as ON_PARTITION
+from vnode.pods.partition.cut_off import CutOff
+from vnode.pods.partition.fence_keeper import FenceKeeper
+from vnode.pods.partition.policy import ANNOTATION as ON_PARTITION
 from vnode.pods.removal import LOOK_AGAIN_SECONDS, Removal
 from vnode.pods.start_once import Starter, StartOnce
-from vnode.pods.status_writer import StatusWriter
+from vnode.pods.status import statuses
+from vnode.pods.status.addresses import AddressPool
+from vnode.pods.status.mirror import SETTLE_SECONDS, Mirror, NodeSettings
+from vnode.pods.status.writer import StatusWriter
 from vnode.pods.tenant_time import TenantTime
-from vnode.pods.tokens import TokenIssuer
 from vnode.pods.tolerations import Tolerations
 from vnode.pods.view import PodView, pod_address
 from vnode.runtime.clock import Clock
@@ -281,7 +282,7 @@ class PodController:
             memory.unseen_since = now if memory.unseen_since is None else memory.unseen_since
             if now - memory.unseen_since >= _PATIENCE_SECONDS:
                 why = self._backend.why_unseen(seen.key.namespace)
-                await self._status.write(pod, seen, status.held(pod, why, self._time.now()))
+                await self._status.write(pod, seen, statuses.held(pod, why, self._time.now()))
         return Result(requeue_after=SETTLE_SECONDS)
 
     async def _take(
@@ -343,7 +344,8 @@ class PodController:
                 why = WaitingReason(waiting.reason, str(waiting))
                 # Where it can be seen what is below, the mark would cost two writes a try.
                 blind = self._backend.sight(key.namespace) is not Sight.COMPLETE
-                held = status.held(pod, why, self._time.now(), unsent=blind and memory.nothing_sent)
+                unsent = blind and memory.nothing_sent
+                held = statuses.held(pod, why, self._time.now(), unsent=unsent)
                 await self._status.write(pod, seen, held)
         first = _WAIT_PASSING if silent else _WAIT_FIRST
         most = _WAIT_FOR_ROOM if isinstance(waiting, NoRoom) else _WAIT_MOST

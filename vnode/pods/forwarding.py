@@ -4,8 +4,8 @@ In: a tenant pod that has no copy, or one that was made from an older version of
 refers to, put below first; then `PodBackend.apply` or `update`; then the copy's status, mirrored
 (before the copy may start: `vnode.pods.start_once`). A pod that can never run here is rejected, in
 its status and an event. Of an update each part is judged on its own: what is held back is
-remembered, so that the status says so (`vnode.pods.status`) and nothing else waits for it. What may
-pass is `Waiting`, for the controller to explain and to try again.
+remembered, so that the status says so (`vnode.pods.status.statuses`) and nothing else waits for it.
+What may pass is `Waiting`, for the controller to explain and to try again.
 """
 
 from collections.abc import Iterable
@@ -27,15 +27,15 @@ from vnode.backend import (
 )
 from vnode.kube.errors import Withheld
 from vnode.kube.types import Pod
-from vnode.pods import status
 from vnode.pods.events import EventRecorder
 from vnode.pods.memory import Memories
-from vnode.pods.mirror import Mirror
-from vnode.pods.objects import ReferencedObjects
-from vnode.pods.references import ReferenceUse, references, token_requests
+from vnode.pods.objects.copies import ReferencedObjects
+from vnode.pods.objects.references import ReferenceUse, references, token_requests
 from vnode.pods.requirements import unmet
 from vnode.pods.start_once import StartOnce
-from vnode.pods.status_writer import StatusWriter
+from vnode.pods.status import statuses
+from vnode.pods.status.mirror import Mirror
+from vnode.pods.status.writer import StatusWriter
 from vnode.pods.view import PodView, container_names
 from vnode.runtime.workqueue import Result, soonest
 
@@ -112,7 +112,7 @@ class Forwarding:
             raise Waiting(text, reason="ComputeUnreachable", not_done=True)
         if seen.unsent:
             memory.ours_alone = True  # Whatever is asked for from here on, we know of.
-            await self.writer.write(pod, seen, status.sent(pod, self.mirror.time.now()))
+            await self.writer.write(pod, seen, statuses.sent(pod, self.mirror.time.now()))
         # Also where nothing can be seen just now: the backend may see to that on the way.
         memory.unanswered = True
         try:
@@ -185,7 +185,7 @@ class Forwarding:
         self.events.say(seen, "Normal", waiting.reason, waiting.message)
         self.objects.withdraw(seen.key)
         memory, now = self.memories[seen.key], self.mirror.time.now()
-        held = status.held(pod, waiting, now, unsent=memory.nothing_sent)
+        held = statuses.held(pod, waiting, now, unsent=memory.nothing_sent)
         await self.writer.write(pod, seen, held)
         memory.rejected = seen.digest
         return Result()
@@ -196,7 +196,7 @@ class Forwarding:
         _LOG.info("pod rejected", pod=str(seen.key), uid=seen.uid, field=rejected.field)
         memory, names = self.memories[seen.key], container_names(pod)[1]
         now, unsent = self.mirror.time.now(), memory.nothing_sent
-        rejection = status.rejected(pod, seen, names, text, now=now, unsent=unsent)
+        rejection = statuses.rejected(pod, seen, names, text, now=now, unsent=unsent)
         await self.writer.write(pod, seen, rejection)
         memory.rejected = seen.digest
         return Result()

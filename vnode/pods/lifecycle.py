@@ -28,7 +28,7 @@ from typing import TypeAlias
 import msgspec
 
 from vnode.backend import ObservedPod, Sight
-from vnode.pods.partition import HOLDS, Loss
+from vnode.pods.partition.policy import HOLDS, Loss
 from vnode.pods.view import TERMINAL, PodView, copy_mark
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from vnode.backend import ObjectRef, Rejected, TokenKey, Waiting
 from vnode.kube.types import ObjectKey
-from vnode.pods.references import ReferenceUse
+from vnode.pods.objects.references import ReferenceUse
 
 
 class NoRoom(Waiting):

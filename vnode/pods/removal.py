@@ -13,12 +13,13 @@ from vnode.kube.client import KubeClient
 from vnode.kube.errors import Conflict, NotFound
 from vnode.kube.resources import PODS
 from vnode.kube.types import ObjectKey, Pod
-from vnode.pods import lifecycle, status
+from vnode.pods import lifecycle
 from vnode.pods.events import EventRecorder
 from vnode.pods.memory import AskedDeletions, Memories
-from vnode.pods.mirror import SETTLE_SECONDS, Mirror
 from vnode.pods.orphans import OrphanGuard
-from vnode.pods.status_writer import StatusWriter
+from vnode.pods.status import statuses
+from vnode.pods.status.mirror import SETTLE_SECONDS, Mirror
+from vnode.pods.status.writer import StatusWriter
 from vnode.pods.view import TERMINAL, PodView
 from vnode.runtime.clock import Clock
 from vnode.runtime.workqueue import Result
@@ -78,9 +79,9 @@ class Removal:
         if not seen.terminal and (last is not None or seen.forwarded):
             placement = self.mirror.placement(pod, seen)
             if last is not None and lifecycle.phase_below(last) in TERMINAL:
-                final = status.mirrored(pod, seen, last, placement)
+                final = statuses.mirrored(pod, seen, last, placement)
             else:
-                final = status.removed(pod, seen, last, placement)
+                final = statuses.removed(pod, seen, last, placement)
             await self.writer.write(pod, seen, final)
         return await self.let_go(seen, last)
 
@@ -113,7 +114,7 @@ class Removal:
         await self._require_gone(seen)
         await self._require_place(seen)
         placement = self.mirror.placement(pod, seen)
-        await self.writer.write(pod, seen, status.lost(pod, seen, last, placement))
+        await self.writer.write(pod, seen, statuses.lost(pod, seen, last, placement))
         text = "The pod's copy was removed in the compute cluster"
         self.events.say(seen, "Warning", "Evicted", text)
         _LOG.warning("copy lost", pod=str(seen.key), uid=seen.uid)

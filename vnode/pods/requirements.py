@@ -9,7 +9,7 @@ from collections.abc import Collection
 import msgspec
 
 from vnode.backend import Capabilities, ReferenceKind, Rejected, TokenKey
-from vnode.pods.references import ReferenceUse
+from vnode.pods.objects.references import ReferenceUse
 
 
 class _Spec(msgspec.Struct, frozen=True):

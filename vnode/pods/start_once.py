@@ -24,10 +24,10 @@ import structlog
 from vnode.backend import Capabilities, ObservedPod, PodBackend
 from vnode.kube.errors import ConfigError
 from vnode.kube.types import Pod
-from vnode.pods import status
 from vnode.pods.memory import Memories
-from vnode.pods.mirror import SETTLE_SECONDS, Mirror
-from vnode.pods.status_writer import StatusWriter
+from vnode.pods.status import statuses
+from vnode.pods.status.mirror import SETTLE_SECONDS, Mirror
+from vnode.pods.status.writer import StatusWriter
 from vnode.pods.view import PodView, view
 from vnode.runtime.workqueue import Result
 
@@ -69,7 +69,7 @@ class Starter:
         """
         if (early := self.memories.too_soon(seen)) is not None:
             return Result(requeue_after=early)
-        wanted = status.mirrored(pod, seen, copy, self.mirror.placement(pod, seen))
+        wanted = statuses.mirrored(pod, seen, copy, self.mirror.placement(pod, seen))
         marked = await self.writer.write(pod, seen, wanted, as_seen=True)
         if marked is None:
             return Result(requeue_after=SETTLE_SECONDS)  # The watch will say that it is gone.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import msgspec
 
 from vnode.kube.types import UID, NodeName, ObjectKey, Pod
-from vnode.pods.partition import WAITS, OnPartition, on_partition
+from vnode.pods.partition.policy import WAITS, OnPartition, on_partition
 
 FORWARDED = "vnode.dev/Forwarded"
 """Condition: a copy of this pod was made below. Never taken back. False: none was asked for."""

@@ -2,7 +2,7 @@
 
 In: what the backend's watches bring of our labelled objects, and bodies to be copied. Out: which
 version of a tenant object lies below, when tokens are due, and writes through `ObjectWriter`. It
-decides nothing: who refers to what is known in `vnode.pods.objects`.
+decides nothing: who refers to what is known in `vnode.pods.objects.copies`.
 """
 
 from collections.abc import Callable, Mapping

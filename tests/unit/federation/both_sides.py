@@ -18,16 +18,16 @@ from tests.fakes.watching import WatchingClient
 from vnode.backend import ObjectRef, ReferenceKind
 from vnode.kube.resources import CONFIG_MAPS, NAMESPACES, PODS, SECRETS, SERVICE_ACCOUNTS
 from vnode.kube.types import UID, ObjectKey, PartialObject, Pod
-from vnode.pods.addresses import AddressPool
 from vnode.pods.controller import NodeSettings, PodController
 from vnode.pods.events import EventRecorder
-from vnode.pods.fence_keeper import FenceKeeper
-from vnode.pods.fences import Fences
-from vnode.pods.objects import ReferencedObjects
+from vnode.pods.objects.copies import ReferencedObjects
+from vnode.pods.objects.service_variables import ServiceVariables, service_store
+from vnode.pods.objects.tokens import TokenIssuer
 from vnode.pods.orphans import OrphanGuard
-from vnode.pods.service_variables import ServiceVariables, service_store
+from vnode.pods.partition.fence_keeper import FenceKeeper
+from vnode.pods.partition.fences import Fences
 from vnode.pods.start_once import StartOnce
-from vnode.pods.tokens import TokenIssuer
+from vnode.pods.status.addresses import AddressPool
 from vnode.runtime.reflector import Reflector
 from vnode.runtime.store import Store
 from vnode.runtime.workqueue import WorkQueue, run_workers

@@ -26,7 +26,7 @@ from federation.config import (
     load_config,
 )
 from federation.config.values import Quantity, Section, format_duration
-from vnode.pods.addresses import AddressPool
+from vnode.pods.status.addresses import AddressPool
 
 ROOT = Path(__file__).parents[3]
 QUANTITY_PATTERN = TypeAdapter(Quantity).json_schema()["pattern"]

@@ -14,7 +14,7 @@ from vnode.backend import SERVICE_VARIABLES, ObjectRef, ReferenceKind
 from vnode.kube.errors import KubeError, NotFound
 from vnode.kube.resources import CONFIG_MAPS, NAMESPACES
 from vnode.kube.types import UID, ConfigMap
-from vnode.pods.service_env import Service, ServicePort, ServiceSpec
+from vnode.pods.objects.service_env import Service, ServicePort, ServiceSpec
 
 FACTS = TenantFacts(cluster_uid=UID("u"), version="v1.36.3", client_ca=b"")
 CA = "-----BEGIN CERTIFICATE-----"

@@ -29,7 +29,7 @@ from vnode.backend import ObservedPod, Sight
 from vnode.kube.resources import PODS
 from vnode.kube.types import ObjectKey
 from vnode.pods.lifecycle import finished_by_itself
-from vnode.pods.partition import ANNOTATION
+from vnode.pods.partition.policy import ANNOTATION
 from vnode.pods.start_once import StartOnce
 
 KEYS = [ObjectKey("team-a", "job-0"), ObjectKey("team-a", "job-1")]

@@ -12,7 +12,7 @@ from vnode.backend import Sight, Waiting
 from vnode.kube.resources import PODS
 from vnode.kube.types import ObjectKey
 from vnode.pods.limits import Limits, Line
-from vnode.pods.references import references, token_requests
+from vnode.pods.objects.references import references, token_requests
 
 pytestmark = pytest.mark.looptime
 

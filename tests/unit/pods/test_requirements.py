@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from vnode.backend import Capabilities, TokenKey
-from vnode.pods.references import references, token_requests
+from vnode.pods.objects.references import references, token_requests
 from vnode.pods.requirements import unmet
 
 EVERYTHING = Capabilities(

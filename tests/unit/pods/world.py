@@ -20,19 +20,19 @@ from vnode.backend import ObjectRef, ReferenceKind, Sight
 from vnode.kube.decode import decode
 from vnode.kube.resources import CONFIG_MAPS, NAMESPACES, NODES, PODS, SECRETS, Resource
 from vnode.kube.types import UID, NodeName, ObjectKey, PartialObject, Pod, encode
-from vnode.pods.addresses import AddressPool
 from vnode.pods.controller import NodeSettings, PodController
 from vnode.pods.events import EventRecorder
-from vnode.pods.fence_keeper import FenceKeeper
-from vnode.pods.fence_list import FENCED, Fence
-from vnode.pods.fence_list import decode as fence_list
-from vnode.pods.fences import FencedNode, Fences
 from vnode.pods.limits import Limits
-from vnode.pods.objects import ReferencedObjects
+from vnode.pods.objects.copies import ReferencedObjects
+from vnode.pods.objects.service_variables import ServiceVariables, service_store
+from vnode.pods.objects.tokens import TokenIssuer
 from vnode.pods.orphans import OrphanGuard
-from vnode.pods.service_variables import ServiceVariables, service_store
+from vnode.pods.partition.fence_keeper import FenceKeeper
+from vnode.pods.partition.fence_list import FENCED, Fence
+from vnode.pods.partition.fence_list import decode as fence_list
+from vnode.pods.partition.fences import FencedNode, Fences
 from vnode.pods.start_once import StartOnce
-from vnode.pods.tokens import TokenIssuer
+from vnode.pods.status.addresses import AddressPool
 from vnode.runtime.store import Store
 from vnode.runtime.workqueue import WorkQueue, run_workers
 

@@ -20,7 +20,7 @@ from federation.backends.kubernetes.translate.rules import (
     as_objects,
 )
 from vnode.kube.types import JSON
-from vnode.pods.references import service_variables as reference
+from vnode.pods.objects.references import service_variables as reference
 
 
 def service_variables(spec: JSONObject) -> str:

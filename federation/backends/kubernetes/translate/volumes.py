@@ -18,7 +18,7 @@ from federation.backends.kubernetes.translate.rules import (
 )
 from vnode.backend import ReferenceKind
 from vnode.kube.types import JSON
-from vnode.pods.references import token_key
+from vnode.pods.objects.references import token_key
 
 NOT_SUPPORTED = "VolumeNotSupported"
 """Reason with which pods wait whose volumes are of a type that cannot be had below."""

@@ -13,7 +13,7 @@ from tests.fakes.client import Body, RecordingClient
 from vnode.kube.client import KubeClient
 from vnode.kube.resources import NODES
 from vnode.kube.types import ObjectKey
-from vnode.pods.fence_list import FENCED, Fence, decode, encode
+from vnode.pods.partition.fence_list import FENCED, Fence, decode, encode
 
 ONE = Fence(ObjectKey("team-a", "web-0"), UID_1, 1_800_000_000)
 OTHER = Fence(ObjectKey("team-a", "job-7"), UID_2, 1_800_000_060, place="1a2b3c4d")

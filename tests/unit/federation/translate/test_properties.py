@@ -32,7 +32,7 @@ from tests.unit.federation.translate.test_fields import OPENAPI, TABLES
 from tests.unit.federation.translate.test_update import make_copy, update_of, updated
 from vnode.backend import Rejected, Waiting
 from vnode.kube.types import Pod
-from vnode.pods.status import Placement, mirrored
+from vnode.pods.status.statuses import Placement, mirrored
 from vnode.pods.view import view
 
 FEW = 4

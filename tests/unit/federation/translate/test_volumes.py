@@ -9,7 +9,7 @@ from federation.backends.kubernetes.translate.policy import PvcMode, Translation
 from federation.backends.kubernetes.translate.rules import Action
 from tests.unit.federation.translate.builders import TOKEN_SECRET, spec_below
 from vnode.backend import Rejected, TokenKey, Waiting
-from vnode.pods.references import token_requests
+from vnode.pods.objects.references import token_requests
 
 API_ACCESS: dict[str, Any] = {
     "name": "kube-api-access-x7k2p",

@@ -1,8 +1,8 @@
 """Carries a copy's status up to its tenant pod, and keeps the tokens that it mounts fresh.
 
 In: a tenant pod and its copy. Out: a patch of pods/status where the two differ
-(`vnode.pods.status` says what it should be), tokens written below when they are due. One `Mirror`
-per backend, used by every step of the pod controller that ends with a copy that is there.
+(`vnode.pods.status.statuses` says what it should be), tokens written below when they are due. One
+`Mirror` per backend, used by every step of the pod controller that ends with a copy that is there.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from vnode.backend import ObservedPod, PodBackend, Waiting
 from vnode.kube.errors import KubeError
 from vnode.kube.types import NodeName, Pod
-from vnode.pods import lifecycle, status
-from vnode.pods.addresses import AddressPool
+from vnode.pods import lifecycle
 from vnode.pods.memory import Memories
-from vnode.pods.references import token_requests
-from vnode.pods.status_writer import StatusWriter
+from vnode.pods.objects.references import token_requests
+from vnode.pods.objects.tokens import TokenIssuer
+from vnode.pods.status import statuses
+from vnode.pods.status.addresses import AddressPool
+from vnode.pods.status.writer import StatusWriter
 from vnode.pods.tenant_time import TenantTime
-from vnode.pods.tokens import TokenIssuer
 from vnode.pods.view import TERMINAL, PodView
 from vnode.runtime.clock import Clock
 from vnode.runtime.workqueue import Result, soonest
@@ -67,13 +68,13 @@ class Mirror:
             again = SETTLE_SECONDS
         else:
             placement, held_back = self.placement(pod, seen), self.memories[seen.key].held_back
-            wanted = status.mirrored(pod, seen, copy, placement, held_back)
+            wanted = statuses.mirrored(pod, seen, copy, placement, held_back)
             await self.writer.write(pod, seen, wanted)
             again = None
         due = await self._renew_tokens(pod, seen, copy)
         return soonest(again, due)
 
-    def placement(self, pod: Pod, seen: PodView) -> status.Placement:
+    def placement(self, pod: Pod, seen: PodView) -> statuses.Placement:
         """What the virtual node contributes to the pod's status."""
         settings = self.nodes[seen.node]
         uid, place = pod.metadata.uid, self.backend.place(seen.key.namespace)
@@ -86,7 +87,7 @@ class Mirror:
                 except LookupError as error:
                     raise Waiting(str(error), reason="NoPodAddress") from None
 
-        return status.Placement(settings.address, allocate, self.time.now(), place)
+        return statuses.Placement(settings.address, allocate, self.time.now(), place)
 
     def _too_early(self, seen: PodView, copy: ObservedPod) -> bool:
         """A fresh copy without news: wait a moment, so that start-up costs one status write."""

@@ -1,8 +1,8 @@
 """What a tenant pod's status should say. Pure.
 
 In: the tenant pod, its copy's status, and what of an update is held back. Out: the status fields
-that are ours, as they should be; `vnode.pods.status_patch` makes the patch. Containers that the
-tenant does not know are left out (`vnode.pods.container_status`).
+that are ours, as they should be; `vnode.pods.status.patch` makes the patch. Containers that the
+tenant does not know are left out (`vnode.pods.status.container_status`).
 
 Generations are the tenant's. A status below counts the copy's own: one that has not caught up with
 the copy's newest spec yet does not pass for a status of the tenant's newest spec either.
@@ -15,8 +15,8 @@ import msgspec
 
 from vnode.backend import HeldBack, ObservedPod, UpdatePart, WaitingReason
 from vnode.kube.types import JSON, JSONObject, Pod, object_in, objects_in
-from vnode.pods import asked_for, container_status
-from vnode.pods.status_patch import CONTAINER_LISTS, clean
+from vnode.pods.status import asked_for, container_status
+from vnode.pods.status.patch import CONTAINER_LISTS, clean
 from vnode.pods.view import (
     COMPUTE_SCHEDULED,
     COPY,

@@ -18,8 +18,8 @@ from vnode.kube.client import KubeClient
 from vnode.kube.errors import Conflict, Invalid, KubeError, NotFound
 from vnode.kube.resources import NODES
 from vnode.kube.types import UID, NodeName, ObjectKey
-from vnode.pods.fence_list import FENCED, MOST_BYTES, Fence, decode, encode, size
-from vnode.pods.fences import FencedNode, Fences
+from vnode.pods.partition.fence_list import FENCED, MOST_BYTES, Fence, decode, encode, size
+from vnode.pods.partition.fences import FencedNode, Fences
 from vnode.runtime.backoff import Backoff
 from vnode.runtime.clock import Clock
 

@@ -2,9 +2,9 @@
 
 In: our Node objects as the tenant's API server shows them, one watch for each name, and live reads
 where a watch could be behind. Out: the fences of a pod name, and calls to listeners. Owned by the
-tenant; `vnode.pods.fence_keeper` writes. The list of a Node that is not there is remembered, as it
-comes back with its successor; a list that cannot be read (somebody edited it) counts as it was
-before, and is said in the log.
+tenant; `vnode.pods.partition.fence_keeper` writes. The list of a Node that is not there is
+remembered, as it comes back with its successor; a list that cannot be read (somebody edited it)
+counts as it was before, and is said in the log.
 """
 # ruff: noqa: RUF012 - msgspec copies these defaults for every object
 
@@ -19,7 +19,7 @@ from vnode.kube.client import KubeClient
 from vnode.kube.errors import NotFound
 from vnode.kube.resources import NODES
 from vnode.kube.types import UID, APIObject, NodeName, ObjectKey, ObjectMeta
-from vnode.pods.fence_list import FENCED, Fence, decode
+from vnode.pods.partition.fence_list import FENCED, Fence, decode
 from vnode.runtime.clock import Clock
 from vnode.runtime.store import Change, Store
 

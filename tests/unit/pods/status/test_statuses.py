@@ -24,9 +24,9 @@ from tests.builders import (
 from tests.fakes.merge import strategic_merge
 from vnode.backend import HeldBack, ObservedPod, UpdatePart, WaitingReason
 from vnode.kube.types import JSON, Pod
-from vnode.pods import status
-from vnode.pods.status import Placement
-from vnode.pods.status_patch import patch as patch_for
+from vnode.pods.status import statuses
+from vnode.pods.status.patch import patch as patch_for
+from vnode.pods.status.statuses import Placement
 from vnode.pods.view import COMPUTE_SCHEDULED, FORWARDED, copy_mark, view
 
 LATER = "2027-01-15T09:00:00Z"
@@ -46,7 +46,7 @@ def isolated(address: str = "198.18.0.9", *, now: str = NOW) -> Placement:
 def wanted(
     pod: Pod, copy: ObservedPod, placement: Placement = FLAT, held: Sequence[HeldBack] = ()
 ) -> Any:
-    return status.mirrored(pod, view(pod), copy, placement, held)
+    return statuses.mirrored(pod, view(pod), copy, placement, held)
 
 
 def change(pod: Pod, copy: ObservedPod, placement: Placement = FLAT) -> Any:
@@ -115,7 +115,8 @@ class TestWhatIsWritten:
 
     def test_the_mark_of_a_lost_pod_says_that_nothing_runs(self) -> None:
         running = mirrored(make_pod(), make_copy())
-        lost = patched(running, patch_for(running, status.lost(running, view(running), None, FLAT)))
+        gone = statuses.lost(running, view(running), None, FLAT)
+        lost = patched(running, patch_for(running, gone))
         assert view(lost).ended
 
     @pytest.mark.parametrize(
@@ -370,7 +371,7 @@ class TestWhatNoLongerHolds:
     def test_reason_and_message_go_with_what_they_explained(self) -> None:
         pod = patched(
             make_pod(),
-            patch_for(make_pod(), status.held(make_pod(), WaitingReason("Quota", "full"), NOW)),
+            patch_for(make_pod(), statuses.held(make_pod(), WaitingReason("Quota", "full"), NOW)),
         )
         assert shown(pod)["reason"] == "Quota"
         pod = mirrored(pod, make_copy())
@@ -391,7 +392,7 @@ class TestWhatNoLongerHolds:
 
     def test_a_rejection_that_was_lifted_leaves_no_trace(self) -> None:
         pod = make_pod(restart="Always")
-        rejected = status.rejected(pod, view(pod), ["main"], "no", now=NOW)
+        rejected = statuses.rejected(pod, view(pod), ["main"], "no", now=NOW)
         pod = patched(pod, patch_for(pod, rejected))
         pod = mirrored(pod, make_copy(pod, status={"phase": "Pending"}, scheduled=False))
         assert not shown(pod).get("containerStatuses")
@@ -479,7 +480,7 @@ class TestReadinessGates:
 class TestLost:
     @staticmethod
     def lost(pod: Pod, copy: ObservedPod | None) -> Pod:
-        return patched(pod, patch_for(pod, status.lost(pod, view(pod), copy, FLAT)))
+        return patched(pod, patch_for(pod, statuses.lost(pod, view(pod), copy, FLAT)))
 
     def test_running_containers_end_with_137(self) -> None:
         pod = self.lost(mirrored(make_pod(), make_copy()), make_copy(gone=True))
@@ -589,7 +590,7 @@ class TestRejected:
     @staticmethod
     def rejected(restart: str) -> Any:
         pod = make_pod(restart=restart)
-        made = status.rejected(pod, view(pod), ["main"], "spec.hostPID: no", now=NOW)
+        made = statuses.rejected(pod, view(pod), ["main"], "spec.hostPID: no", now=NOW)
         return shown(patched(pod, patch_for(pod, made)))
 
     @pytest.mark.parametrize("restart", ["Never", "OnFailure"])
@@ -653,7 +654,7 @@ def containers(draw: st.DrawFn) -> list[JSON]:
 
 
 @st.composite
-def statuses(draw: st.DrawFn) -> Object:
+def drawn_statuses(draw: st.DrawFn) -> Object:
     made: Object = {"phase": draw(st.sampled_from(["Pending", "Running", "Succeeded", "Failed"]))}
     made["conditions"] = draw(conditions())
     made["containerStatuses"] = draw(containers())
@@ -680,7 +681,7 @@ def statuses(draw: st.DrawFn) -> Object:
 def copies(draw: st.DrawFn) -> ObservedPod:
     waiting = WaitingReason(draw(st.sampled_from(["W", "V"])), "words")
     return make_copy(
-        status={"phase": "Pending", **draw(statuses())},
+        status={"phase": "Pending", **draw(drawn_statuses())},
         generation=draw(st.integers(0, 3)),
         scheduled=draw(st.booleans()),
         waiting=draw(st.sampled_from([None, waiting])),
@@ -697,7 +698,7 @@ pods = st.builds(
         readinessGates=gates,
         status=now,
     ),
-    statuses(),
+    drawn_statuses(),
     st.sampled_from(["Always", "OnFailure", "Never"]),
     st.sampled_from([[], [{"conditionType": "x/gate"}]]),
 )
@@ -753,9 +754,9 @@ def test_no_unknown_container_is_ever_shown(
 @quick
 @given(pods, st.one_of(st.none(), copies()))
 def test_a_loss_needs_no_second_patch(pod: Pod, copy: ObservedPod | None) -> None:
-    once = patched(pod, patch_for(pod, status.lost(pod, view(pod), copy, FLAT)))
+    once = patched(pod, patch_for(pod, statuses.lost(pod, view(pod), copy, FLAT)))
     assert shown(once)["phase"] == "Failed"
-    assert patch_for(once, status.lost(once, view(once), copy, FLAT)) is None
+    assert patch_for(once, statuses.lost(once, view(once), copy, FLAT)) is None
 
 
 @quick
@@ -763,8 +764,8 @@ def test_a_loss_needs_no_second_patch(pod: Pod, copy: ObservedPod | None) -> Non
 def test_a_pod_that_waits_needs_no_second_patch(pod: Pod, kind: str) -> None:
     def make(of: Pod, now: str) -> Object:
         if kind == "held":
-            return status.held(of, WaitingReason("Quota", "full"), now)
-        return status.rejected(of, view(of), ["main"], "no", now=now)
+            return statuses.held(of, WaitingReason("Quota", "full"), now)
+        return statuses.rejected(of, view(of), ["main"], "no", now=now)
 
     once = patched(pod, patch_for(pod, make(pod, NOW)))
     assert patch_for(once, make(once, LATER)) is None

@@ -6,7 +6,7 @@ import pytest
 
 from tests.builders import Object, container_status, make_pod
 from vnode.kube.types import JSON, Pod
-from vnode.pods.asked_for import containers, pod_level
+from vnode.pods.status.asked_for import containers, pod_level
 
 GPU = "nvidia.com/gpu"
 

@@ -35,8 +35,8 @@ from vnode.kube.errors import NotFound
 from vnode.kube.resources import CONFIG_MAPS, SECRETS
 from vnode.kube.types import ConfigMap, ObjectKey, PartialObject, Pod, Secret
 from vnode.pods.limits import CopiedObjects, Limits, Line, NoRoom
-from vnode.pods.references import ReferenceUse, references
-from vnode.pods.service_variables import ServiceVariables
+from vnode.pods.objects.references import ReferenceUse, references
+from vnode.pods.objects.service_variables import ServiceVariables
 from vnode.runtime.store import Change, Store
 from vnode.runtime.workqueue import Result, WorkQueue
 

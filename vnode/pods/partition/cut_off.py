@@ -17,15 +17,16 @@ import structlog
 
 from vnode.backend import ObservedPod, PodBackend, Sight, Waiting
 from vnode.kube.types import NodeName, ObjectKey, Pod
-from vnode.pods import lifecycle, status
+from vnode.pods import lifecycle
 from vnode.pods.events import EventRecorder
-from vnode.pods.fence_keeper import FenceKeeper
-from vnode.pods.fence_list import Fence
 from vnode.pods.memory import Memories
-from vnode.pods.mirror import Mirror
-from vnode.pods.partition import ANNOTATION, HOLDS, Loss
+from vnode.pods.partition.fence_keeper import FenceKeeper
+from vnode.pods.partition.fence_list import Fence
+from vnode.pods.partition.policy import ANNOTATION, HOLDS, Loss
 from vnode.pods.removal import Removal
-from vnode.pods.status_writer import StatusWriter
+from vnode.pods.status import statuses
+from vnode.pods.status.mirror import Mirror
+from vnode.pods.status.writer import StatusWriter
 from vnode.pods.view import TERMINAL, PodView
 from vnode.runtime.workqueue import Result, soonest
 
@@ -146,7 +147,7 @@ class CutOff:
         unsent = loss.unsent
         text = _NEVER_RAN if unsent else _MAY_RUN
         placement = self.mirror.placement(pod, seen)
-        wanted = status.given_up(pod, seen, placement, text, sent=not unsent)
+        wanted = statuses.given_up(pod, seen, placement, text, sent=not unsent)
         await self.writer.write(pod, seen, wanted)
         self.events.say(seen, "Warning", "ComputeUnreachable", text)
         _LOG.warning("pod given up", pod=str(seen.key), uid=seen.uid, may_run=not unsent)

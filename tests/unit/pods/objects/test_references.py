@@ -12,7 +12,7 @@ from vnode.backend import (
     ReferenceKind,
     TokenKey,
 )
-from vnode.pods.references import ReferenceUse, references, token_requests
+from vnode.pods.objects.references import ReferenceUse, references, token_requests
 
 CONFIG_MAP = ReferenceKind.CONFIG_MAP
 SECRET = ReferenceKind.SECRET

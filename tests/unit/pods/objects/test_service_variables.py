@@ -2,8 +2,8 @@
 
 from tests.builders import make_metadata
 from vnode.backend import API_SERVER_VARIABLES, SERVICE_VARIABLES, ObjectRef, ReferenceKind
-from vnode.pods.service_env import Service, ServicePort, ServiceSpec
-from vnode.pods.service_variables import ServiceVariables, service_store
+from vnode.pods.objects.service_env import Service, ServicePort, ServiceSpec
+from vnode.pods.objects.service_variables import ServiceVariables, service_store
 from vnode.runtime.store import Store
 
 NAMESPACE = ObjectRef("team-a", *SERVICE_VARIABLES)

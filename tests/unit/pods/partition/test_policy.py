@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vnode.pods.partition import ANNOTATION, on_partition
+from vnode.pods.partition.policy import ANNOTATION, on_partition
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from tests.fakes.backend import UNREACHABLE
 from tests.unit.pods.world import OTHER_NODE, World
 from vnode.kube.resources import NODES, PODS
 from vnode.kube.types import ObjectKey, Pod
-from vnode.pods.fence_list import FENCED, MOST_BYTES, Fence, encode
-from vnode.pods.partition import ANNOTATION
+from vnode.pods.partition.fence_list import FENCED, MOST_BYTES, Fence, encode
+from vnode.pods.partition.policy import ANNOTATION
 
 pytestmark = pytest.mark.looptime
 

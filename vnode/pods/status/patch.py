@@ -1,10 +1,10 @@
 """The patch that makes a tenant pod's status say what it should. Pure.
 
-In: the tenant pod and the status that it should have (`vnode.pods.status`). Out: a strategic merge
-patch for pods/status, or None when the tenant pod says so already. The comparison is with what the
-tenant object says *now*: whatever somebody else wrote meanwhile (the node lifecycle controller
-during a cut) is put right, and a change that was missed while the agent was down is mirrored on
-start.
+In: the tenant pod and the status that it should have (`vnode.pods.status.statuses`). Out: a
+strategic merge patch for pods/status, or None when the tenant pod says so already. The comparison
+is with what the tenant object says *now*: whatever somebody else wrote meanwhile (the node
+lifecycle controller during a cut) is put right, and a change that was missed while the agent was
+down is mirrored on start.
 
 Only fields on the allow-list are ever written (DESIGN 5, Status). Never qosClass,
 nominatedNodeName, resourceClaimStatuses or the condition PodScheduled.

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.builders import make_uid
-from vnode.pods.addresses import AddressPool
+from vnode.pods.status.addresses import AddressPool
 
 
 def test_a_pod_gets_the_same_address_each_time() -> None:

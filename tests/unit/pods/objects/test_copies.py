@@ -21,10 +21,10 @@ from tests.unit.pods.world import World
 from vnode.backend import SERVICE_VARIABLES, ObjectRef, Reference, ReferenceKind, Waiting
 from vnode.kube.resources import CONFIG_MAPS, NAMESPACES, SECRETS, Resource
 from vnode.kube.types import ConfigMap, ObjectKey, PartialObject, Pod, Secret
-from vnode.pods.objects import Missing, ReferencedObjects
-from vnode.pods.references import ReferenceUse, references
-from vnode.pods.service_env import Service, ServicePort, ServiceSpec
-from vnode.pods.service_variables import ServiceVariables, service_store
+from vnode.pods.objects.copies import Missing, ReferencedObjects
+from vnode.pods.objects.references import ReferenceUse, references
+from vnode.pods.objects.service_env import Service, ServicePort, ServiceSpec
+from vnode.pods.objects.service_variables import ServiceVariables, service_store
 from vnode.runtime.store import Store
 from vnode.runtime.workqueue import WorkQueue
 

@@ -12,7 +12,7 @@ from tests.fakes.client import RecordingClient
 from vnode.backend import Token, TokenKey
 from vnode.kube.errors import Forbidden
 from vnode.kube.types import UID, ObjectKey
-from vnode.pods.tokens import TokenIssuer, hash_share
+from vnode.pods.objects.tokens import TokenIssuer, hash_share
 
 KEY = ObjectKey("team-a", "job-0")
 NOW = 1_800_000_000.0

@@ -1,10 +1,10 @@
 """The ConfigMaps of service variables, which the tenant does not have.
 
 In: the tenant's Services. Out: bodies of the two references of which every pod has one
-(`SERVICE_VARIABLES`, `API_SERVER_VARIABLES`), and word of their changes. `vnode.pods.objects` keeps
-them below like any ConfigMap. Containers take them in before everything of their own, so the order
-of a kubelet holds: `env` over `envFrom` over service variables, whatever keys an `envFrom` brings
-and whenever (docs/adr/0007).
+(`SERVICE_VARIABLES`, `API_SERVER_VARIABLES`), and word of their changes.
+`vnode.pods.objects.copies` keeps them below like any ConfigMap. Containers take them in before
+everything of their own, so the order of a kubelet holds: `env` over `envFrom` over service
+variables, whatever keys an `envFrom` brings and whenever (docs/adr/0007).
 """
 
 import hashlib
@@ -14,7 +14,7 @@ import msgspec
 
 from vnode.backend import API_SERVER_VARIABLES, SERVICE_VARIABLES, ObjectRef, Reference
 from vnode.kube.types import ConfigMap, ObjectMeta
-from vnode.pods.service_env import Service, service_environment
+from vnode.pods.objects.service_env import Service, service_environment
 from vnode.runtime.store import Change, Store
 
 _BY_NAMESPACE = "namespace"

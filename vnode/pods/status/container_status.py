@@ -8,7 +8,7 @@ without having ended, as a kubelet leaves them (pkg/kubelet/status, TerminatePod
 import msgspec
 
 from vnode.kube.types import JSONObject, Pod, object_in, objects_in
-from vnode.pods import asked_for
+from vnode.pods.status import asked_for
 from vnode.pods.view import PodView
 
 _KILLED = 137

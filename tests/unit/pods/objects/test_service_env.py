@@ -3,7 +3,7 @@
 import pytest
 
 from tests.builders import make_metadata
-from vnode.pods.service_env import (
+from vnode.pods.objects.service_env import (
     Service,
     ServicePort,
     ServiceSpec,

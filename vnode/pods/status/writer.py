@@ -1,8 +1,8 @@
 """Writes the status of tenant pods: the one place that does.
 
-In: the status that a pod should have (`vnode.pods.status`). Out: a patch of pods/status if the pod
-says something else now, with its UID. A status that the API server refuses as a whole is written in
-its core, with an event.
+In: the status that a pod should have (`vnode.pods.status.statuses`). Out: a patch of pods/status if
+the pod says something else now, with its UID. A status that the API server refuses as a whole is
+written in its core, with an event.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from vnode.kube.errors import Invalid, NotFound
 from vnode.kube.resources import PODS
 from vnode.kube.types import JSON, JSONObject, Pod, objects_in
 from vnode.pods.events import EventRecorder
-from vnode.pods.status_patch import patch
+from vnode.pods.status.patch import patch
 from vnode.pods.view import FORWARDED, PodView
 from vnode.runtime.store import Store
 

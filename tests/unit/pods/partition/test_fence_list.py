@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tests.builders import UID_1, make_uid
 from vnode.kube.types import UID, ObjectKey
-from vnode.pods.fence_list import MOST_BYTES, Fence, decode, encode, size
+from vnode.pods.partition.fence_list import MOST_BYTES, Fence, decode, encode, size
 
 NAMES = st.from_regex(r"[a-z0-9]([-a-z0-9.]{0,20}[a-z0-9])?", fullmatch=True)
 FENCES = st.builds(
