@@ -260,7 +260,8 @@ class Histories(RuleBasedStateMachine):
     @rule(pick=picks, after=moments)
     def another_controller_fails_the_pod(self, pick: int, after: float) -> None:
         key = _pick(self._pods(ended=False), pick)
-        self._edit(key, lambda body: body["status"].update(phase="Failed"), after)
+        failed = {"phase": "Failed", "reason": "DeadlineExceeded"}  # A reason of its own, not ours.
+        self._edit(key, lambda body: body["status"].update(failed), after)
 
     def _pods(self, *, bound: bool | None = None, ended: bool | None = None) -> list[ObjectKey]:
         found = [(key, body) for key in KEYS if (body := self.world.pod(key)) is not None]
