@@ -107,7 +107,7 @@ def test_the_place_of_a_copy_is_noted_with_its_cluster_and_without_names(user: U
     user.apply(pod("placed", cluster=KWOK))
     conditions = user.wait_phase("placed", "Running")["status"]["conditions"]
     (mark,) = [c for c in conditions if c["type"] == "vnode.dev/Forwarded"]
-    assert re.fullmatch(r"place [0-9a-f]{8}\.[0-9a-f]{16}", mark["message"])
+    assert re.fullmatch(r"place [0-9a-f]{8}\.[0-9a-f]{16} copy [0-9a-f]{8}", mark["message"])
     user.kubectl("delete", "pod", "placed")
 
 
