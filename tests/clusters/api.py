@@ -44,6 +44,10 @@ class AdminClient:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the connection; the next call opens a new one."""
         self._connection.close()
 
     def status(self, path: str) -> int:

@@ -3,11 +3,12 @@
 Tests marked `apart` have clusters of their own and mostly wait: for certificates that run out, for
 certainty that something is gone. They fill no time of the others here. Their output is shown when
 they are done. Tests marked `afterwards` judge what both runs have left in a folder. The exit code
-is 0 if all passed.
+is 0 if all passed. With `--twin` a second tenant has the same names all the while (`twin.py`).
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import tempfile
 import time
 
 from tests.agents import rights
+from tests.e2e import twin
 
 _TESTS = "tests/e2e"
 _MOST_SECONDS = 3600.0
@@ -27,27 +29,28 @@ def _command(marks: str) -> list[str]:
 
 def main() -> int:
     """Run both, then the judges; returns 0 if all passed."""
+    parser = argparse.ArgumentParser(prog="python -m tests.e2e", description=main.__doc__)
+    parser.add_argument("--twin", action="store_true", help="beside a tenant with the same names")
+    extra = {twin.WANTED: "1"} if parser.parse_args().twin else {}
     print("tests with clusters of their own run beside the others and are shown at the end")
     with tempfile.TemporaryDirectory(prefix="vnode-rights-") as seen:
         environment = {**os.environ, rights.FOLDER: seen}
-        code = _run_both(environment)
+        code = _run_both(environment, {**environment, **extra})
         judges = subprocess.run(_command("afterwards"), env=environment, check=False)
         return code or judges.returncode
 
 
-def _run_both(environment: dict[str, str]) -> int:
+def _run_both(apart: dict[str, str], here: dict[str, str]) -> int:
     began = time.monotonic()
     with tempfile.TemporaryFile("w+") as output:
         beside = subprocess.Popen(
             [*_command("apart"), "-p", "no:cacheprovider"],
             stdout=output,
             stderr=output,
-            env=environment,
+            env=apart,
         )
         try:
-            here = subprocess.run(
-                _command("not apart and not afterwards"), env=environment, check=False
-            )
+            done = subprocess.run(_command("not apart and not afterwards"), env=here, check=False)
             print("tests with clusters of their own", flush=True)
             beside_code = beside.wait(max(1.0, began + _MOST_SECONDS - time.monotonic()))
         finally:
@@ -56,7 +59,7 @@ def _run_both(environment: dict[str, str]) -> int:
                 beside.wait(60)
             output.seek(0)
             print(output.read(), flush=True)
-    return here.returncode or beside_code
+    return done.returncode or beside_code
 
 
 if __name__ == "__main__":

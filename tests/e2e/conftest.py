@@ -18,11 +18,15 @@ import pytest
 from tests.agents import AgentProcess, Federation, join
 from tests.clusters import ClusterSpec, Harness, NodePool, can_run_containers
 from tests.clusters.existing import kubeconfigs, requested
+from tests.e2e import twin
+from tests.e2e.twin import Twin
 from tests.e2e.user import User, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.clusters import Cluster
 
 KWOK = ("kwok-a", "kwok-b")
 REAL = "gpu"
@@ -61,8 +65,8 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
 
 
 @pytest.fixture(scope="session")
-def federation(harness: Harness, tmp_path_factory: pytest.TempPathFactory) -> Federation:
-    """A tenant joined to its compute clusters."""
+def clusters(harness: Harness) -> dict[str, Cluster]:
+    """All clusters of this run by name: tenants and compute clusters."""
     if containers := _real_containers():
         own = ClusterSpec("tenant", real_nodes=1, gpus_per_real_node=0, cluster_ips=True)
     else:
@@ -71,13 +75,23 @@ def federation(harness: Harness, tmp_path_factory: pytest.TempPathFactory) -> Fe
     specs = [own, *(ClusterSpec(name, kwok=simulated) for name in KWOK)]
     if containers:
         specs.append(ClusterSpec(REAL, real_nodes=1))
-    clusters = harness.up(specs)
-    tenant = clusters.pop("tenant")
+    if twin.wanted():
+        specs.append(ClusterSpec(twin.NAME))
+    return harness.up(specs)
+
+
+@pytest.fixture(scope="session")
+def federation(
+    harness: Harness, clusters: dict[str, Cluster], tmp_path_factory: pytest.TempPathFactory
+) -> Federation:
+    """A tenant joined to its compute clusters."""
+    tenant = clusters["tenant"]
+    computes = {name: clusters[name] for name in (*KWOK, REAL) if name in clusters}
     pool = {"port": harness.free_port(), "declaredFeatures": [POD_LEVEL_RESIZE]}
     made = join(
         harness,
         tenant,
-        clusters,
+        computes,
         directory=tmp_path_factory.mktemp("agent"),
         overrides={
             REAL: {"pools": [pool], **({"network": "flat"} if tenant.nodes else {})},
@@ -86,6 +100,28 @@ def federation(harness: Harness, tmp_path_factory: pytest.TempPathFactory) -> Fe
     )
     _wait_for_policy(User(tenant))
     return made
+
+
+@pytest.fixture(scope="session", autouse=True)
+def other_tenant(request: pytest.FixtureRequest) -> Iterator[Twin | None]:
+    """Beside the whole run, a second tenant with the names of the first; None if not wanted."""
+    if not twin.wanted():
+        yield None
+        return
+    first: Federation = request.getfixturevalue("federation")
+    harness: Harness = request.getfixturevalue("harness")
+    folders: pytest.TempPathFactory = request.getfixturevalue("tmp_path_factory")
+    second = join(
+        harness,
+        request.getfixturevalue("clusters")[twin.NAME],
+        first.computes,
+        directory=folders.mktemp("twin"),
+        name=twin.NAME,
+    )
+    with AgentProcess(second, identity="twin-0") as process:
+        process.wait_ready()
+        with Twin(first, second) as other:
+            yield other
 
 
 def _real_containers() -> bool:
