@@ -7,34 +7,46 @@ Flow: LIST (paged) -> store, then WATCH -> store, each watch beginning where the
     _watch          one watch; ends when the server, the network or the idle time-out ends it
     _look_back      after silence, and after whatever went wrong: does the server still know our
                     version?
+    suspect         somebody was told that an object is not there which the store shows
+    wake            somebody heard that the server answers again: do not wait any longer
 
 A listing never empties the store: it is compared with what is there, and what is missing becomes a
 deletion. 410 Gone means a new listing; everything else continues from the last resourceVersion. A
-listing that is older than what was seen before comes from a restored server, and is believed. A
-peer that ends watches at once meets a growing waiting time, which starts afresh only after a watch
-that lasted. Owned by whoever runs `run`; it ends by cancellation alone.
+listing that is older than what was seen before comes from a restored server, and is believed. One
+that passed our version before it answers is found by a listing some time after each outage
+(`vnode.runtime.doubt`). A peer that ends watches at once meets a growing waiting time, which starts
+afresh only after a watch that lasted. Owned by whoever runs `run`; it ends by cancellation alone.
 """
 
 import asyncio
 import random
-from collections.abc import Callable
-from contextlib import aclosing
-from dataclasses import dataclass
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, field
 from typing import Generic, Never, TypeVar
 
 import structlog
 
 from vnode.kube.client import KubeClient
-from vnode.kube.errors import ApiError, Forbidden, Gone, KubeError, Silent, Unauthorized
+from vnode.kube.errors import (
+    ApiError,
+    Forbidden,
+    Gone,
+    KubeError,
+    ServerError,
+    Silent,
+    Unauthorized,
+    Unreachable,
+)
 from vnode.kube.listing import Selection, list_pages
 from vnode.kube.resources import Resource
-from vnode.kube.types import HasMetadata
+from vnode.kube.types import UID, HasMetadata, ObjectKey
 from vnode.kube.watch import Event, EventType, watch
 from vnode.runtime.backoff import Backoff
 from vnode.runtime.clock import Clock
+from vnode.runtime.doubt import Doubt, Suspicion
 from vnode.runtime.store import Store
 
-__all__ = ["Reflector", "ReflectorSet", "ReflectorStatistics", "Timing"]
+__all__ = ["Reflector", "ReflectorStatistics", "Timing"]
 
 T = TypeVar("T", bound=HasMetadata)
 
@@ -60,6 +72,11 @@ class Timing:
     last_backoff: float = 30.0
     stable: float = 20.0
     """A watch that lasted so long makes the next waiting time the first again."""
+    wake_within: float = 3.0
+    """Whoever is woken asks within this: hundreds of reflectors are woken at once."""
+    wake_gap: float = 15.0
+    """A link that comes and goes wakes nobody more often."""
+    suspicion: Suspicion = field(default_factory=Suspicion)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +135,11 @@ class Reflector(Generic[T]):
         """What is wrong now; None while listing and watching work."""
         self._resource_version = ""
         self._must_list = True
+        self._doubt = Doubt(self._timing.suspicion, rng=rng)
+        self._missing: dict[ObjectKey, UID] = {}
+        self._watching: asyncio.Timeout | None = None
+        self._woken = asyncio.Event()
+        self._woken_at = float("-inf")
         self._synced = asyncio.Event()
         self._lists = self._watches = self._events = self._gone = self._failures = 0
         self._log = _log.bind(
@@ -138,6 +160,19 @@ class Reflector(Generic[T]):
             failures=self._failures,
         )
 
+    def suspect(self, key: ObjectKey, uid: UID) -> None:
+        """The server says that it has no such object: list, unless the watch says so soon."""
+        self._missing[key] = uid
+        self._doubt.missing(self._clock.monotonic())
+        self._limit_watch()
+
+    def wake(self) -> None:
+        """The server answers others: ask it soon, however long it has not answered us."""
+        now = self._clock.monotonic()
+        if now - self._woken_at >= self._timing.wake_gap:
+            self._woken_at = now
+            self._woken.set()
+
     async def run(self) -> Never:
         """List and watch until cancelled."""
         try:
@@ -153,6 +188,7 @@ class Reflector(Generic[T]):
             started = self._clock.monotonic()
             failure: KubeError | None = None
             try:
+                self._judge_doubt()
                 if not self._must_list and self.last_error is not None:
                     await self._look_back()
                 if self._must_list:
@@ -165,6 +201,8 @@ class Reflector(Generic[T]):
                 self._log.info("resource version is too old, listing again")
             except KubeError as error:
                 failure = error
+                if isinstance(error, Unreachable | ServerError):
+                    self._doubt.lost(self._clock.monotonic())
             lasted = self._clock.monotonic() - started >= timing.stable
             if lasted:
                 backoff.reset()
@@ -175,7 +213,17 @@ class Reflector(Generic[T]):
             delay = 0.0 if lasted and failure is None else backoff.next()
             if failure is not None:
                 delay = max(delay, self._failed(failure, delay))
-            await self._clock.sleep(delay)
+            if isinstance(failure, Unreachable):
+                await self._sleep_lightly(delay)
+            else:
+                await self._clock.sleep(delay)
+
+    async def _sleep_lightly(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()  # Also if that was while the call still hung.
+                await self._clock.sleep(self._rng.uniform(0.0, self._timing.wake_within))
+        self._woken.clear()
 
     async def _list(self) -> None:
         objects: list[T] = []
@@ -203,6 +251,8 @@ class Reflector(Generic[T]):
         )
         self._resource_version, self._must_list = version, not version
         self._lists += 1
+        self._missing.clear()
+        self._doubt.listed(self._clock.monotonic())
         if not self._synced.is_set():
             self._log.info("listed", objects=len(objects))
         self._store.mark_synced(self.scope)
@@ -211,10 +261,23 @@ class Reflector(Generic[T]):
 
     async def _watch(self) -> None:
         try:
-            await self._follow()
+            async with asyncio.timeout(None) as limit:
+                self._watching = limit
+                self._limit_watch()
+                try:
+                    await self._follow()
+                finally:
+                    self._watching = None
+        except TimeoutError:
+            return  # `_judge_doubt` has something to look at
         except Silent:
             self._log.debug("watch was silent, opening another")
-            await self._look_back()
+            since = self._clock.monotonic() - self._timing.silence
+            try:
+                await self._look_back()
+            except (Unreachable, ServerError):
+                self._doubt.lost(since)
+                raise
 
     async def _follow(self) -> None:
         timing = self._timing
@@ -232,6 +295,7 @@ class Reflector(Generic[T]):
                 if not events:
                     self._watches += 1
                     self._recovered()
+                    self._limit_watch()
                 for event in events:
                     self._apply(event)
                     self._resource_version = event.resource_version or self._resource_version
@@ -242,8 +306,8 @@ class Reflector(Generic[T]):
         Such a watch is accepted and stays silent until the server has caught up (seen on 1.36). A
         server that is restored is away meanwhile, so most of all it is looked for after an error.
         One that started with more than our version answers 410 Gone (watch_cache.go,
-        getAllEventsSinceLocked), and the listing tells. One that started with less and has passed
-        ours before it answers us is not noticed.
+        getAllEventsSinceLocked), and the listing tells. For one that started with less and has
+        passed ours before it answers us there is `vnode.runtime.doubt`.
         """
         pages = list_pages(
             self._client,
@@ -258,6 +322,33 @@ class Reflector(Generic[T]):
             self._log.warning("resource versions went back, listing again")
             self._must_list = True
 
+    def _judge_doubt(self) -> None:
+        """List if it is time to doubt what we know."""
+        now, due = self._clock.monotonic(), self._doubt.due()
+        if due is None or now < due:
+            return
+        if self._doubt.returned(now):
+            self._log.info("the server was away, listing again")
+            self._must_list = True
+        elif any(self._shows(key, uid) for key, uid in self._missing.items()):
+            self._log.warning("the server does not have what its watch told of, listing again")
+            self._must_list = True
+        else:
+            self._missing.clear()
+            self._doubt.explained()
+
+    def _shows(self, key: ObjectKey, uid: UID) -> bool:
+        shown = self._store.get(key)
+        return shown is not None and shown.metadata.uid == uid
+
+    def _limit_watch(self) -> None:
+        """A watch ends when there is a doubt to look at."""
+        due = self._doubt.due()
+        if due is None or self._watching is None or self._watching.expired():
+            return
+        left = max(0.0, due - self._clock.monotonic())
+        self._watching.reschedule(asyncio.get_running_loop().time() + left)
+
     def _apply(self, event: Event[T]) -> None:
         if event.object is None:
             return
@@ -268,6 +359,8 @@ class Reflector(Generic[T]):
             self._store.upsert(event.object, scope=self.scope)
 
     def _recovered(self) -> None:
+        self._doubt.found(self._clock.monotonic())
+        self._woken.clear()
         if self.last_error is not None:
             self._log.info("works again")
         self.last_error = None
@@ -300,55 +393,3 @@ def _advice(error: KubeError) -> dict[str, str]:
     if isinstance(error, Unauthorized):
         return {"advice": "give this kubeconfig a valid credential: its token may have expired"}
     return {}
-
-
-class ReflectorSet(Generic[T]):
-    """Reflectors for a changing set of namespaces, all into one store.
-
-    `make` builds the reflector of one namespace; its scope must be the namespace (the default).
-    """
-
-    def __init__(self, store: Store[T], make: Callable[[str], Reflector[T]]) -> None:
-        self._store = store
-        self._make = make
-        self._reflectors: dict[str, Reflector[T]] = {}
-        self._running: dict[str, tuple[Reflector[T], asyncio.Task[Never]]] = {}
-        self._changed = asyncio.Event()
-
-    def add(self, namespace: str) -> None:
-        """Begin to mirror a namespace; nothing happens if it is in the set."""
-        if namespace not in self._reflectors:
-            self._reflectors[namespace] = self._make(namespace)
-            self._changed.set()
-
-    def remove(self, namespace: str) -> None:
-        """Stop mirroring a namespace and drop its objects from the store."""
-        if self._reflectors.pop(namespace, None) is not None:
-            self._changed.set()
-
-    def error(self, namespace: str) -> KubeError | None:
-        """What is wrong with the reflector of a namespace now; None: nothing, or there is none."""
-        reflector = self._reflectors.get(namespace)
-        return reflector.last_error if reflector is not None else None
-
-    async def run(self) -> Never:
-        """Run the reflectors of the set, as it changes, until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            while True:
-                self._changed.clear()
-                # A namespace that left and came back has another reflector.
-                for namespace, (reflector, _) in list(self._running.items()):
-                    if self._reflectors.get(namespace) is not reflector:
-                        await self._stop(namespace)
-                for namespace, reflector in self._reflectors.items():
-                    if namespace not in self._running:
-                        task = group.create_task(reflector.run(), name=f"reflector {namespace}")
-                        self._running[namespace] = reflector, task
-                await self._changed.wait()
-        raise AssertionError("a task group ended by itself")
-
-    async def _stop(self, namespace: str) -> None:
-        _, task = self._running.pop(namespace)
-        task.cancel()
-        await asyncio.wait([task])
-        self._store.drop_scope(namespace)

@@ -185,6 +185,7 @@ class KubernetesBackend:
             claims=ClaimsBelow(client, cluster=cluster, clock=clock),
             claim_check=claim_check,
             scope=self._watching.scope,
+            missing=own[0].suspect,
         )
         self._usage = UsageReader(
             usage_sources(
@@ -195,7 +196,7 @@ class KubernetesBackend:
         )
 
     def _watch_own(self) -> tuple[Watches, ...]:
-        """What has to be listed before a namespace counts as seen."""
+        """What has to be listed before a namespace counts as seen; pods come first."""
         make, partial, objects = self._watching, PartialObject, self._objects
         return (
             make.ours(PODS, Pod, self.pods),
@@ -307,6 +308,8 @@ class KubernetesBackend:
         self._tell_of_place(namespace)
 
     def _answers_again(self) -> None:
+        for watch in self._watches:
+            watch.wake()
         for namespace in self.namespaces.open():
             self._tell_of_place(namespace)
         self._tell_of_link()

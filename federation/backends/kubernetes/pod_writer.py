@@ -45,6 +45,7 @@ class PodWriter:
         claims: ClaimsBelow,
         claim_check: Callable[[Pod], Awaitable[None]] | None,
         scope: Callable[[str], str],
+        missing: Callable[[ObjectKey, UID], None],
     ) -> None:
         """Nothing is asked of the cluster here.
 
@@ -57,6 +58,7 @@ class PodWriter:
             claims: what claims stand for below.
             claim_check: see `KubernetesBackend`.
             scope: the store's scope of a compute namespace.
+            missing: told of a copy that the cluster does not have any more, by its name below.
         """
         self._client = client
         self._copies = copies
@@ -66,6 +68,7 @@ class PodWriter:
         self._claims = claims
         self._claim_check = claim_check
         self._scope = scope
+        self._missing = missing
 
     def translated(self, request: PodRequest) -> JSONObject:
         """The pod that `create` would send. Raises Rejected."""
@@ -150,11 +153,11 @@ class PodWriter:
                 resource_version=version,
             )
         except NotFound:
-            return
+            self._missing(below, UID(copy.handle))
         except Conflict:
-            if version is None:
-                return  # It is gone; what has its name now is another object.
-            _refuse_changed()
+            if version is not None:
+                _refuse_changed()
+            self._missing(below, UID(copy.handle))  # What has its name now is another object.
         except KubeError as error:
             names = Names(below.namespace, copy.key.namespace, copy.handle, copy.uid)
             raise waiting(error, what="deletion in the compute cluster", names=names) from error

@@ -16,9 +16,10 @@ from typing import Generic, Protocol, TypeVar
 from vnode.kube.client import KubeClient
 from vnode.kube.errors import KubeError
 from vnode.kube.resources import Resource
-from vnode.kube.types import HasMetadata
+from vnode.kube.types import UID, HasMetadata, ObjectKey
 from vnode.runtime.clock import Clock
-from vnode.runtime.reflector import Reflector, ReflectorSet
+from vnode.runtime.reflector import Reflector
+from vnode.runtime.reflector_set import ReflectorSet
 from vnode.runtime.store import Store
 
 T = TypeVar("T", bound=HasMetadata)
@@ -37,6 +38,14 @@ class Watches(Protocol):
 
     def error(self, namespace: str) -> KubeError | None:
         """What is wrong with the watch of a namespace now; None: nothing, or it has not begun."""
+        ...
+
+    def suspect(self, key: ObjectKey, uid: UID) -> None:
+        """The cluster says that it has no such object."""
+        ...
+
+    def wake(self) -> None:
+        """The cluster answers again."""
         ...
 
     async def run(self) -> None:
@@ -59,6 +68,14 @@ class WholeCluster(Generic[T]):
     def error(self, namespace: str) -> KubeError | None:
         """What is wrong with the one watch now."""
         return self._reflector.last_error
+
+    def suspect(self, key: ObjectKey, uid: UID) -> None:
+        """See `Reflector.suspect`."""
+        self._reflector.suspect(key, uid)
+
+    def wake(self) -> None:
+        """See `Reflector.wake`."""
+        self._reflector.wake()
 
     async def run(self) -> None:
         """Watch until cancelled."""

@@ -16,6 +16,7 @@ from tests.fakes.client import RecordingClient
 from tests.fakes.clock import LoopClock
 from vnode.kube.errors import KubeError, Unreachable
 from vnode.kube.resources import NAMESPACES
+from vnode.kube.types import UID, ObjectKey
 from vnode.runtime.backoff import Backoff
 
 pytestmark = pytest.mark.looptime
@@ -50,6 +51,12 @@ class Watched:
 
     def error(self, namespace: str) -> None:
         return None
+
+    def suspect(self, key: ObjectKey, uid: UID) -> None:
+        raise AssertionError("nothing is deleted")
+
+    def wake(self) -> None:
+        raise AssertionError("no link is lost")
 
     async def run(self) -> None:
         raise AssertionError("the backend runs its watches")

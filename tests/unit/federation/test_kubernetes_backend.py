@@ -327,6 +327,39 @@ async def test_the_time_at_which_a_deletion_was_asked_for_stays_the_first(world:
     assert world.copy().removal_requested == asked
 
 
+@pytest.mark.parametrize("stranger", [False, True], ids=["nothing", "another pod"])
+async def test_a_copy_that_a_restored_cluster_does_not_have_is_gone_soon_after_its_deletion(
+    world: World, stranger: bool
+) -> None:
+    await world.start()
+    made = await world.create()
+    # As if it had passed our version before it answered us: its watch says nothing of the past.
+    lost = world.cluster.objects.pop(("pods", BELOW))
+    if stranger:
+        metadata = {**lost["metadata"], "uid": "another", "labels": {}}
+        world.cluster.objects["pods", BELOW] = {**lost, "metadata": metadata}
+    await world.backend.delete(made, grace_seconds=30)
+    assert not world.copy().gone
+    await asyncio.sleep(5)
+    assert world.cluster.names().count("list pods") == 1
+    await asyncio.sleep(65)
+    assert world.copy().gone
+
+
+@pytest.mark.parametrize("outage", [600, 609, 618])  # not all of these end by chance
+async def test_watches_do_not_wait_for_long_once_the_cluster_answers_again(
+    world: World, outage: int
+) -> None:
+    await world.start()
+    await world.create()
+    cut_link(world)
+    await asyncio.sleep(outage)
+    world.cluster.drop(PODS, BELOW)
+    world.cluster.heal()
+    await asyncio.sleep(7)  # of which 3 are until the next question whether it answers
+    assert world.copy().gone
+
+
 async def test_the_times_of_a_predecessor_are_not_those_of_its_successor(world: World) -> None:
     await world.start()
     made = await world.create()

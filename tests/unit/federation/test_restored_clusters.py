@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from tests.builders import make_key, make_pod, make_uid
+from tests.fakes.watching import Backup, WatchingClient
 from tests.unit.federation.both_sides import BELOW, COPY, LONG, Sides
+from vnode.kube.errors import Unreachable
 from vnode.kube.resources import PODS
 from vnode.kube.types import ObjectKey
 
@@ -39,6 +41,16 @@ async def run_the_next(sides: Sides) -> None:
     sides.compute.edit(PODS, NEXT_COPY, lambda body: body["status"].update(phase="Running"))
     await asyncio.sleep(20)
     assert pod_of_the_next(sides)["status"]["phase"] == "Running"
+
+
+async def restore_and_overtake(cluster: WatchingClient, backup: Backup) -> None:
+    """Before it answers the agent again, it has versions higher than all that the agent saw."""
+    for call in ("list pods", "watch pods"):
+        cluster.fail(Unreachable("away"), call, times=10**6)
+    cluster.restore(backup)
+    await asyncio.sleep(10)
+    cluster.move_on()
+    cluster.heal()
 
 
 class TestOfARestoredTenant:
@@ -86,6 +98,15 @@ class TestOfARestoredTenant:
         await asyncio.sleep(LONG)
         assert sides.pod() is None
 
+    async def test_it_is_noticed_although_it_has_passed_our_version(self, sides: Sides) -> None:
+        await sides.run_a_pod()
+        backup = sides.tenant.backup()
+        await run_the_next(sides)
+        await restore_and_overtake(sides.tenant, backup)
+        await asyncio.sleep(90)
+        assert copy_of_the_next(sides)["metadata"].get("deletionTimestamp")
+        assert not sides.copy()["metadata"].get("deletionTimestamp")
+
 
 class TestOfARestoredComputeCluster:
     async def test_a_copy_that_it_does_not_know_is_lost(self, sides: Sides) -> None:
@@ -94,6 +115,16 @@ class TestOfARestoredComputeCluster:
         await run_the_next(sides)
         sides.compute.restore(backup)
         await asyncio.sleep(60)
+        assert pod_of_the_next(sides)["status"]["phase"] == "Failed"
+        assert copy_of_the_next(sides) is None
+        assert sides.pod()["status"]["phase"] == "Running"
+
+    async def test_it_is_noticed_although_it_has_passed_our_version(self, sides: Sides) -> None:
+        await sides.run_a_pod()
+        backup = sides.compute.backup()
+        await run_the_next(sides)
+        await restore_and_overtake(sides.compute, backup)
+        await asyncio.sleep(90)
         assert pod_of_the_next(sides)["status"]["phase"] == "Failed"
         assert copy_of_the_next(sides) is None
         assert sides.pod()["status"]["phase"] == "Running"

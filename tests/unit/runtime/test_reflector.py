@@ -1,6 +1,7 @@
 """The reflector against a peer that does everything that can go wrong."""
 
 import asyncio
+import dataclasses
 import json
 import random
 import time
@@ -23,18 +24,23 @@ from tests.unit.runtime.scripted_server import (
 )
 from vnode.kube.errors import ServerError, TooManyRequests, Unreachable
 from vnode.kube.resources import PODS
-from vnode.kube.types import ObjectKey, PartialObject, Pod
+from vnode.kube.types import UID, ObjectKey, PartialObject, Pod
 from vnode.runtime.clock import SystemClock
-from vnode.runtime.reflector import Reflector, ReflectorSet, Timing
+from vnode.runtime.doubt import Suspicion
+from vnode.runtime.reflector import Reflector, Timing
+from vnode.runtime.reflector_set import ReflectorSet
 from vnode.runtime.store import Change, Store
 
 QUICK = Timing(silence=0.15, page_timeout=0.3, first_backoff=0.01, last_backoff=0.04, stable=5.0)
+DOUBTFUL = dataclasses.replace(
+    QUICK, suspicion=Suspicion(away=0.005, earliest=0.05, latest=0.06, settle=0.05, gap=0.0)
+)
 
 
 class Mirror:
     """A reflector of pods, its store, and what changed in it."""
 
-    def __init__(self, server: ScriptedServer) -> None:
+    def __init__(self, server: ScriptedServer, timing: Timing) -> None:
         self.client = connect(server.url)
         self.store: Store[Pod] = Store("pods")
         self.changes: list[Change[Pod]] = []
@@ -47,7 +53,7 @@ class Mirror:
             clock=SystemClock(),
             rng=random.Random(1),
             page_size=2,
-            timing=QUICK,
+            timing=timing,
         )
 
     def names(self) -> list[str]:
@@ -65,8 +71,8 @@ async def eventually(condition: Callable[[], bool]) -> None:
 
 
 @asynccontextmanager
-async def mirror(server: ScriptedServer) -> AsyncIterator[Mirror]:
-    it = Mirror(server)
+async def mirror(server: ScriptedServer, timing: Timing = QUICK) -> AsyncIterator[Mirror]:
+    it = Mirror(server, timing)
     task = asyncio.create_task(it.reflector.run())
     try:
         yield it
@@ -299,6 +305,113 @@ async def test_a_server_restored_to_a_time_after_our_last_listing_is_believed(
     assert kept is not None
     assert kept.metadata.resource_version == "60"
     assert it.names() == ["a", "b", "x"]
+
+
+AWAY = (watch(("MODIFIED", pod("a", 20)), ("ADDED", pod("ghost", 21)), end="cut"), status(503, ""))
+OVERTAKEN = page(pod("a", 15), pod("b", 41), pod("x", 12), version=45)
+
+
+@pytest.mark.parametrize(
+    "away",
+    [AWAY, (AWAY[0], status(503, ""), status(500, "")), (AWAY[0], Reply(end="cut"))],
+    ids=["refuses", "refuses twice", "cuts"],
+)
+async def test_a_restored_server_that_has_passed_our_version_is_listed_while_its_watch_goes_on(
+    away: tuple[Reply, ...],
+) -> None:
+    script = (
+        page(pod("a", 8), pod("x", 7), version=9),
+        *away,
+        page(version=40),
+        watch(("ADDED", pod("b", 41))),
+        OVERTAKEN,
+        watch(("ADDED", pod("c", 46))),
+    )
+    async with ScriptedServer(*script) as server, mirror(server, DOUBTFUL) as it:
+        await it.until(lambda: "b" in it.names())
+        assert "ghost" in it.names()
+        await it.until(lambda: "c" in it.names())
+        kept = it.store.get(ObjectKey("ns", "a"))
+    assert it.names() == ["a", "b", "c", "x"]
+    assert kept is not None
+    assert kept.metadata.resource_version == "15"
+    meanwhile, listing, after = server.requests[-3:]
+    assert meanwhile.query["resourceVersion"] == "21"
+    assert listing.query["limit"] == "2"
+    assert after.query["resourceVersion"] == "45"
+
+
+async def test_a_dead_peer_behind_a_silent_watch_was_away_since_it_fell_silent() -> None:
+    script = (
+        page(pod("a", 8), version=9),
+        watch(),
+        Reply(end="cut"),
+        page(version=40),
+        watch(),
+        OVERTAKEN,
+    )
+    times = dataclasses.replace(DOUBTFUL.suspicion, away=QUICK.silence)
+    timing = dataclasses.replace(DOUBTFUL, suspicion=times)
+    async with ScriptedServer(*script) as server, mirror(server, timing) as it:
+        await it.until(lambda: it.names() == ["a", "b", "x"])
+
+
+async def test_a_watch_that_is_cut_once_leads_to_no_listing() -> None:
+    script = (page(version=9), watch(end="cut"), page(version=9), watch(("ADDED", pod("b", 14))))
+    timing = dataclasses.replace(DOUBTFUL, suspicion=Suspicion(earliest=0.0, latest=0.01, gap=0.0))
+    async with ScriptedServer(*script) as server, mirror(server, timing) as it:
+        await it.until(lambda: it.names() == ["b"])
+        await server.arrived(5)  # after silence
+    assert server.requests[4].query["limit"] == "1"
+    assert it.reflector.statistics().lists == 1
+
+
+async def test_what_the_server_says_it_does_not_have_leads_to_a_listing() -> None:
+    script = (page(pod("a", 8), version=9), watch(), page(version=50), watch())
+    async with ScriptedServer(*script) as server, mirror(server, DOUBTFUL) as it:
+        await server.arrived(2)
+        it.reflector.suspect(ObjectKey("ns", "a"), UID("uid-a"))
+        await it.until(lambda: it.names() == [])
+        assert (await server.arrived(4)).query["resourceVersion"] == "50"
+        assert it.reflector.last_error is None
+
+
+async def test_what_the_watch_says_too_needs_no_listing() -> None:
+    script = (
+        page(pod("a", 8), version=9),
+        watch(("DELETED", pod("a", 10)), ("ADDED", {**pod("a", 11), "metadata": SUCCESSOR})),
+        watch(("ADDED", pod("b", 12))),
+    )
+    async with ScriptedServer(*script) as server, mirror(server, DOUBTFUL) as it:
+        await it.reflector.wait_synced()
+        it.reflector.suspect(ObjectKey("ns", "a"), UID("uid-a"))
+        await it.until(lambda: it.names() == ["a", "b"])
+    assert it.reflector.statistics().lists == 1
+
+
+SUCCESSOR = {"name": "a", "namespace": "ns", "uid": "another", "resourceVersion": "11"}
+
+
+async def test_whoever_waits_for_a_server_is_woken_when_it_answers_again() -> None:
+    slow = dataclasses.replace(QUICK, first_backoff=60.0, last_backoff=60.0, wake_within=0.01)
+    script = (Reply(end="cut"), page(pod("a", 8), version=9))
+    async with ScriptedServer(*script) as server, mirror(server, slow) as it:
+        await it.until(lambda: it.reflector.last_error is not None)
+        assert len(server.requests) == 1
+        it.reflector.wake()
+        await it.until(lambda: it.names() == ["a"])
+
+
+async def test_a_link_that_comes_and_goes_does_not_wake_anybody_each_time() -> None:
+    slow = dataclasses.replace(QUICK, first_backoff=60.0, last_backoff=60.0, wake_within=0.01)
+    script = (Reply(end="cut"), Reply(end="cut"), page(pod("a", 8), version=9))
+    async with ScriptedServer(*script) as server, mirror(server, slow) as it:
+        await it.until(lambda: it.reflector.statistics().failures == 1)
+        it.reflector.wake()
+        await it.until(lambda: it.reflector.statistics().failures == 2)
+        it.reflector.wake()
+        await asyncio.sleep(0.1)
+        assert len(server.requests) == 2
 
 
 async def test_a_peer_that_is_dead_for_good_is_an_error_after_silence() -> None:

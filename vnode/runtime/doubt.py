@@ -1,0 +1,78 @@
+"""When to list anew although no answer demands it: the server may not be what it was.
+
+In: when a server was lost and found again, and objects that it said it does not have. Out: when a
+listing is due. A server that was away may have been restored from a backup and have passed our
+version before it answers us: its watch then goes on as if nothing had happened. A listing of ten
+thousand objects is dear, and whoever was away is busy, so it is neither at once nor often: at a
+random time after the return, and never soon after another one, however often a link comes and goes.
+Pure, no clock of its own.
+"""
+
+import random
+from dataclasses import dataclass
+
+__all__ = ["Doubt", "Suspicion"]
+
+
+@dataclass(frozen=True, slots=True)
+class Suspicion:
+    """Times in seconds; tests take shorter ones."""
+
+    away: float = 2.0
+    """Nobody restores a cluster in less."""
+    earliest: float = 5.0
+    latest: float = 30.0
+    """The listing comes between these after the server is back, while the watch goes on."""
+    settle: float = 10.0
+    """A watch mostly brings within this what the answer to another call told already."""
+    gap: float = 60.0
+    """Between a listing and the next one that nothing but doubt asks for."""
+
+
+class Doubt:
+    """Of one reflector. All times are of one monotonic clock, in seconds."""
+
+    def __init__(self, times: Suspicion, *, rng: random.Random) -> None:
+        self._times = times
+        self._rng = rng
+        self._lost_at: float | None = None
+        self._listed_at = float("-inf")
+        self._returned_due: float | None = None
+        self._missing_due: float | None = None
+
+    def lost(self, at: float) -> None:
+        """No good answer came since then."""
+        if self._lost_at is None:
+            self._lost_at = at
+
+    def found(self, now: float) -> None:
+        """The server answers, if it was lost."""
+        if self._lost_at is not None and now - self._lost_at >= self._times.away:
+            wait = self._rng.uniform(self._times.earliest, self._times.latest)
+            self._returned_due = self._returned_due or self._after_gap(now + wait)
+        self._lost_at = None
+
+    def missing(self, now: float) -> None:
+        """The server said that it does not have what the watch told of."""
+        self._missing_due = self._missing_due or self._after_gap(now + self._times.settle)
+
+    def explained(self) -> None:
+        """What was missing went from the store too."""
+        self._missing_due = None
+
+    def listed(self, now: float) -> None:
+        """All is known again."""
+        self._lost_at = self._returned_due = self._missing_due = None
+        self._listed_at = now
+
+    def due(self) -> float | None:
+        """When to list, or to look whether what was missing still seems to be there."""
+        times = [at for at in (self._returned_due, self._missing_due) if at is not None]
+        return min(times, default=None)
+
+    def returned(self, now: float) -> bool:
+        """Whether a listing is due since the server was away."""
+        return self._returned_due is not None and now >= self._returned_due
+
+    def _after_gap(self, at: float) -> float:
+        return max(at, self._listed_at + self._times.gap)
