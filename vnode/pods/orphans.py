@@ -15,7 +15,8 @@ is asked about ever more rarely, its reason is logged when it changes, and count
 `vnode gc` lists what is held, and deletes it when somebody says so.
 
 What pod garbage collection deleted is remembered for as long as this agent lives. After a restart
-only the age of the Node tells: pod garbage collection mostly acts on deleted Nodes.
+the age of the Node tells: it gives that reason to pods whose Node has not been there for 40 s
+(gc_controller.go, gcOrphaned), so the Node that is there now is younger than their copies.
 """
 
 import enum
