@@ -16,23 +16,27 @@ import os
 import random
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from importlib.metadata import version
 
 import structlog
 
+from federation.backends.kubernetes.server_version import START_GATES_SINCE, server_version
 from federation.cluster import ComputeCluster, Shared
 from federation.config import AgentConfig, ClusterConfig
+from federation.patience import when_granted
 from federation.telemetry import FederationMetrics, metrics_registry
 from federation.tenant import Tenant, read_facts
 from vnode.kube.client import KubeClient
 from vnode.kube.config import Connection
-from vnode.kube.errors import ConfigError, KubeError, NotFound
+from vnode.kube.errors import ConfigError, Forbidden, KubeError, NotFound
 from vnode.kube.resources import NODES
 from vnode.kube.types import PartialObject
 from vnode.kubelet.access.authenticator import Authenticator
 from vnode.kubelet.access.reviews import Reviews
 from vnode.kubelet.metrics import KubeletMetrics
 from vnode.kubelet.sessions import Sessions
+from vnode.pods.start_once import StartOnce
 from vnode.runtime.backoff import Backoff
 from vnode.runtime.clock import Clock, SystemClock
 from vnode.runtime.leader import LeaseElector
@@ -58,11 +62,14 @@ async def run_agent(config: AgentConfig, *, identity: str) -> None:
     address = _address(config)
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(await _connect(config))
-        tenant = Tenant(client, config, await read_facts(client), clock=clock, rng=rng)
+        facts = await when_granted(
+            partial(read_facts, client), of=client.name, clock=clock, rng=rng
+        )
+        tenant = Tenant(client, config, facts, clock=clock, rng=rng)
         joined: list[tuple[ClusterConfig, KubeClient]] = []
         for index, cluster in enumerate(config.clusters):
             compute = await stack.enter_async_context(await _connect_cluster(cluster, index))
-            await _probe(compute, cluster, config, client)
+            await _probe(compute, cluster, config, client, clock=clock, rng=rng)
             joined.append((cluster, compute))
         shared = _share(config, tenant, address, clock=clock, rng=rng)
         await _work(shared, joined, identity)
@@ -155,15 +162,44 @@ async def _connect_cluster(cluster: ClusterConfig, index: int) -> KubeClient:
 
 
 async def _probe(
-    compute: KubeClient, cluster: ClusterConfig, config: AgentConfig, tenant: KubeClient
+    compute: KubeClient,
+    cluster: ClusterConfig,
+    config: AgentConfig,
+    tenant: KubeClient,
+    *,
+    clock: Clock,
+    rng: random.Random,
 ) -> None:
-    """See that a compute cluster answers and knows our credential."""
+    """See that a compute cluster answers, knows our credential, and can do what is asked for."""
+    ask = partial(compute.request, "GET", "/version", timeout=10.0)
     try:
-        await compute.request("GET", "/version", timeout=10.0)
+        answer = await ask()
     except KubeError as error:
-        if not await _has_nodes(cluster, config, tenant):
+        if await _has_nodes(cluster, config, tenant):
+            _LOG.error("compute cluster not usable yet", cluster=cluster.name, error=str(error))
+            return
+        if not isinstance(error, Forbidden):
             raise
-        _LOG.error("compute cluster not usable yet", cluster=cluster.name, error=str(error))
+        answer = await when_granted(ask, of=compute.name, clock=clock, rng=rng)
+    _require_start_gates(cluster, compute, server_version(answer))
+
+
+def _require_start_gates(
+    cluster: ClusterConfig, compute: KubeClient, version: tuple[int, int] | None
+) -> None:
+    """Raises ConfigError: `startOnce: strict` cannot be kept there."""
+    if cluster.start_once is not StartOnce.STRICT:
+        return
+    if version is not None and version < START_GATES_SINCE:
+        raise ConfigError(
+            f"{compute.name}: startOnce: strict needs schedulingGates, which Kubernetes has from "
+            f"{_dotted(START_GATES_SINCE)} on, and this is {_dotted(version)}; upgrade the cluster "
+            "or set startOnce: relaxed"
+        )
+
+
+def _dotted(version: tuple[int, int]) -> str:
+    return ".".join(map(str, version))
 
 
 async def _has_nodes(cluster: ClusterConfig, config: AgentConfig, tenant: KubeClient) -> bool:

@@ -35,7 +35,7 @@ _ADVICE: tuple[tuple[type[KubeError], str], ...] = (
     (Untrusted, ""),
     (Unreachable, "check the server address in the kubeconfig and the network on the way to it"),
     (Unauthorized, "renew the credential in the kubeconfig"),
-    (Forbidden, "grant the right, as deploy/tenant and deploy/compute do"),
+    (Forbidden, "grant the right: apply deploy/{side} there, and use the account that it makes"),
     (TooManyRequests, "the API server is overloaded; try again later"),
     (ServerError, "look into the API server's log, or try again later"),
     (KubeError, "the message is the API server's"),
@@ -105,7 +105,7 @@ def _line_of(error: BaseException) -> str | None:
             line = _first_problem(error)
         case KubeError():
             advice = next(text for kind, text in _ADVICE if isinstance(error, kind))
-            line = _joined(_with_peer(error), advice)
+            line = _joined(_with_peer(error), advice.format(side=_side(error)))
         case BackendError():
             line = str(error)
         case OSError():
@@ -117,6 +117,12 @@ def _with_peer(error: KubeError) -> str:
     """The message, with the cluster that said so where the message does not name it."""
     peer = error.peer if isinstance(error, ApiError) else ""
     return f"{peer}: {error}" if peer else str(error)
+
+
+def _side(error: KubeError) -> str:
+    """Folder of deploy/ with the rights in the cluster that answered."""
+    peer = error.peer if isinstance(error, ApiError) else ""
+    return {"tenant": "tenant", "": "tenant or deploy/compute"}.get(peer, "compute")
 
 
 def _first_problem(error: ConfigFileError) -> str:

@@ -297,8 +297,9 @@ class ClusterConfig(Section):
     kubelet: its kubelets, by the broad right to get nodes/proxy; auto: what the credential may,
     metricsAPI first; none: nowhere, pods are listed without usage."""
     start_once: StartOnce = StartOnce.RELAXED
-    """strict: a pod starts only after the tenant knows that it was sent, for two more writes each;
-    relaxed: one that others remove before that may run a second time."""
+    """strict: a pod starts only after the tenant knows that it was sent, for two more writes each,
+    where the compute cluster has Kubernetes 1.27 or newer (schedulingGates); relaxed: one that
+    others remove before that may run a second time."""
     orphan_grace: Duration = ORPHAN_GRACE
     """Time for which pods whose tenant pods went with their Node, or by pod garbage collection, are
     kept running; `vnode gc` lists them and lets them go earlier."""

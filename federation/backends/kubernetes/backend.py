@@ -332,6 +332,13 @@ class KubernetesBackend:
     async def apply(self, request: PodRequest) -> ObservedPod:
         """See `PodBackend.apply`."""
         namespace = request.pod.metadata.namespace
+        if request.gated and not self._reachability.start_gates:
+            raise Waiting(
+                "the compute cluster cannot make pods without starting them (schedulingGates), and "
+                "the platform asks for that (startOnce: strict)",
+                reason="StartGatesMissing",
+                not_done=True,
+            )
         with nothing_sent():
             await self._sight.require_place(namespace)
         try:

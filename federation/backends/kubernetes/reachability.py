@@ -1,18 +1,21 @@
 """Whether a compute cluster answers: asked on purpose, since a healthy cluster may be silent.
 
 In: one cheap request every few seconds. Out: `reachable` and its changes, by the rules of
-`vnode.runtime.circuit`, and `websockets`, what the version in the answer means for streams. Only a
-good answer counts: the page of a load balancer, or a refusal of our credential, is no cluster that
-pods can be sent to.
+`vnode.runtime.circuit`, and what the version in the answer means for streams (`websockets`) and for
+pods (`start_gates`). Only a good answer counts: the page of a load balancer, or a refusal of our
+credential, is no cluster that pods can be sent to.
 """
 
-import re
 from collections.abc import Callable
 from typing import Never
 
-import msgspec
 import structlog
 
+from federation.backends.kubernetes.server_version import (
+    START_GATES_SINCE,
+    WEBSOCKETS_SINCE,
+    server_version,
+)
 from vnode.kube.client import KubeClient
 from vnode.kube.errors import KubeError
 from vnode.runtime.circuit import Circuit
@@ -23,13 +26,6 @@ _LOG = structlog.get_logger(__name__)
 _EVERY, _IN_DOUBT = 10.0, 3.0
 """Seconds between two questions; the second after a bad answer and while the link is lost."""
 _TIMEOUT = 8.0
-_WEBSOCKETS_SINCE = (1, 31)
-"""The first version that takes kubectl's WebSocket protocols for port-forward too (KEP-4006)."""
-_VERSION = re.compile(r"v?([0-9]+)\.([0-9]+)")
-
-
-class _Answer(msgspec.Struct):
-    git_version: str = msgspec.field(default="", name="gitVersion")
 
 
 class Reachability:
@@ -61,6 +57,8 @@ class Reachability:
         """What the newest answer was instead of a good one."""
         self.websockets = False
         """Whether its streams take WebSocket, by the last good answer."""
+        self.start_gates = True
+        """Whether it has schedulingGates, by the last good answer that told its version."""
 
     @property
     def reachable(self) -> bool:
@@ -102,15 +100,9 @@ class Reachability:
             return
         back, self.error = self.error is not None, None
         self._circuit.good(self._clock.monotonic())
-        self.websockets = _takes_websockets(answer)
+        version = server_version(answer)
+        self.websockets = version is not None and version >= WEBSOCKETS_SINCE
+        self.start_gates = version is None or version >= START_GATES_SINCE
         if back:
             _LOG.info("compute answers again", cluster=self._client.name)
             self._returned()
-
-
-def _takes_websockets(answer: bytes) -> bool:
-    try:
-        found = _VERSION.match(msgspec.json.decode(answer, type=_Answer).git_version)
-    except msgspec.DecodeError:
-        return False
-    return found is not None and (int(found[1]), int(found[2])) >= _WEBSOCKETS_SINCE

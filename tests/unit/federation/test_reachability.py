@@ -168,25 +168,28 @@ async def test_asking_is_cheap(asking: Asking) -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "websockets"),
+    ("version", "websockets", "gates"),
     [
-        (b'{"gitVersion":"v1.36.3"}', True),
-        (b'{"gitVersion":"v1.31.2+k3s1"}', True),
-        (b'{"gitVersion":"v2.0.0"}', True),
-        (b'{"gitVersion":"v1.30.9-eks-1"}', False),
-        (b'{"gitVersion":"dev"}', False),
-        (b"{}", False),
-        (b"hello", False),
+        (b'{"gitVersion":"v1.36.3"}', True, True),
+        (b'{"gitVersion":"v1.31.2+k3s1"}', True, True),
+        (b'{"gitVersion":"v2.0.0"}', True, True),
+        (b'{"gitVersion":"v1.30.9-eks-1"}', False, True),
+        (b'{"gitVersion":"v1.27.0"}', False, True),
+        (b'{"gitVersion":"v1.26.15-gke.1"}', False, False),
+        (b'{"gitVersion":"dev"}', False, True),
+        (b"{}", False, True),
+        (b"hello", False, True),
     ],
 )
-async def test_the_version_says_whether_streams_take_websocket(
-    asking: Asking, version: bytes, websockets: bool
+async def test_the_version_says_whether_streams_take_websocket_and_pods_gates(
+    asking: Asking, version: bytes, websockets: bool, gates: bool
 ) -> None:
     asking.cluster.version = version
     asking.start()
     assert not asking.reachability.websockets
     await asyncio.sleep(1)
     assert asking.reachability.websockets is websockets
+    assert asking.reachability.start_gates is gates
 
 
 async def test_what_is_known_of_streams_outlasts_an_outage(asking: Asking) -> None:

@@ -38,6 +38,15 @@ async def test_a_gated_copy_has_our_gate(compute: Compute) -> None:
     assert gates(compute) == [{"name": START_GATE}]
 
 
+async def test_none_is_sent_where_it_would_be_left_out(compute: Compute) -> None:
+    compute.backend._reachability.start_gates = False
+    with pytest.raises(Waiting, match="schedulingGates") as refused:
+        await compute.backend.apply(make_request(gated=True))
+    assert refused.value.not_done
+    assert not compute.client.named("create pods")
+    assert not (await compute.backend.apply(make_request())).gated
+
+
 async def test_other_copies_have_none_and_the_tenant_s_own_stay_behind(compute: Compute) -> None:
     pod = make_pod(schedulingGates=[{"name": START_GATE}])
     copy = await compute.backend.apply(make_request(pod))

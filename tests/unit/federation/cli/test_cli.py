@@ -140,6 +140,12 @@ def test_a_missing_option_is_a_wrong_usage() -> None:
     assert outcome.errors[-1] == "Error: Missing option '--config'."
 
 
+def _refused_by(peer: str) -> Forbidden:
+    refused = Forbidden("no", code=403)
+    refused.peer = peer
+    return refused
+
+
 class TestRun:
     def test_the_agent_gets_configuration_and_identity(self, start: Callable[..., Outcome]) -> None:
         seen: list[tuple[str, str]] = []
@@ -263,7 +269,20 @@ class TestRun:
                 Forbidden('nodes is forbidden: User "x"\ncannot list', code=403),
                 1,
                 'error: nodes is forbidden: User "x" cannot list; '
-                "grant the right, as deploy/tenant and deploy/compute do",
+                "grant the right: apply deploy/tenant or deploy/compute there, and use the account "
+                "that it makes",
+            ),
+            (
+                _refused_by("clusters[0] home"),
+                1,
+                "error: clusters[0] home: no; grant the right: apply deploy/compute there, and use "
+                "the account that it makes",
+            ),
+            (
+                _refused_by("tenant"),
+                1,
+                "error: tenant: no; grant the right: apply deploy/tenant there, and use the "
+                "account that it makes",
             ),
             (
                 TooManyRequests("slow down", code=429),
