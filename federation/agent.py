@@ -26,7 +26,7 @@ from federation.cluster import ComputeCluster, Shared
 from federation.config import AgentConfig, ClusterConfig
 from federation.patience import when_granted
 from federation.telemetry import FederationMetrics, metrics_registry
-from federation.tenant import Tenant, read_facts
+from federation.tenant import Tenant, left_nodes, read_facts
 from vnode.kube.client import KubeClient
 from vnode.kube.config import Connection
 from vnode.kube.errors import ConfigError, Forbidden, KubeError, NotFound
@@ -65,7 +65,8 @@ async def run_agent(config: AgentConfig, *, identity: str) -> None:
         facts = await when_granted(
             partial(read_facts, client), of=client.name, clock=clock, rng=rng
         )
-        tenant = Tenant(client, config, facts, clock=clock, rng=rng)
+        left = await left_nodes(client, config)
+        tenant = Tenant(client, config, facts, clock=clock, rng=rng, left=left)
         joined: list[tuple[ClusterConfig, KubeClient]] = []
         for index, cluster in enumerate(config.clusters):
             compute = await stack.enter_async_context(await _connect_cluster(cluster, index))

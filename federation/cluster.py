@@ -124,6 +124,7 @@ class ComputeCluster:
         """`may_write`: whether the Lease is ours now; asked before each write to either cluster."""
         self._shared = shared
         self._config = config
+        self._may_write = may_write
         self._client = client.guarded(may_write)
         self._tenant_client = shared.tenant.client.guarded(may_write)
         self._nodes = tuple(n for n in shared.config.virtual_nodes if n.cluster.name == config.name)
@@ -227,6 +228,8 @@ class ComputeCluster:
             stack.callback(shared.metrics.link_left, self._config.name)
             stack.callback(shared.metrics.copies_left, self._config.name, HeldReason)
             self._show_link(backend)
+            names = [node.name for node in self._nodes]
+            stack.enter_context(tenant.fences.reads.kept(names, lasts=self._may_write))
             stack.callback(controller.follow_fences())
             for node in self._nodes:
                 stack.callback(shared.metrics.fences_left, node.name)

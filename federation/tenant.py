@@ -8,18 +8,20 @@ that cannot be used is an error here, before anything is written.
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
+import structlog
 
 from federation.claims.objects import Claim
 from federation.config import AgentConfig
 from vnode.backend import ReferenceKind
 from vnode.kube.client import KubeClient
-from vnode.kube.errors import NotFound
+from vnode.kube.errors import Forbidden, NotFound
+from vnode.kube.listing import Selection, list_pages
 from vnode.kube.resources import (
     CONFIG_MAPS,
     NAMESPACES,
@@ -29,15 +31,20 @@ from vnode.kube.resources import (
     SERVICES,
     Resource,
 )
-from vnode.kube.types import UID, ConfigMap, HasMetadata, PartialObject
+from vnode.kube.types import UID, ConfigMap, HasMetadata, NodeName, PartialObject
+from vnode.node.objects import Node
+from vnode.node.spec import provider_id
+from vnode.node.status import CLUSTER_LABEL
 from vnode.pods.objects.service_env import Service, api_server_environment
 from vnode.pods.objects.service_variables import ServiceVariables, service_store
-from vnode.pods.partition.fences import FencedNode, Fences
+from vnode.pods.partition.fences import Fences
 from vnode.runtime.clock import Clock
 from vnode.runtime.reflector import Reflector
 from vnode.runtime.store import Change, Store
 
 T = TypeVar("T", bound=HasMetadata)
+
+_LOG = structlog.get_logger(__name__)
 
 _CLIENT_CA_NAMESPACE, _CLIENT_CA = "kube-system", "extension-apiserver-authentication"
 
@@ -77,6 +84,30 @@ async def read_client_ca(client: KubeClient) -> bytes:
     return published.data.get("client-ca-file", "").encode()
 
 
+async def left_nodes(client: KubeClient, config: AgentConfig) -> tuple[NodeName, ...]:
+    """Virtual nodes of this tenant that the configuration does not name (any more).
+
+    None where rights that are pinned to names forbid to ask: the log says what that means.
+
+    Raises:
+        KubeError: the API server did not answer.
+    """
+    selection = Selection(NODES, label_selector=CLUSTER_LABEL)
+    mark = provider_id(tenant=config.tenant.name, cluster="", pool="").rstrip("/") + "/"
+    named = {node.name for node in config.virtual_nodes}
+    try:
+        pages = list_pages(client, selection, Node)
+        nodes = [node async for page in pages for node in page.items or ()]
+    except Forbidden:
+        _LOG.warning(
+            "not allowed to list nodes: pods that were given up on virtual nodes which left the "
+            "configuration hold no successors",
+        )
+        return ()
+    ours = (node.metadata.name for node in nodes if node.spec.provider_id.startswith(mark))
+    return tuple(NodeName(name) for name in ours if name not in named)
+
+
 class Tenant:
     """The shared watches on the tenant cluster."""
 
@@ -88,7 +119,9 @@ class Tenant:
         *,
         clock: Clock,
         rng: random.Random,
+        left: Collection[NodeName] = (),
     ) -> None:
+        """Wire it up; `left`: virtual nodes that left the configuration (`left_nodes`)."""
         self.client = client
         self.facts = facts
         self._config = config
@@ -100,9 +133,16 @@ class Tenant:
         self.namespaces: Store[PartialObject] = Store("tenant namespaces")
         self.claims: Store[Claim] = Store("tenant claims")
         """Filled where any cluster shares claims."""
-        self.nodes: Store[FencedNode] = Store("virtual nodes")
-        self.fences = Fences(client, self.nodes, clock=clock)
-        """Of all virtual nodes, also of those that other replicas serve."""
+        self.nodes: Store[PartialObject] = Store("virtual nodes")
+        self._node_names = (*(node.name for node in config.virtual_nodes), *left)
+        self.fences = Fences(
+            client,
+            self.nodes,
+            ours=[node.name for node in config.virtual_nodes],
+            left=left,
+            clock=clock,
+        )
+        """Of all virtual nodes, also of those that other replicas serve, and of `left`."""
         self.service_variables = ServiceVariables(self.services, _api_server_env(client, config))
 
     @property
@@ -124,7 +164,7 @@ class Tenant:
         stores = (self.config_maps, self.secrets, self.services)
         # Before all namespaces are known, a copy seems to lie where nothing is forwarded.
         named = bool(self._config.tenant.namespaces) or self.namespaces.synced()
-        fenced = all(self.nodes.synced(node.name) for node in self._config.virtual_nodes)
+        fenced = all(self.nodes.synced(name) for name in self._node_names)
         return (
             named and fenced and all(s.synced(scope or "") for s in stores for scope in self.scopes)
         )
@@ -178,15 +218,16 @@ class Tenant:
                 if self._config.clusters_with_claims:
                     claims = self._reflector(PERSISTENT_VOLUME_CLAIMS, Claim, self.claims, scope)
                     tasks.create_task(claims.run())
-            for node in self._config.virtual_nodes:
+            for name in self._node_names:
                 # By name: the rights may be pinned to the names of our nodes.
                 watch = Reflector(
                     self.client,
                     NODES,
-                    FencedNode,
+                    PartialObject,
                     self.nodes,
-                    field_selector=f"metadata.name={node.name}",
-                    scope=node.name,
+                    field_selector=f"metadata.name={name}",
+                    scope=name,
+                    metadata_only=True,
                     clock=self._clock,
                     rng=self._rng,
                 )

@@ -204,7 +204,7 @@ class _Node:
         )
         events = EventRecorder(client, clock=self._clock)
         system = await client.get(NAMESPACES, PartialObject, name="kube-system")
-        fences = Fences(client, Store("virtual nodes"), clock=self._clock)
+        fences = Fences(client, Store("virtual nodes"), ours=[], clock=self._clock)
         controller = PodController(
             client=client,
             pods=pods,

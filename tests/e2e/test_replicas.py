@@ -17,9 +17,11 @@ import pytest
 from tests.agents import AgentProcess, Federation, join
 from tests.agents.replica import credential_ids, replica
 from tests.clusters import ClusterSpec, Harness, NodePool, can_run_containers
-from tests.e2e.user import BELOW, User, until
+from tests.e2e.user import BELOW, User, pods_created, until
 from tests.e2e.workloads import NAMESPACE, config_map, pod
 from tests.reliability.evidence import AuditMark, uids
+from vnode.kube.types import UID, ObjectKey
+from vnode.pods.partition.fence_list import FENCED, Fence, encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -201,3 +203,18 @@ def test_a_replica_that_wakes_up_after_its_lease_was_taken_writes_nothing(shared
     assert shared.leads(staying, "gpu-b")
     others = [w for mark in marks for w in mark.writes() if w.credential]
     assert others, "the audit logs do not tell credentials"
+
+
+def test_a_fence_that_the_other_replica_has_just_written_holds_a_successor(shared: Pair) -> None:
+    user, node, name = shared.user, "vnode-gpu-b", "twin"
+    # As young as it is, the replica of that node does not take the old copy for gone.
+    fence = Fence(ObjectKey(NAMESPACE, name), UID("an-older-pod"), int(time.time()))
+    user.kubectl("annotate", "node", node, f"{FENCED}={encode([fence])}")
+    user.apply(pod(name, cluster="gpu-a"))
+    until(
+        lambda: user.get("pod", name)["status"].get("reason") == "PredecessorFenced",
+        "the successor waits",
+    )
+    assert not pods_created(shared.federation.computes["gpu-a"])[name]
+    user.kubectl("annotate", "node", node, f"{FENCED}-")
+    user.wait_phase(name, "Running", timeout=90)

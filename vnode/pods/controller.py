@@ -190,12 +190,8 @@ class PodController:
         if old is not None and (new is None or new.metadata.uid != old.metadata.uid):
             self._addresses.release(old.metadata.uid)
             self._guard.pod_went(old)
-        if (
-            new is not None
-            and not change.initial
-            and (old is None or old.metadata.uid != new.metadata.uid)
-        ):
-            self._memories.arrived(new)
+        if new is not None and (old is None or old.metadata.uid != new.metadata.uid):
+            self._memories.arrived(new, live=not change.initial)
         if new is not None and change.initial and (address := pod_address(new)):
             self._addresses.learn(new.metadata.uid, address)
         self._objects.pod_changed(change)

@@ -22,6 +22,8 @@ class PodMemory:
     resource_version: str
     since: float
     """Monotonic time of the first look at it."""
+    brought_at: float
+    """Monotonic time at which a watch or a listing had brought it: it existed then."""
     attempts: int = 0
     not_before: float = 0.0
     """Monotonic time of the next try while something has to wait."""
@@ -88,14 +90,21 @@ class AskedDeletions:
         return math.inf if grace_seconds is None else now + grace_seconds
 
 
+@dataclass(frozen=True, slots=True)
+class _Arrival:
+    uid: str
+    at: float
+    live: bool
+
+
 class Memories:
     """The memory of every pod that was looked at."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._pods: dict[ObjectKey, PodMemory] = {}
-        self._arrived: dict[ObjectKey, str] = {}
-        """UIDs of pods that a watch has brought and nobody has looked at yet."""
+        self._arrived: dict[ObjectKey, _Arrival] = {}
+        """Pods that nobody has looked at yet."""
         self._tries_without_pod: dict[ObjectKey, int] = {}
 
     def __getitem__(self, key: ObjectKey) -> PodMemory:
@@ -106,9 +115,10 @@ class Memories:
         """The memory of a pod, if there is one."""
         return self._pods.get(key)
 
-    def arrived(self, pod: Pod) -> None:
-        """The watch, and not a listing, has brought a pod: it was bound to us just now."""
-        self._arrived[pod.metadata.key] = pod.metadata.uid
+    def arrived(self, pod: Pod, *, live: bool) -> None:
+        """A watch or a listing has brought a pod; `live`: a watch, so it was bound just now."""
+        arrival = _Arrival(pod.metadata.uid, self._clock.monotonic(), live)
+        self._arrived[pod.metadata.key] = arrival
 
     def look(self, key: ObjectKey, pod: Pod | None) -> PodView | None:
         """See a pod as it is now; a namesake starts anew, and one that is gone is forgotten."""
@@ -119,8 +129,10 @@ class Memories:
         memory = self._pods.get(key)
         if memory is None or memory.uid != pod.metadata.uid:
             version, now = pod.metadata.resource_version, self._clock.monotonic()
-            memory = PodMemory(pod.metadata.uid, view(pod), version, now)
-            memory.ours_alone = arrived == pod.metadata.uid
+            known = arrived if arrived is not None and arrived.uid == pod.metadata.uid else None
+            brought_at = known.at if known is not None else now
+            memory = PodMemory(pod.metadata.uid, view(pod), version, now, brought_at)
+            memory.ours_alone = known is not None and known.live
             self._pods[key] = memory
         elif memory.resource_version != pod.metadata.resource_version:
             memory.seen, memory.resource_version = view(pod), pod.metadata.resource_version

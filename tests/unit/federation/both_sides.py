@@ -93,7 +93,7 @@ class Sides:
             queue=refs,
             pods_synced=synced,
         )
-        fences = Fences(client, Store("virtual nodes"), clock=clock)
+        fences = Fences(client, Store("virtual nodes"), ours=[], clock=clock)
         controller = PodController(
             client=client,
             pods=pods,

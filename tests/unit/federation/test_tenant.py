@@ -6,14 +6,14 @@ from typing import Any, cast
 import pytest
 
 from federation.config import AgentConfig
-from federation.tenant import Tenant, TenantFacts, read_facts
-from tests.builders import make_metadata
+from federation.tenant import Tenant, TenantFacts, left_nodes, read_facts
+from tests.builders import make_error, make_metadata
 from tests.fakes.client import RecordingClient
 from tests.fakes.clock import LoopClock
 from vnode.backend import SERVICE_VARIABLES, ObjectRef, ReferenceKind
 from vnode.kube.errors import KubeError, NotFound
 from vnode.kube.resources import CONFIG_MAPS, NAMESPACES
-from vnode.kube.types import UID, ConfigMap
+from vnode.kube.types import UID, ConfigMap, NodeName, encode
 from vnode.pods.objects.service_env import Service, ServicePort, ServiceSpec
 
 FACTS = TenantFacts(cluster_uid=UID("u"), version="v1.36.3", client_ca=b"")
@@ -28,16 +28,23 @@ class AnsweringClient(RecordingClient):
         return b'{"major":"1","gitVersion":"v1.36.3"}'
 
 
-def make_tenant(*, server: str = "", **tenant: Any) -> Tenant:
-    config = AgentConfig.model_validate(
+def make_config(**tenant: Any) -> AgentConfig:
+    return AgentConfig.model_validate(
         {
             "tenant": {"name": "demo", **tenant},
             "clusters": [{"name": "gpu", "kubeconfig": "gpu/kubeconfig"}],
         }
     )
+
+
+CONFIG = make_config()
+
+
+def make_tenant(*, server: str = "", left: tuple[NodeName, ...] = (), **tenant: Any) -> Tenant:
+    config = make_config(**tenant)
     client = RecordingClient()
     client.server = server or client.server
-    return Tenant(client.client, config, FACTS, clock=LoopClock(), rng=random.Random(1))
+    return Tenant(client.client, config, FACTS, clock=LoopClock(), rng=random.Random(1), left=left)
 
 
 def make_service(name: str, namespace: str = "team-a") -> Service:
@@ -81,6 +88,49 @@ class TestFacts:
         client.fail(KubeError("cut"), "get configmaps")
         with pytest.raises(KubeError):
             await read_facts(client.client)
+
+
+class ListingClient(RecordingClient):
+    """Lists Nodes too."""
+
+    def __init__(self, *nodes: tuple[str, str]) -> None:
+        """Names and providerIDs."""
+        super().__init__()
+        self.items = [{"metadata": {"name": n}, "spec": {"providerID": i}} for n, i in nodes]
+        self.forbidden = False
+
+    async def request(self, method: str, path: str, **settings: Any) -> bytes:
+        assert (method, path) == ("GET", "/api/v1/nodes")
+        assert settings["query"]["labelSelector"] == "vnode.dev/cluster"
+        if self.forbidden:
+            raise make_error(403, "nodes is forbidden")
+        return encode({"metadata": {"resourceVersion": "7"}, "items": self.items})
+
+
+class TestLeftNodes:
+    async def test_they_are_ours_and_not_in_the_configuration(self) -> None:
+        client = ListingClient(
+            ("vnode-gpu", "vnode://demo/gpu/default"),
+            ("vnode-old", "vnode://demo/old/default"),
+            ("vnode-theirs", "vnode://demo-2/old/default"),
+            ("ecs-1", ""),
+        )
+        assert await left_nodes(client.client, CONFIG) == ("vnode-old",)
+
+    async def test_an_agent_whose_rights_are_pinned_to_names_does_not_see_them(self) -> None:
+        client = ListingClient(("vnode-old", "vnode://demo/old/default"))
+        client.forbidden = True
+        assert await left_nodes(client.client, CONFIG) == ()
+
+    def test_their_lists_are_followed_as_the_others(self) -> None:
+        tenant = make_tenant(left=(NodeName("vnode-old"),))
+        stores = (tenant.config_maps, tenant.secrets, tenant.services, tenant.namespaces)
+        for store in stores:
+            store.mark_synced()
+        tenant.nodes.mark_synced("vnode-gpu")
+        assert not tenant.synced
+        tenant.nodes.mark_synced("vnode-old")
+        assert tenant.synced
 
 
 def service_env(tenant: Tenant, namespace: str = "team-a") -> dict[str, str]:

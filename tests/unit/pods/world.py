@@ -9,6 +9,7 @@ writes and watch events overtake each other as they do in earnest.
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from operator import attrgetter
 from typing import Any
 
@@ -30,7 +31,7 @@ from vnode.pods.orphans import OrphanGuard
 from vnode.pods.partition.fence_keeper import FenceKeeper
 from vnode.pods.partition.fence_list import FENCED, Fence
 from vnode.pods.partition.fence_list import decode as fence_list
-from vnode.pods.partition.fences import FencedNode, Fences
+from vnode.pods.partition.fences import Fences
 from vnode.pods.start_once import StartOnce
 from vnode.pods.status.addresses import AddressPool
 from vnode.runtime.store import Store
@@ -64,6 +65,8 @@ class World:
         self.flat_network = True
         self.start_once = StartOnce.RELAXED
         self.limits = Limits()
+        self.others: tuple[NodeName, ...] = ()
+        """Virtual nodes in the configuration that another replica serves."""
         self._lost_at: float | None = None
         for name in (NODE, OTHER_NODE):
             self.tenant.put(NODES, {"metadata": {"name": name}})
@@ -189,8 +192,8 @@ class Agent:
             pods_synced=lambda: self.pods.synced(),
             limits=world.limits,
         )
-        nodes: Store[FencedNode] = Store("virtual nodes")
-        self.fences = Fences(client, nodes, clock=world.clock)
+        nodes: Store[PartialObject] = Store("virtual nodes")
+        self.fences = Fences(client, nodes, ours=[NODE, *world.others], clock=world.clock)
         self.nodes = nodes
         self.keeper = FenceKeeper(
             client, self.fences, nodes=[NODE], clock=world.clock, rng=world.rng
@@ -231,12 +234,15 @@ class Agent:
         )
         world.tenant.on_change.append(self._hear)
         self.backend.lost_for = world.silent_for()
-        self._forget_fences = self.controller.follow_fences()
+        self._forget_fences = ExitStack()
+        kept = self.fences.reads.kept([NODE], lasts=lambda: True)
+        self._forget_fences.enter_context(kept)
+        self._forget_fences.callback(self.controller.follow_fences())
         self._list()
         self.backend.start()
 
     async def stop(self) -> None:
-        self._forget_fences()
+        self._forget_fences.close()
         self._world.tenant.on_change.remove(self._hear)
         self.backend.stop()
         self._running.cancel()
@@ -254,7 +260,7 @@ class Agent:
             store.mark_synced()
         for (plural, _), body in objects:
             if plural == NODES.plural:
-                self.nodes.upsert(decode(encode(body), FencedNode))
+                self.nodes.upsert(decode(encode(body), PartialObject))
         ours = [b for b in listed[PODS.plural] if b["spec"].get("nodeName") == NODE]
         self._later(lambda: self._listed([decode(encode(b), Pod) for b in ours]))
 
@@ -267,7 +273,7 @@ class Agent:
             pod = decode(encode(body), Pod)
             self._later(lambda: _take(self.pods, pod, exists=exists))
         if plural == NODES.plural:
-            node = decode(encode(body), FencedNode)
+            node = decode(encode(body), PartialObject)
             self._later(lambda: _take(self.nodes, node, exists=exists))
         for kind, store in self.metadata.items():
             if plural == _resource(kind).plural:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import structlog
 
 from vnode.backend import ObservedPod, PodBackend, Sight, Waiting
+from vnode.kube.errors import NotFound
 from vnode.kube.types import NodeName, ObjectKey, Pod
 from vnode.pods import lifecycle
 from vnode.pods.events import EventRecorder
@@ -161,7 +162,16 @@ class CutOff:
             KubeError: the tenant's API server did not say.
         """
         self.require_unfenced(seen)
-        await self.keeper.fences.refresh(apart_from=self.keeper.nodes)
+        try:
+            await self.keeper.fences.reads.newer_than(self.memories[seen.key].brought_at)
+        except NotFound:
+            raise Waiting(
+                "a virtual node is missing, and with it the list of pods that may still run there; "
+                "it is made again within seconds",
+                reason="NodeMissing",
+                not_done=True,
+                passing=True,
+            ) from None
         self.require_unfenced(seen)
 
     def require_unfenced(self, seen: PodView) -> None:

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 import structlog
 
 from vnode.kube.client import KubeClient
-from vnode.kube.errors import Conflict, Invalid, KubeError, NotFound
+from vnode.kube.errors import Conflict, Invalid, KubeError
 from vnode.kube.resources import NODES
-from vnode.kube.types import UID, NodeName, ObjectKey
+from vnode.kube.types import UID, NodeName, ObjectKey, PartialObject
 from vnode.pods.partition.fence_list import FENCED, MOST_BYTES, Fence, decode, encode, size
-from vnode.pods.partition.fences import FencedNode, Fences
+from vnode.pods.partition.fences import Fences
 from vnode.runtime.backoff import Backoff
 from vnode.runtime.clock import Clock
 
@@ -113,7 +113,7 @@ class FenceKeeper:
         Raises:
             KubeError: what is left is to be tried again.
         """
-        node = self._shown(name) or await self._read(name)
+        node = self._shown(name) or await self.fences.reads.read(name)
         adds, drops = self._still_wanted(name), set(self._drops[name])
         try:
             listed = {fence.uid: fence for fence in decode(self._annotation(node))}
@@ -128,7 +128,7 @@ class FenceKeeper:
             try:
                 await self._patch(node, encode(wanted.values()) if wanted else None)
             except Conflict:
-                await self._read(name)
+                await self.fences.reads.read(name)
                 raise
             except Invalid as refused:
                 # No room beside others' annotations: those pods wait.
@@ -152,28 +152,20 @@ class FenceKeeper:
             del adds[uid]
         return {uid: wanted.fence for uid, wanted in adds.items()}
 
-    async def _patch(self, node: FencedNode, text: str | None) -> None:
+    async def _patch(self, node: PartialObject, text: str | None) -> None:
+        name, reads = NodeName(node.metadata.name), self.fences.reads
         metadata = {
             "uid": node.metadata.uid,
             "resourceVersion": node.metadata.resource_version,
             "annotations": {FENCED: text},
         }
+        sent = reads.written(name)
         body = {"metadata": metadata}
-        written = await self._client.patch(NODES, body, FencedNode, name=node.name)
-        self.fences.nodes.upsert(written, scope=str(node.name))
+        reads.answered(await self._client.patch(NODES, body, PartialObject, name=name), sent)
 
-    async def _read(self, name: NodeName) -> FencedNode:
-        try:
-            node = await self._client.get(NODES, FencedNode, name=name)
-        except NotFound:
-            self.fences.nodes.remove(ObjectKey("", name))
-            raise
-        self.fences.nodes.upsert(node, scope=str(name))
-        return node
-
-    def _shown(self, name: NodeName) -> FencedNode | None:
+    def _shown(self, name: NodeName) -> PartialObject | None:
         return self.fences.nodes.get(ObjectKey("", name))
 
     @staticmethod
-    def _annotation(node: FencedNode | None) -> str:
+    def _annotation(node: PartialObject | None) -> str:
         return node.metadata.annotations.get(FENCED, "") if node is not None else ""

@@ -370,6 +370,7 @@ async def test_a_pod_that_was_given_up_can_be_deleted_and_its_successor_is_held(
 
 
 async def test_a_successor_of_a_pod_of_another_cluster_is_held_too(world: World) -> None:
+    world.others = (OTHER_NODE,)
     fence = Fence(KEY, UID_1, 1)
     notes = {FENCED: encode([fence])}
     node = ObjectKey("", OTHER_NODE)
@@ -384,12 +385,11 @@ async def test_a_successor_of_a_pod_of_another_cluster_is_held_too(world: World)
     assert world.below.made[UID_2] == 1
 
 
-async def test_what_a_watch_has_not_told_yet_is_asked_of_nodes_that_are_cut_off(
+async def test_what_a_watch_has_not_told_yet_is_asked_of_the_nodes_of_others(
     world: World,
 ) -> None:
     node = ObjectKey("", OTHER_NODE)
-    lost = {"conditions": [{"type": "vnode.dev/ComputeReachable", "status": "False"}]}
-    world.tenant.edit(NODES, node, lambda b: b.update(status=lost))
+    world.others = (OTHER_NODE,)
     agent = world.start()
     await world.settle(10)
     world.tenant.on_change.remove(agent._hear)  # The watch on Nodes is behind.
@@ -399,6 +399,20 @@ async def test_what_a_watch_has_not_told_yet_is_asked_of_nodes_that_are_cut_off(
     world.create(make_pod(uid=UID_2))
     await world.settle(200)
     assert world.below.made[UID_2] == 0
+
+
+async def test_while_the_node_of_another_replica_is_missing_nobody_starts(world: World) -> None:
+    world.others = (OTHER_NODE,)
+    world.start()
+    await world.settle(10)
+    world.tenant.drop(NODES, ObjectKey("", OTHER_NODE))
+    world.create(make_pod(uid=UID_2))
+    await world.settle(30)
+    assert world.below.made[UID_2] == 0
+    assert world.status(KEY)["reason"] == "NodeMissing"
+    world.tenant.put(NODES, {"metadata": {"name": OTHER_NODE}})
+    await world.settle(100)
+    assert world.below.made[UID_2] == 1
 
 
 async def test_an_accepted_fence_holds_nobody_and_lets_a_deleted_pod_go(world: World) -> None:
