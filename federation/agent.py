@@ -1,6 +1,7 @@
 """The agent process: what runs, in which order it starts and stops.
 
     run_agent
+    ├── health    /livez and /readyz, if asked for        (federation.readiness)
     ├── tenant    client, facts, shared watches           (federation.tenant)
     └── per compute cluster: a Lease in the tenant; while it is held
         └── ComputeCluster.serve                          (federation.cluster)
@@ -14,7 +15,7 @@ while it is away (DESIGN 7, Two links).
 import asyncio
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from importlib.metadata import version
@@ -25,6 +26,7 @@ from federation.backends.kubernetes.server_version import START_GATES_SINCE, ser
 from federation.cluster import ComputeCluster, Shared
 from federation.config import AgentConfig, ClusterConfig
 from federation.patience import when_granted
+from federation.readiness import Readiness, cluster_line
 from federation.telemetry import FederationMetrics, metrics_registry
 from federation.tenant import Tenant, left_nodes, read_facts
 from vnode.kube.client import KubeClient
@@ -34,6 +36,7 @@ from vnode.kube.resources import NODES
 from vnode.kube.types import PartialObject
 from vnode.kubelet.access.authenticator import Authenticator
 from vnode.kubelet.access.reviews import Reviews
+from vnode.kubelet.health import health_server
 from vnode.kubelet.metrics import KubeletMetrics
 from vnode.kubelet.sessions import Sessions
 from vnode.pods.start_once import StartOnce
@@ -43,24 +46,35 @@ from vnode.runtime.leader import LeaseElector
 
 _LOG = structlog.get_logger(__name__)
 
+_DISTRIBUTION = "vnode-federation"
+
 _LONGEST_PAUSE = 60.0
 """Seconds between two attempts to serve a cluster that fails again and again."""
 
 
-async def run_agent(config: AgentConfig, *, identity: str) -> None:
+async def run_agent(config: AgentConfig, *, identity: str, health_port: int | None = None) -> None:
     """Run one replica until cancelled.
 
     Args:
         config: validated configuration.
         identity: name of this replica in leader election, unique among replicas.
+        health_port: of `/livez` and `/readyz`, from the first moment on; None: not served.
 
     Raises:
         KubeError: the tenant, or a compute cluster that was never joined, cannot be used.
-        OSError: a kubelet port cannot be bound.
+        OSError: a kubelet port or the health port cannot be bound.
     """
+    clusters = [cluster.name for cluster in config.clusters]
+    _LOG.info("starting", version=version(_DISTRIBUTION), identity=identity, clusters=clusters)
+    readiness = Readiness()
     clock, rng = SystemClock(), random.Random()  # noqa: S311 - jitter only
     address = _address(config)
     async with AsyncExitStack() as stack:
+        if health_port is not None:
+            host = str(config.kubelet.listen)
+            server = health_server(host=host, port=health_port, report=readiness.report)
+            await stack.enter_async_context(server)
+        readiness.starting("asking the tenant cluster who it is")
         client = await stack.enter_async_context(await _connect(config))
         facts = await when_granted(
             partial(read_facts, client), of=client.name, clock=clock, rng=rng
@@ -70,16 +84,21 @@ async def run_agent(config: AgentConfig, *, identity: str) -> None:
         joined: list[tuple[ClusterConfig, KubeClient]] = []
         for index, cluster in enumerate(config.clusters):
             compute = await stack.enter_async_context(await _connect_cluster(cluster, index))
+            readiness.starting(f"asking compute cluster {cluster.name} for an answer")
             await _probe(compute, cluster, config, client, clock=clock, rng=rng)
             joined.append((cluster, compute))
         shared = _share(config, tenant, address, clock=clock, rng=rng)
-        await _work(shared, joined, identity)
+        await _work(shared, joined, identity, readiness)
 
 
 async def _work(
-    shared: Shared, joined: Sequence[tuple[ClusterConfig, KubeClient]], identity: str
+    shared: Shared,
+    joined: Sequence[tuple[ClusterConfig, KubeClient]],
+    identity: str,
+    readiness: Readiness,
 ) -> None:
     election = shared.config.leader_election
+    states: list[Callable[[], tuple[bool, str]]] = []
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(shared.tenant.run(), name="tenant")
         for cluster, compute in joined:
@@ -95,7 +114,15 @@ async def _work(
                 rng=shared.rng,
             )
             served = ComputeCluster(shared, cluster, compute, may_write=elector.may_write)
+            states.append(partial(_state, elector, served))
             tasks.create_task(_lead(elector, served, shared), name=f"cluster {cluster.name}")
+        readiness.started(states)
+
+
+def _state(elector: LeaseElector, served: ComputeCluster) -> tuple[bool, str]:
+    return cluster_line(
+        served.name, leads=elector.is_leader, served=served.served, holder=elector.holder
+    )
 
 
 async def _lead(elector: LeaseElector, served: ComputeCluster, shared: Shared) -> None:
@@ -226,4 +253,4 @@ def _address(config: AgentConfig) -> str:
 
 
 def _user_agent() -> str:
-    return f"vnode/{version('vnode-federation')}"
+    return f"vnode/{version(_DISTRIBUTION)}"

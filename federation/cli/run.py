@@ -40,6 +40,17 @@ def run(
             show_default=False,
         ),
     ] = None,
+    health_port: Annotated[
+        int | None,
+        typer.Option(
+            "--health-port",
+            help="Serve /livez and /readyz there, over plain HTTP, for a container's probes. "
+            "[default: not served]",
+            show_default=False,
+            min=1,
+            max=65535,
+        ),
+    ] = None,
 ) -> None:
     """Run the agent until SIGTERM or SIGINT."""
     with reported():
@@ -50,7 +61,9 @@ def run(
         # Imported here: the other commands start faster without it.
         from federation.agent import run_agent
 
-        agent = run_agent(settings, identity=identity or _default_identity())
+        agent = run_agent(
+            settings, identity=identity or _default_identity(), health_port=health_port
+        )
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_until_signal(agent))
 

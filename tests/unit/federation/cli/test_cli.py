@@ -57,7 +57,7 @@ def start(monkeypatch: pytest.MonkeyPatch, config_file: Path) -> Callable[..., "
     monkeypatch.setattr("federation.cli.run.configure_logging", lambda settings: None)
 
     def start(agent: Agent, *arguments: str) -> Outcome:
-        async def run_agent(config: AgentConfig, *, identity: str) -> None:
+        async def run_agent(config: AgentConfig, *, identity: str, health_port: int | None) -> None:
             await agent(config, identity)
 
         module = types.ModuleType("federation.agent")
