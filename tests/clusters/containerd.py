@@ -1,6 +1,6 @@
 """The container runtime of a real node: the distribution's containerd, or upstream's.
 
-In: a node's site, an archive of images. Out: a containerd that answers on the site's socket and
+In: a node's site, archives of images. Out: a containerd that answers on the site's socket and
 has the images. Every node has its own: two kubelets on one would take each other's pods for
 orphans and kill them. Ended by `teardown`.
 """
@@ -18,6 +18,7 @@ from tests.clusters.node_config import cni_config
 from tests.clusters.processes import Stage
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from tests.clusters.node_config import NodeSite
@@ -116,16 +117,16 @@ server = "{registry}"
 def start(
     site: NodeSite,
     *,
-    archive: Path,
+    archives: Sequence[Path],
     registry: str | None,
     upstream: Path | None,
     table: ProcessTable,
 ) -> None:
-    """Starts containerd and imports the archive. Raises StartError or CommandError.
+    """Starts containerd and imports the archives. Raises StartError or CommandError.
 
     Args:
         site: of the node.
-        archive: images that are there from the start.
+        archives: images that are there from the start.
         registry: URL of the registry that answers for all registries; None: nothing can be pulled.
         upstream: folder with containerd 2.x, its shim and ctr; None: the distribution's containerd.
         table: owns the process.
@@ -160,4 +161,5 @@ def start(
         return True
 
     table.wait_until(f"node {site.name}", answers, watch=record, timeout=_START_TIMEOUT)
-    run(*client, "images", "import", archive, timeout=_IMPORT_TIMEOUT)
+    for archive in archives:
+        run(*client, "images", "import", archive, timeout=_IMPORT_TIMEOUT)

@@ -11,14 +11,14 @@ import hashlib
 import io
 import json
 import tarfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from tests.clusters.programs import machine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
 MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
@@ -49,10 +49,12 @@ class Image:
     entrypoint: Sequence[str] = ()
     command: Sequence[str] = ()
     user: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def config(self) -> bytes:
         """The image's configuration, whose digest is the image ID."""
-        run = {"Env": [_PATH], "Entrypoint": self.entrypoint, "Cmd": self.command}
+        environment = [f"{key}={value}" for key, value in self.environment.items()] or [_PATH]
+        run = {"Env": environment, "Entrypoint": self.entrypoint, "Cmd": self.command}
         return json.dumps(
             {
                 "architecture": machine(),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tests.clusters import (
+    agent_image,
     cluster_dns,
     e2e_images,
     host,
@@ -45,6 +46,8 @@ class Ingredients:
     programs: Mapping[str, Path]
     e2e_images: Path | None
     """Archive of the images of Kubernetes' tests, where a cluster wants them."""
+    agent_image: Path | None
+    """Archive of the agent's image, likewise."""
 
     @classmethod
     def get(cls, specs: Sequence[ClusterSpec], progress: Callable[[str], None]) -> Ingredients:
@@ -53,6 +56,7 @@ class Ingredients:
         return cls(
             programs.ensure(programs_for(specs), progress),
             e2e_images.ensure(progress) if conformance else None,
+            agent_image.ensure(progress) if any(spec.agent for spec in specs) else None,
         )
 
 
@@ -104,6 +108,7 @@ class Launcher:
         self._table = table
         self._found = ingredients.programs
         self._e2e_images = ingredients.e2e_images
+        self._agent_image = ingredients.agent_image
         self._progress = progress
         self._ports = PortAllocator(claim.slot.component_ports)
         self._archive = claim.state / "images.tar"
@@ -229,14 +234,15 @@ class Launcher:
         sites: Iterable[NodeSite],
         registry_url: str | None,
     ) -> list[Node]:
-        archive = self._e2e_images if spec.conformance else None
+        archive = (spec.conformance and self._e2e_images) or self._archive
+        agent = [self._agent_image] if spec.agent and self._agent_image else []
         upstream = self._found[programs.CONTAINERD[0]].parent if spec.conformance else None
         return [
             Node(
                 site,
                 control_plane=plane,
                 kubelet=self._found[programs.KUBELET],
-                archive=archive or self._archive,
+                archives=[archive, *agent],
                 table=self._table,
                 gpus=spec.gpus_per_real_node,
                 labels=gpu_labels(spec.gpus_per_real_node),

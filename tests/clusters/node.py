@@ -1,6 +1,6 @@
 """One real node: containerd and a kubelet in a network namespace of their own.
 
-In: a namespace, a running control plane, an archive of images. Out: a Ready Node that runs
+In: a namespace, a running control plane, archives of images. Out: a Ready Node that runs
 containers, with made-up GPUs. Ended by `teardown`.
 
 What a node leaves outside of its folder (files that programs put at fixed places) is listed in
@@ -20,7 +20,7 @@ from tests.clusters.node_config import kubelet_config, resolv_conf
 from tests.clusters.processes import Record, Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from tests.clusters.control_plane import ControlPlane
     from tests.clusters.node_config import NodeSite
@@ -43,7 +43,7 @@ class Node:
         *,
         control_plane: ControlPlane,
         kubelet: Path,
-        archive: Path,
+        archives: Sequence[Path],
         table: ProcessTable,
         gpus: int,
         labels: Mapping[str, str],
@@ -55,7 +55,7 @@ class Node:
         self.gpus = gpus
         self._control_plane = control_plane
         self._kubelet = kubelet
-        self._archive = archive
+        self._archives = archives
         self._table = table
         self._labels = labels
         self._dns_address = dns_address
@@ -74,7 +74,7 @@ class Node:
         cgroups.create(self.site.cgroup)
         containerd.start(
             self.site,
-            archive=self._archive,
+            archives=self._archives,
             registry=self._registry,
             upstream=self._upstream,
             table=self._table,

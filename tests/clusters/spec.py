@@ -71,7 +71,8 @@ class ClusterSpec:
     needs real nodes for it. `conformance`: real nodes on which Kubernetes' own tests pass. They
     have services, upstream's containerd instead of the distribution's, and can pull the images of
     `e2e_images`, always and by any policy. These two need programs that others do without. `pulls`:
-    real nodes that can pull the images that they have, which policy Always asks for.
+    real nodes that can pull the images that they have, which policy Always asks for. `agent`: real
+    nodes that have the agent's own image, so that deploy/tenant can be applied as it is.
     """
 
     name: str
@@ -85,13 +86,14 @@ class ClusterSpec:
     services: bool = False
     conformance: bool = False
     pulls: bool = False
+    agent: bool = False
 
     def __post_init__(self) -> None:
         if not _DNS_LABEL.fullmatch(self.name):
             raise SpecError(f"cluster name {self.name!r}: a DNS label of at most 31 characters")
         if self.real_nodes < 0 or self.gpus_per_real_node < 0:
             raise SpecError(f"cluster {self.name}: numbers of nodes and GPUs cannot be negative")
-        for option in ("conformance", "pulls"):
+        for option in ("conformance", "pulls", "agent"):
             if getattr(self, option) and not self.real_nodes:
                 raise SpecError(f"cluster {self.name}: {option} is for real nodes; give real=COUNT")
 
@@ -112,10 +114,10 @@ class ClusterSpec:
 
 
 def parse_cluster_spec(text: str) -> ClusterSpec:
-    """`NAME[:KEY=VALUE,...]`, keys real, gpus, services, conformance, pulls, kwok, those of kwok.
+    """`NAME[:KEY=VALUE,...]`, keys real, gpus, services, conformance, pulls, agent, those of kwok.
 
-    `gpus` counts for real and for kwok nodes alike; services, conformance and pulls are 0 or 1;
-    cpu, memory, pods and cidr are for kwok nodes only.
+    `gpus` counts for real and for kwok nodes alike; services, conformance, pulls and agent are 0 or
+    1; cpu, memory, pods and cidr are for kwok nodes only.
     """
     name, _, rest = text.partition(":")
     options: dict[str, str] = {}
@@ -124,7 +126,7 @@ def parse_cluster_spec(text: str) -> ClusterSpec:
         if not equals or not value:
             raise SpecError(f"cluster {name}: {part!r} is not KEY=VALUE")
         options[key] = value
-    known = {"real", "gpus", "kwok", "services", "conformance", "pulls"}
+    known = {"real", "gpus", "kwok", "services", "conformance", "pulls", "agent"}
     if unknown := options.keys() - _OF_KWOK - known:
         raise SpecError(f"cluster {name}: unknown option {', '.join(sorted(unknown))}")
 
@@ -160,6 +162,7 @@ def parse_cluster_spec(text: str) -> ClusterSpec:
         services=bool(number("services", 0)),
         conformance=bool(number("conformance", 0)),
         pulls=bool(number("pulls", 0)),
+        agent=bool(number("agent", 0)),
     )
 
 

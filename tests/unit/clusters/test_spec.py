@@ -67,6 +67,7 @@ def test_simulated_pods_get_addresses_of_a_block_or_of_another_cluster(cidr: str
         ("x:kwok=1,cidr=Name", "block of addresses"),
         ("x:conformance=1", "real=COUNT"),
         ("x:pulls=1", "real=COUNT"),
+        ("x:agent=1", "real=COUNT"),
     ],
 )
 def test_nonsense_is_refused_with_the_reason(text: str, complaint: str) -> None:
