@@ -20,7 +20,7 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	@touch $@
 
 demo: $(VENV)/.ready ## Start a tenant and two compute clusters, run the whole story, leave them running
-	@$(BIN)/python -m demo up
+	@$(BIN)/python -m demo up $(if $(AGENT),--agent '$(AGENT)')
 
 demo-down: $(VENV)/.ready ## Remove everything that `make demo` started
 	@$(BIN)/python -m demo down

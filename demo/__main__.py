@@ -1,11 +1,14 @@
 """`make demo` and `make demo-down`.
 
 `up` starts a tenant and two compute clusters (real containers where this machine can run them, else
-simulated nodes), joins them with the manifests of deploy/, starts the agent as a process of its own
-and tells the story. Everything stays until `down`. All state is in the folder .demo/.
+simulated nodes), joins them with the manifests of deploy/, starts the agent and tells the story.
+The agent is a process beside the clusters, or (`--agent deployment`, real containers only) what
+users have: the Deployment of deploy/tenant on the tenant's node. Everything stays until `down`. All
+state is in the folder .demo/.
 """
 
 import dataclasses
+import enum
 import json
 import os
 import shutil
@@ -20,11 +23,20 @@ from rich.console import Console
 
 from demo.story import Story, StoryError
 from tests.agents import AgentError, AgentProcess, Federation, join
-from tests.clusters import ClusterSpec, Harness, HarnessError, NodePool, can_run_containers
+from tests.agents.deployment import deploy
+from tests.clusters import Cluster, ClusterSpec, Harness, HarnessError, NodePool, can_run_containers
 from tests.clusters.processes import Identity
 
 STATE = Path(__file__).resolve().parents[1] / ".demo"
 COMPUTES = ("gpu-a", "gpu-b")
+
+
+class AgentKind(enum.StrEnum):
+    """How the agent runs."""
+
+    PROCESS = "process"
+    DEPLOYMENT = "deployment"
+
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 console = Console(highlight=False, soft_wrap=True)
@@ -33,29 +45,27 @@ console = Console(highlight=False, soft_wrap=True)
 @app.command()
 def up(
     story: Annotated[bool, typer.Option(help="Tell the story once everything runs.")] = True,
+    agent: Annotated[AgentKind, typer.Option(help="How the agent runs.")] = AgentKind.PROCESS,
 ) -> None:
     """Start everything and tell the story."""
     if STATE.exists():
         _fail("there is a demo already; remove it first with: make demo-down")
     possible, why = can_run_containers()
     containers = possible or os.environ.get("CLUSTERS") == "existing"
+    if not containers and agent is AgentKind.DEPLOYMENT:
+        _fail(f"the agent's pods need real containers ({why})")
     if not containers:
         console.print(f"[yellow]No real containers here ({why}): nodes are simulated by kwok,")
         console.print("[yellow]so there are no logs and no exec. Run as root for the whole story.")
     harness = Harness(state=STATE / "clusters", detached=True, progress=_progress)
     try:
-        federation = _join(harness, containers=possible)
-        agent = AgentProcess(federation)
-        agent.start()
-        _remember(agent.pid)
-        with console.status("the agent registers its virtual nodes"):
-            agent.wait_ready()
-        _progress(f"agent runs, log in {agent.log}")
+        start = _deploy if agent is AgentKind.DEPLOYMENT else _start
+        federation, log = start(harness, containers=possible)
         if story:
             Story(console, federation.tenant, containers=containers).tell()
     except (HarnessError, AgentError, StoryError) as error:
         _fail(f"{error}\n(everything that was started is still there: make demo-down)")
-    _how_to_go_on(federation)
+    _how_to_go_on(federation, log)
 
 
 @app.command()
@@ -70,22 +80,43 @@ def down() -> None:
     console.print("the demo is removed")
 
 
-def _join(harness: Harness, *, containers: bool) -> Federation:
-    specs = [ClusterSpec("tenant")]
+def _start(harness: Harness, *, containers: bool) -> tuple[Federation, str]:
+    """The agent as a process; also what shows its log."""
+    tenant, computes = _clusters(harness, ClusterSpec("tenant"), containers=containers)
+    _progress("giving the agent its rights: deploy/tenant and deploy/compute")
+    federation = join(harness, tenant, computes, directory=STATE / "agent")
+    process = AgentProcess(federation)
+    process.start()
+    _remember(process.pid)
+    with console.status("the agent registers its virtual nodes"):
+        process.wait_ready()
+    _progress(f"agent runs, log in {process.log}")
+    return federation, f"tail -f {process.log}"
+
+
+def _deploy(harness: Harness, *, containers: bool) -> tuple[Federation, str]:
+    """The agent as a Deployment; also what shows its log."""
+    own = ClusterSpec("tenant", real_nodes=1, gpus_per_real_node=0, cluster_ips=True, agent=True)
+    tenant, computes = _clusters(harness, own, containers=containers)
+    _progress("joining: deploy/compute, a Secret for each of them, and all of deploy/tenant")
+    deployed = deploy(harness, tenant, computes, directory=STATE / "agent")
+    with console.status("two replicas start and register their virtual nodes"):
+        deployed.wait_ready(timeout=120)
+    _progress("the agent's Deployment is ready")
+    return deployed.federation, "kubectl -n vnode-system logs -f deployment/vnode"
+
+
+def _clusters(
+    harness: Harness, own: ClusterSpec, *, containers: bool
+) -> tuple[Cluster, dict[str, Cluster]]:
+    specs = [own]
     for name in COMPUTES:
         if containers:
             specs.append(ClusterSpec(name, real_nodes=1))
         else:
             specs.append(ClusterSpec(name, kwok=NodePool(2)))
     clusters = harness.up(specs)
-    tenant = clusters["tenant"]
-    _progress("giving the agent its rights: deploy/tenant and deploy/compute")
-    return join(
-        harness,
-        tenant,
-        {name: clusters[name] for name in COMPUTES},
-        directory=STATE / "agent",
-    )
+    return clusters.pop(own.name), clusters
 
 
 def _remember(pid: int) -> None:
@@ -106,7 +137,7 @@ def _stop_agent() -> None:
     identity.signal(signal.SIGKILL)
 
 
-def _how_to_go_on(federation: Federation) -> None:
+def _how_to_go_on(federation: Federation, log: str) -> None:
     tenant = federation.tenant.kubeconfig
     first = next(iter(federation.computes.values())).kubeconfig
     console.print()
@@ -119,7 +150,7 @@ def _how_to_go_on(federation: Federation) -> None:
   kubectl -n team-a exec -it deployment/notebook -- sh
 
   kubectl --kubeconfig {first} get pods -A   # what really runs
-  tail -f {federation.directory / "agent-0.log"}
+  {log}
 
   make demo-down     # remove everything"""
     )

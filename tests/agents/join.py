@@ -131,11 +131,11 @@ def join(
     path = directory / "config.yaml"
     path.write_text(yaml.safe_dump(config, sort_keys=False))
     nodes = tuple(f"vnode-{compute}" for compute in computes)
-    _watch_rights(harness, [tenant, *computes.values()])
+    watch_rights(harness, [tenant, *computes.values()])
     return Federation(tenant, dict(computes), directory, path, nodes)
 
 
-def _watch_rights(harness: Harness, clusters: Sequence[Cluster]) -> None:
+def watch_rights(harness: Harness, clusters: Sequence[Cluster]) -> None:
     """See that it is left to a judge what the agents in these clusters did, if there is one."""
     folder = os.environ.get(rights.FOLDER)
     logs = {cluster.name: cluster.audit_log for cluster in clusters}

@@ -15,6 +15,9 @@ from federation.backends.kubernetes.translate.names import (
     NamespaceMode,
 )
 from federation.config import load_config
+from tests.clusters.agent_image import CONTAINERFILE
+from tests.clusters.agent_image import NAME as IMAGE_NAME
+from tests.clusters.containerfile import parse
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 FILES = sorted(DEPLOY.rglob("*.yaml"))
@@ -371,6 +374,54 @@ class TestTenant:
         assert at(deployment, "spec", "replicas") == 2
         assert environment == {"POD_NAME", "POD_IP"}
         assert items(container, "args")[0] == "run"
+
+    def test_the_deployment_runs_our_image_as_the_image_expects_it(self) -> None:
+        (deployment,) = objects("tenant", "Deployment")
+        spec = at(deployment, "spec", "template", "spec")
+        image = parse(CONTAINERFILE.read_text())[-1]
+        context = items_of(spec, "securityContext")
+
+        assert f"docker.io/library/{at(spec, 'containers', 0, 'image')}" == IMAGE_NAME
+        assert at(spec, "containers", 0, "command") is None
+        assert image.entrypoint[-1].endswith("/vnode")
+        assert image.user == f"{context['runAsUser']}:{context['runAsGroup']}"
+
+    def test_probes_ask_the_port_that_the_agent_is_told_to_serve(self) -> None:
+        (deployment,) = objects("tenant", "Deployment")
+        container = at(deployment, "spec", "template", "spec", "containers", 0)
+        arguments = items(container, "args")
+        ports = {at(port, "name"): at(port, "containerPort") for port in items(container, "ports")}
+        probes = {
+            name: at(container, name, "httpGet") for name in ("livenessProbe", "readinessProbe")
+        }
+
+        assert arguments[arguments.index("--health-port") + 1] == str(ports["health"])
+        assert probes == {
+            "livenessProbe": {"path": "/livez", "port": "health"},
+            "readinessProbe": {"path": "/readyz", "port": "health"},
+        }
+        assert ports["kubelet"] == CONFIG.kubelet.base_port != ports["health"]
+
+    def test_a_replica_that_can_take_over_is_there_before_one_goes(self) -> None:
+        (deployment,) = objects("tenant", "Deployment")
+        (budget,) = objects("tenant", "PodDisruptionBudget")
+        labels = at(deployment, "spec", "selector", "matchLabels")
+
+        assert at(deployment, "spec", "strategy", "rollingUpdate") == {
+            "maxSurge": 1,
+            "maxUnavailable": 0,
+        }
+        assert at(budget, "spec", "selector", "matchLabels") == labels
+        assert at(budget, "spec", "maxUnavailable") == 1
+
+    def test_the_namespace_has_a_quota_for_the_priority_of_the_agent(self) -> None:
+        (deployment,) = objects("tenant", "Deployment")
+        (quota,) = objects("tenant", "ResourceQuota")
+        priority = at(deployment, "spec", "template", "spec", "priorityClassName")
+
+        assert items(quota, "spec", "scopeSelector", "matchExpressions") == [
+            {"scopeName": "PriorityClass", "operator": "In", "values": [priority]}
+        ]
 
     def test_leases_are_granted_where_the_configuration_puts_them(self) -> None:
         granted = {
