@@ -82,6 +82,7 @@ class RecordingClient:
         self.crash: Crash | None = None
         """At which write the agent that calls is killed."""
         self._faults: list[_Fault] = []
+        self._heard = asyncio.Event()
         self._versions = itertools.count(1000)
         self._uids = itertools.count(1000)
         self._tokens = itertools.count(1)
@@ -146,6 +147,10 @@ class RecordingClient:
             metadata["deletionTimestamp"] = ends.strftime("%Y-%m-%dT%H:%M:%SZ")
             metadata["deletionGracePeriodSeconds"] = seconds
             self._save(resource, body)
+
+    async def hear(self) -> None:
+        """See `KubeClient.hear`."""
+        await self._heard.wait()
 
     # --- the client's verbs ---------------------------------------------------------------------
 
@@ -246,6 +251,8 @@ class RecordingClient:
         await asyncio.sleep(self._latency())
         if fault is not None:
             raise fault.error
+        self._heard.set()
+        self._heard = asyncio.Event()
         return answer
 
     def _existing(self, call: Call) -> Body:

@@ -95,6 +95,10 @@ class KubeClient:
         """Seconds that the server's clock is ahead of ours (+-0.5 s), however ours is set."""
         return self._transport.clock_offset
 
+    async def hear(self) -> None:
+        """Return at the next answer to any call on these connections that is no 5xx."""
+        await self._transport.hear()
+
     def statistics(self) -> ClientStatistics:
         """Calls so far by method and code, and those in flight."""
         return self._transport.statistics()

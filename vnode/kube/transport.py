@@ -8,6 +8,7 @@ not keep the others waiting: ordinary requests, streams (watches and logs; unlim
 never followed.
 """
 
+import asyncio
 import contextlib
 import socket
 import ssl
@@ -84,6 +85,7 @@ class Transport:
         }
         self._answers: Counter[tuple[str, int]] = Counter()
         self._in_flight = 0
+        self._heard = asyncio.Event()
         self._access = credentials.current()
         self._sessions = self._make_sessions(self._access)
         self._retired: list[aiohttp.ClientSession] = []
@@ -101,6 +103,10 @@ class Transport:
     def statistics(self) -> ClientStatistics:
         """Counters so far."""
         return ClientStatistics(requests=dict(self._answers), in_flight=self._in_flight)
+
+    async def hear(self) -> None:
+        """Return when the server gives anybody an answer that is no 5xx."""
+        await self._heard.wait()
 
     async def close(self) -> None:
         """Close all connections."""
@@ -235,6 +241,9 @@ class Transport:
             nonlocal code
             code = response.status
             self._time.note(response.headers.get("Date", ""))
+            if code < 500:
+                self._heard.set()
+                self._heard = asyncio.Event()
 
         self._in_flight += 1
         try:

@@ -8,14 +8,14 @@ Flow: LIST (paged) -> store, then WATCH -> store, each watch beginning where the
     _look_back      after silence, and after whatever went wrong: does the server still know our
                     version?
     suspect         somebody was told that an object is not there which the store shows
-    wake            somebody heard that the server answers again: do not wait any longer
 
 A listing never empties the store: it is compared with what is there, and what is missing becomes a
 deletion. 410 Gone means a new listing; everything else continues from the last resourceVersion. A
 listing that is older than what was seen before comes from a restored server, and is believed. One
 that passed our version before it answers is found by a listing some time after each outage
 (`vnode.runtime.doubt`). A peer that ends watches at once meets a growing waiting time, which starts
-afresh only after a watch that lasted. Owned by whoever runs `run`; it ends by cancellation alone.
+afresh only after a watch that lasted; one that could not be reached is asked again soon after it
+has answered somebody else. Owned by whoever runs `run`; it ends by cancellation alone.
 """
 
 import asyncio
@@ -73,9 +73,9 @@ class Timing:
     stable: float = 20.0
     """A watch that lasted so long makes the next waiting time the first again."""
     wake_within: float = 3.0
-    """Whoever is woken asks within this: hundreds of reflectors are woken at once."""
-    wake_gap: float = 15.0
-    """A link that comes and goes wakes nobody more often."""
+    """Whoever hears that others get answers asks within this: hundreds may hear it at once."""
+    wake_gap: float = 5.0
+    """But not more often, where a link comes and goes, or others get answers and we do not."""
     suspicion: Suspicion = field(default_factory=Suspicion)
 
 
@@ -138,7 +138,6 @@ class Reflector(Generic[T]):
         self._doubt = Doubt(self._timing.suspicion, rng=rng)
         self._missing: dict[ObjectKey, UID] = {}
         self._watching: asyncio.Timeout | None = None
-        self._woken = asyncio.Event()
         self._woken_at = float("-inf")
         self._synced = asyncio.Event()
         self._lists = self._watches = self._events = self._gone = self._failures = 0
@@ -165,13 +164,6 @@ class Reflector(Generic[T]):
         self._missing[key] = uid
         self._doubt.missing(self._clock.monotonic())
         self._limit_watch()
-
-    def wake(self) -> None:
-        """The server answers others: ask it soon, however long it has not answered us."""
-        now = self._clock.monotonic()
-        if now - self._woken_at >= self._timing.wake_gap:
-            self._woken_at = now
-            self._woken.set()
 
     async def run(self) -> Never:
         """List and watch until cancelled."""
@@ -219,11 +211,15 @@ class Reflector(Generic[T]):
                 await self._clock.sleep(delay)
 
     async def _sleep_lightly(self, seconds: float) -> None:
+        """Sleep, but not for long after the server has answered somebody else."""
+        timing = self._timing
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._woken.wait()  # Also if that was while the call still hung.
-                await self._clock.sleep(self._rng.uniform(0.0, self._timing.wake_within))
-        self._woken.clear()
+                since = self._clock.monotonic() - self._woken_at
+                await self._clock.sleep(max(0.0, timing.wake_gap - since))
+                await self._client.hear()
+                self._woken_at = self._clock.monotonic()
+                await self._clock.sleep(self._rng.uniform(0.0, timing.wake_within))
 
     async def _list(self) -> None:
         objects: list[T] = []
@@ -360,7 +356,6 @@ class Reflector(Generic[T]):
 
     def _recovered(self) -> None:
         self._doubt.found(self._clock.monotonic())
-        self._woken.clear()
         if self.last_error is not None:
             self._log.info("works again")
         self.last_error = None

@@ -52,11 +52,6 @@ class ReflectorSet(Generic[T]):
         if (reflector := self._reflectors.get(key.namespace)) is not None:
             reflector.suspect(key, uid)
 
-    def wake(self) -> None:
-        """See `Reflector.wake`."""
-        for reflector in self._reflectors.values():
-            reflector.wake()
-
     async def run(self) -> Never:
         """Run the reflectors of the set, as it changes, until cancelled."""
         async with asyncio.TaskGroup() as group:

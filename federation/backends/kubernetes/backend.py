@@ -308,8 +308,6 @@ class KubernetesBackend:
         self._tell_of_place(namespace)
 
     def _answers_again(self) -> None:
-        for watch in self._watches:
-            watch.wake()
         for namespace in self.namespaces.open():
             self._tell_of_place(namespace)
         self._tell_of_link()

@@ -44,10 +44,6 @@ class Watches(Protocol):
         """The cluster says that it has no such object."""
         ...
 
-    def wake(self) -> None:
-        """The cluster answers again."""
-        ...
-
     async def run(self) -> None:
         """Watch until cancelled."""
         ...
@@ -72,10 +68,6 @@ class WholeCluster(Generic[T]):
     def suspect(self, key: ObjectKey, uid: UID) -> None:
         """See `Reflector.suspect`."""
         self._reflector.suspect(key, uid)
-
-    def wake(self) -> None:
-        """See `Reflector.wake`."""
-        self._reflector.wake()
 
     async def run(self) -> None:
         """Watch until cancelled."""

@@ -47,9 +47,6 @@ class Watched:
     def suspect(self, key: ObjectKey, uid: UID) -> None:
         raise AssertionError("nothing is deleted")
 
-    def wake(self) -> None:
-        raise AssertionError("no link is lost")
-
     async def run(self) -> None:
         raise AssertionError("the backend runs the watches")
 

@@ -392,26 +392,37 @@ async def test_what_the_watch_says_too_needs_no_listing() -> None:
 SUCCESSOR = {"name": "a", "namespace": "ns", "uid": "another", "resourceVersion": "11"}
 
 
-async def test_whoever_waits_for_a_server_is_woken_when_it_answers_again() -> None:
-    slow = dataclasses.replace(QUICK, first_backoff=60.0, last_backoff=60.0, wake_within=0.01)
-    script = (Reply(end="cut"), page(pod("a", 8), version=9))
-    async with ScriptedServer(*script) as server, mirror(server, slow) as it:
+SLOW = dataclasses.replace(QUICK, first_backoff=60.0, last_backoff=60.0, wake_within=0.01)
+
+
+async def test_who_cannot_be_reached_is_asked_again_when_others_get_an_answer() -> None:
+    script = (Reply(end="cut"), page(version=9), page(pod("a", 8), version=9))
+    async with ScriptedServer(*script) as server, mirror(server, SLOW) as it:
         await it.until(lambda: it.reflector.last_error is not None)
         assert len(server.requests) == 1
-        it.reflector.wake()
+        await it.client.request("GET", "/version")
         await it.until(lambda: it.names() == ["a"])
 
 
-async def test_a_link_that_comes_and_goes_does_not_wake_anybody_each_time() -> None:
-    slow = dataclasses.replace(QUICK, first_backoff=60.0, last_backoff=60.0, wake_within=0.01)
-    script = (Reply(end="cut"), Reply(end="cut"), page(pod("a", 8), version=9))
-    async with ScriptedServer(*script) as server, mirror(server, slow) as it:
-        await it.until(lambda: it.reflector.statistics().failures == 1)
-        it.reflector.wake()
-        await it.until(lambda: it.reflector.statistics().failures == 2)
-        it.reflector.wake()
+async def test_an_error_of_the_server_that_others_get_wakes_nobody() -> None:
+    script = (Reply(end="cut"), status(503, "starting"))
+    async with ScriptedServer(*script) as server, mirror(server, SLOW) as it:
+        await it.until(lambda: it.reflector.last_error is not None)
+        with pytest.raises(ServerError):
+            await it.client.request("GET", "/version")
         await asyncio.sleep(0.1)
         assert len(server.requests) == 2
+
+
+async def test_answers_to_others_wake_nobody_again_and_again() -> None:
+    others = (page(version=9), Reply(end="cut"), page(version=9))
+    async with ScriptedServer(Reply(end="cut"), *others) as server, mirror(server, SLOW) as it:
+        await it.until(lambda: it.reflector.statistics().failures == 1)
+        await it.client.request("GET", "/version")
+        await it.until(lambda: it.reflector.statistics().failures == 2)
+        await it.client.request("GET", "/version")
+        await asyncio.sleep(0.1)
+        assert len(server.requests) == 4
 
 
 async def test_a_peer_that_is_dead_for_good_is_an_error_after_silence() -> None:
