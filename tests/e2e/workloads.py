@@ -56,9 +56,15 @@ def job(name: str, *, cluster: str, completions: int = 1, **spec: Any) -> Any:
 
 
 def deployment(
-    name: str, *, replicas: int, spec: dict[str, Any], labels: dict[str, str] | None = None
+    name: str,
+    *,
+    replicas: int,
+    spec: dict[str, Any],
+    labels: dict[str, str] | None = None,
+    notes: dict[str, str] | None = None,
 ) -> Any:
-    """A Deployment of that pod spec; its pods have the label `app`, and `labels`."""
+    """A Deployment of that pod spec; its pods have the label `app`, and `labels` and `notes`."""
+    metadata = {"labels": {"app": name, **(labels or {})}, "annotations": notes or {}}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -66,7 +72,7 @@ def deployment(
         "spec": {
             "replicas": replicas,
             "selector": {"matchLabels": {"app": name}},
-            "template": {"metadata": {"labels": {"app": name, **(labels or {})}}, "spec": spec},
+            "template": {"metadata": metadata, "spec": spec},
         },
     }
 

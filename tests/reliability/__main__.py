@@ -76,7 +76,9 @@ def _measure(
         try:
             match what:
                 case "outage":
-                    return outage.measure(place, minutes=options.minutes, directory=directory)
+                    return outage.measure(
+                        place, minutes=options.minutes, hasty=options.hasty, directory=directory
+                    )
                 case "absent":
                     return absent.measure(place, minutes=options.minutes, directory=directory)
                 case "delete-node":
@@ -111,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("what", nargs="+", choices=[*_WHAT, "all", "upgrade"])
     parser.add_argument("--minutes", type=float, default=15.0, help="of outage or absence")
     parser.add_argument("--pods", type=int, default=0, help="instead of 500, or 2000 for takeover")
+    parser.add_argument("--hasty", type=int, default=50, help="pods of an outage that do not wait")
     parser.add_argument("--grace", type=int, default=20, help="seconds; the outage is thrice that")
     parser.add_argument("--watch", type=float, default=120.0, help="seconds after delete-node")
     parser.add_argument("--most", type=float, default=45.0, help="seconds for a takeover")

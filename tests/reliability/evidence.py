@@ -71,6 +71,31 @@ class AuditMark:
         return found
 
 
+def most_at_once(writes: Iterable[Write], old: Collection[str]) -> int:
+    """The most pods of one workload that were there at once, by the log of its cluster.
+
+    Args:
+        writes: of pods of this workload alone, in order.
+        old: names of those that were there before the first write.
+    """
+    pods = [w for w in writes if w.resource == "pods" and w.verb in _COUNTED]
+    # A pod is gone with the last deletion of its name: the first one only asks for it.
+    there, most = set(old), len(old)
+    for at, write in enumerate(pods):
+        if write.verb == "create":
+            there.add(write.name)
+            most = max(most, len(there))
+        elif not _deleted_again(pods[at + 1 :], write.name):
+            there.discard(write.name)
+    return most
+
+
+def _deleted_again(later: Iterable[Write], name: str) -> bool:
+    """Before a pod of that name is created again."""
+    following = next((w for w in later if w.name == name), None)
+    return following is not None and following.verb == "delete"
+
+
 def uids(pods: Iterable[Any]) -> dict[str, str]:
     """UID by name."""
     return {p["metadata"]["name"]: p["metadata"]["uid"] for p in pods}

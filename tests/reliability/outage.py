@@ -1,9 +1,10 @@
 """The compute cluster's API server is away for long, under running pods.
 
 Its pods go on. The virtual node has to stay Ready and say what is wrong; no pod may be deleted or
-shown as failed; afterwards everything goes on with the same pods. But those that do not want to
-wait (`vnode.dev/on-partition: fail-after=1m`) have to fail, and their successors of the same names
-may not run before the old copies are gone.
+shown as failed; afterwards everything goes on with the same pods. But a share of them does not want
+to wait (`vnode.dev/on-partition: fail-after=1m`): these have to fail, and their successors, of the
+same names (a StatefulSet) or of others on the same cluster (a Deployment), may not run before the
+old copies are gone.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from tests.e2e.recorder import PodRecorder
 from tests.e2e.user import BELOW
-from tests.e2e.workloads import NAMESPACE, pod, pod_spec, stateful_set
+from tests.e2e.workloads import NAMESPACE, deployment, pod, pod_spec, stateful_set
 from tests.load.report import Report, Table, Target
 from tests.reliability import evidence
 from tests.reliability.site import COMPUTE, LOAD, UNREACHABLE, wait
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
 
 _TAINT = "vnode.dev/compute-unreachable"
 _EVERY = 10.0
-_HASTY = "hasty"
-_FEW = 5
+_SAME, _OTHERS = "hasty", "restless"
+"""Those that do not wait: with successors of the same names, and of others."""
+_HASTY = f"app in ({_SAME},{_OTHERS})"
+_STEADY = f"app={LOAD}"
 _NOTES = {"vnode.dev/on-partition": "fail-after=1m"}
 _GIVEN_UP_SECONDS = 200.0
 """40 s of patience, the minute, and what a busy machine needs."""
@@ -35,28 +38,32 @@ _TOLD_SECONDS = 70.0
 _BACK_SECONDS = 300.0
 
 
-def measure(site: Site, *, minutes: float, directory: Path) -> Report:
-    """Stop the API server for so long, and compare before and after."""
-    site.submit()
-    hasty = {f"{_HASTY}-{number}" for number in range(_FEW)}
-    others = {"late", *hasty}
+def measure(site: Site, *, minutes: float, hasty: int, directory: Path) -> Report:
+    """Stop the API server for so long, and compare before and after.
+
+    Of the site's pods `hasty` do not wait, half of them with successors of the same names.
+    """
+    site.submit(site.pods - hasty)
+    share = {_SAME: hasty - hasty // 2, _OTHERS: hasty // 2}
     spec = pod_spec(cluster=COMPUTE)
-    site.user.apply(stateful_set(_HASTY, replicas=_FEW, spec=spec, notes=_NOTES))
-    for name in hasty:
-        site.user.wait_phase(name, "Running", timeout=60)
-    before, below = evidence.uids(site.load()), _uids_below(site, others)
-    first = evidence.uids(site.user.items("pods", f"app={_HASTY}"))
+    site.user.apply(
+        stateful_set(_SAME, replicas=share[_SAME], spec=spec, notes=_NOTES),
+        deployment(_OTHERS, replicas=share[_OTHERS], spec=spec, notes=_NOTES),
+    )
+    wait(lambda: len(_running(site)) == hasty, "pods that do not wait run", timeout=_BACK_SECONDS)
+    before, below = evidence.uids(site.load()), evidence.uids(site.below.items("pods", _STEADY))
+    first = {name: evidence.uids(site.user.items("pods", f"app={name}")) for name in share}
     marks = evidence.AuditMark(site.tenant), evidence.AuditMark(site.compute)
-    with PodRecorder(site.user, f"app={LOAD}", directory / "outage.json") as recorder:
+    with PodRecorder(site.user, _STEADY, directory / "outage.json") as recorder:
         recorder.wait_for_any()
         site.compute.stop("kube-apiserver", hard=True)
         began = time.monotonic()
         site.progress(f"the compute cluster does not answer, for {minutes:g} minutes")
         told = _wait_told(site, began)
-        given_up = _wait_successors(site, first, began)
+        given_up = _wait_given_up(site, first, began)
         site.user.apply(pod("late", cluster=COMPUTE))
         looks = _look_on(site, until=began + minutes * 60)
-        early = _running_successors(site, first)
+        early = _successors(site, first)
         site.compute.start("kube-apiserver")
         back = time.monotonic()
         site.progress("the compute cluster answers again")
@@ -67,19 +74,22 @@ def measure(site: Site, *, minutes: float, directory: Path) -> Report:
         )
         seen_back = time.monotonic() - back
         site.user.wait_phase("late", "Running", timeout=_BACK_SECONDS)
-        wait(
-            lambda: _running_successors(site, first) == _FEW,
-            "the successors run",
-            timeout=_BACK_SECONDS,
-        )
+        wait(lambda: _successors(site, first) == hasty, "the successors run", timeout=_BACK_SECONDS)
+        successors_after = time.monotonic() - back
         mirrored = site.wait_mirrored(next(iter(before)), 1, timeout=60.0)
         time.sleep(_EVERY)
     trouble = evidence.seen_otherwise(recorder)
+    others = {w.name for mark in marks for w in mark.writes() if _is_other(w)}
     upstairs = marks[0].of_pods({NAMESPACE}, but=others)
     downstairs = marks[1].of_pods({BELOW}, but=others)
     after = evidence.uids(site.load())
-    copies = _uids_below(site, others)
-    order = [w.verb for w in marks[1].writes() if w.resource == "pods" and w.name == min(hasty)]
+    copies = evidence.uids(site.below.items("pods", _STEADY))
+    at_once = {
+        name: evidence.most_at_once(
+            (w for w in marks[1].writes() if w.name.startswith(f"{name}-")), first[name]
+        )
+        for name in share
+    }
     targets = [
         Target(
             "the node was Ready at every look",
@@ -97,9 +107,14 @@ def measure(site: Site, *, minutes: float, directory: Path) -> Report:
         ),
         Target("successors that ran before the end", str(early), early == 0),
         Target(
-            "the old copy was deleted before the new one was created",
-            ", ".join(order),
-            "create" in order and "delete" in order[: order.index("create")],
+            "successors of the same names never ran beside the old copies",
+            f"{at_once[_SAME]} at once, of {share[_SAME]}",
+            at_once[_SAME] == share[_SAME],
+        ),
+        Target(
+            "successors of other names never ran beside the old copies",
+            f"{at_once[_OTHERS]} at once, of {share[_OTHERS]}",
+            at_once[_OTHERS] == share[_OTHERS],
         ),
         Target("the same pods before and after", f"{len(after)}", before == after),
         Target("the same copies before and after", f"{len(copies)}", below == copies),
@@ -107,38 +122,56 @@ def measure(site: Site, *, minutes: float, directory: Path) -> Report:
     rows = [
         ["node says ComputeReachable=False", f"{told:.1f} s"],
         ["node says so no more, after the end", f"{seen_back:.1f} s"],
+        ["successors run, after the end", f"{successors_after:.1f} s"],
         ["a change below is shown, once it is back", f"{mirrored:.1f} s"],
     ]
     return Report(
-        f"{minutes:g} minutes without the compute API, {site.pods} running pods",
+        f"{minutes:g} minutes without the compute API, {site.pods} running pods, "
+        f"{hasty} of them with fail-after=1m",
         [Table(["what", "after"], rows)],
         targets,
         {"told": told, "back": seen_back, "mirrored": mirrored, **looks},
     )
 
 
-def _uids_below(site: Site, but: set[str]) -> dict[str, str]:
-    found = evidence.uids(site.below.items("pods"))
-    return {name: uid for name, uid in found.items() if name not in but}
+def _is_other(write: evidence.Write) -> bool:
+    """Not about those that wait, as far as the log says: a ReplicaSet gives its pods no name."""
+    return (
+        not write.name
+        or write.name == "late"
+        or write.name.startswith((f"{_SAME}-", f"{_OTHERS}-"))
+    )
 
 
-def _wait_successors(site: Site, first: dict[str, str], began: float) -> float:
-    """Seconds until every pod that does not wait has failed and was replaced by its StatefulSet."""
+def _running(site: Site) -> set[str]:
+    """UIDs of pods that do not wait and run."""
+    pods = site.user.items("pods", _HASTY)
+    return {p["metadata"]["uid"] for p in pods if p["status"].get("phase") == "Running"}
 
-    def replaced() -> bool:
-        now = evidence.uids(site.user.items("pods", f"app={_HASTY}"))
-        return len(now) == _FEW and not set(now.values()) & set(first.values())
 
-    wait(replaced, "pods that do not wait are replaced", timeout=2 * _GIVEN_UP_SECONDS)
+def _old(first: dict[str, dict[str, str]]) -> set[str]:
+    return {uid for uids in first.values() for uid in uids.values()}
+
+
+def _wait_given_up(site: Site, first: dict[str, dict[str, str]], began: float) -> float:
+    """Seconds until no pod that does not wait runs, and every one of them has a successor."""
+    old = _old(first)
+
+    def given_up() -> bool:
+        waiting = [
+            p
+            for p in site.user.items("pods", _HASTY)
+            if p["status"].get("phase") == "Pending" and p["metadata"]["uid"] not in old
+        ]
+        return not _running(site) and len(waiting) == len(old)
+
+    wait(given_up, "pods that do not wait are given up", timeout=2 * _GIVEN_UP_SECONDS)
     site.progress(f"those that do not wait have failed after {time.monotonic() - began:.0f} s")
     return time.monotonic() - began
 
 
-def _running_successors(site: Site, first: dict[str, str]) -> int:
-    return sum(
-        p["status"].get("phase") == "Running" and p["metadata"]["uid"] not in first.values()
-        for p in site.user.items("pods", f"app={_HASTY}")
-    )
+def _successors(site: Site, first: dict[str, dict[str, str]]) -> int:
+    return len(_running(site) - _old(first))
 
 
 def _wait_told(site: Site, began: float) -> float:

@@ -78,18 +78,18 @@ class Site:
         """The pods of the Deployment."""
         return self.user.items("pods", f"app={LOAD}")
 
-    def submit(self) -> None:
-        """Let the pods run; returns when all are Ready."""
-        started = time.monotonic()
+    def submit(self, pods: int | None = None) -> None:
+        """Let the pods run, or so many of them; returns when all are Ready."""
+        started, count = time.monotonic(), self.pods if pods is None else pods
         spec = pod_spec(cluster=COMPUTE)
-        self.user.apply(deployment(LOAD, replicas=self.pods, spec=spec))
+        self.user.apply(deployment(LOAD, replicas=count, spec=spec))
 
         def ready() -> bool:
             status = self.user.get("deployment", LOAD)["status"]
-            return bool(status.get("readyReplicas", 0) == self.pods)
+            return bool(status.get("readyReplicas", 0) == count)
 
-        wait(ready, f"{self.pods} pods are Ready", timeout=_READY_SECONDS, every=1.0)
-        self.progress(f"{self.pods} pods Ready after {time.monotonic() - started:.1f} s")
+        wait(ready, f"{count} pods are Ready", timeout=_READY_SECONDS, every=1.0)
+        self.progress(f"{count} pods Ready after {time.monotonic() - started:.1f} s")
 
     def node(self) -> Any:
         """The virtual node; None while there is none."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, cast
 
-from tests.reliability.evidence import AuditMark, seen_otherwise
+from tests.reliability.evidence import AuditMark, Write, most_at_once, seen_otherwise
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,3 +81,22 @@ def test_a_pod_that_was_ever_shown_otherwise_is_told_once() -> None:
     )
     recorder = cast("PodRecorder", _Recorder(*events))
     assert seen_otherwise(recorder) == {"Failed": 1, "deleted": 1}
+
+
+def _writes(*words: str) -> list[Write]:
+    pairs = [word.split("-", 1) for word in words]
+    return [Write(verb, "pods", "ns", name, "u", "c", "") for verb, name in pairs]
+
+
+def test_a_pod_is_there_until_the_last_deletion_of_its_name() -> None:
+    gentle = _writes("delete-a", "delete-a", "create-a", "delete-b", "delete-b", "create-c")
+    assert most_at_once(gentle, {"a", "b"}) == 2
+    early = _writes("delete-a", "create-c", "delete-a")
+    assert most_at_once(early, {"a"}) == 2
+    assert most_at_once(_writes("create-c", "delete-a"), {"a"}) == 2
+    assert most_at_once([], {"a", "b"}) == 2
+
+
+def test_only_pods_themselves_are_counted() -> None:
+    status = Write("create", "pods/binding", "ns", "b", "u", "c", "")
+    assert most_at_once([status, *_writes("patch-b")], {"a"}) == 1
