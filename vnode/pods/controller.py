@@ -321,7 +321,7 @@ class PodController:
         if (early := self._memories.too_soon(seen)) is not None:
             return Result(requeue_after=early)
         if self._memories[seen.key].rejected != seen.digest:
-            await self._cut_off.require_free(seen)
+            await self._cut_off.require_free(pod, seen)
         return await self._forwarding.create(pod, seen)
 
     async def _held(

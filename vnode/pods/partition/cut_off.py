@@ -22,7 +22,7 @@ from vnode.pods import lifecycle
 from vnode.pods.events import EventRecorder
 from vnode.pods.memory import Memories
 from vnode.pods.partition.fence_keeper import FenceKeeper
-from vnode.pods.partition.fence_list import Fence
+from vnode.pods.partition.fence_list import Fence, generated_from
 from vnode.pods.partition.policy import ANNOTATION, HOLDS, Loss
 from vnode.pods.removal import Removal
 from vnode.pods.status import statuses
@@ -154,14 +154,15 @@ class CutOff:
         _LOG.warning("pod given up", pod=str(seen.key), uid=seen.uid, may_run=not unsent)
         return Result(requeue_after=_SOON)
 
-    async def require_free(self, seen: PodView) -> None:
-        """No older pod of that name may run anywhere.
+    async def require_free(self, pod: Pod, seen: PodView) -> None:
+        """No older pod of that name may run anywhere, nor one here whose place the pod takes.
 
         Raises:
             Waiting: one may.
             KubeError: the tenant's API server did not say.
         """
         self.require_unfenced(seen)
+        self._require_alone(pod, seen)
         try:
             await self.keeper.fences.reads.newer_than(self.memories[seen.key].brought_at)
         except NotFound:
@@ -173,6 +174,28 @@ class CutOff:
                 passing=True,
             ) from None
         self.require_unfenced(seen)
+        self._require_alone(pod, seen)
+
+    def _require_alone(self, pod: Pod, seen: PodView) -> None:
+        """No fenced pod of the same controller may run in this cluster. Raises Waiting.
+
+        Which of them the pod replaces is nowhere written, so they all have to be gone. Those of
+        other clusters do not count: to start elsewhere is what `fail-after` asks for.
+        """
+        base = generated_from(seen.key)
+        controlled = any(owner.controller for owner in pod.metadata.owner_references)
+        if base is None or not controlled:
+            return
+        for node in sorted(self.keeper.nodes):
+            if self.keeper.fences.any_generated(node, base):
+                raise Waiting(
+                    f"older pods {base.name}* of the same controller may still run on node {node}, "
+                    "whose compute cluster did not answer: this one starts when they are confirmed "
+                    "gone; if it is certain that they do not run, an administrator may say so: "
+                    "vnode fence",
+                    reason="PredecessorFenced",
+                    not_done=True,
+                )
 
     def require_unfenced(self, seen: PodView) -> None:
         """The same, by what is known. Raises Waiting."""

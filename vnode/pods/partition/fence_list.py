@@ -7,6 +7,7 @@ annotations of an object have 256 KiB, so entries are short and grouped:
     {"<namespace>": {"<place>": ["<name> <uid> <unix seconds>[ accepted]", …]}}
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ import msgspec
 
 from vnode.kube.types import UID, ObjectKey
 
-__all__ = ["FENCED", "MOST_BYTES", "Fence", "decode", "encode", "size"]
+__all__ = ["FENCED", "MOST_BYTES", "Fence", "decode", "encode", "generated_from", "size"]
 
 FENCED = "vnode.dev/fenced"
 """Annotation of a virtual node."""
@@ -23,6 +24,19 @@ MOST_BYTES = 200 << 10
 _ACCEPTED = "accepted"
 _GROUP = 64
 """Bytes around a namespace and a place, generously."""
+
+
+_GENERATED = re.compile("(.+)[bcdfghjklmnpqrstvwxz2456789]{5}")
+"""metadata.generateName and what API servers add to it (k8s.io/apiserver, names/generate.go)."""
+
+
+def generated_from(key: ObjectKey) -> ObjectKey | None:
+    """The generateName that a pod was made from, by its looks; None: its name was given.
+
+    Successors of pods with generated names have other names, from the same one.
+    """
+    found = _GENERATED.fullmatch(key.name)
+    return ObjectKey(key.namespace, found[1]) if found is not None else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ import structlog
 
 from vnode.kube.client import KubeClient
 from vnode.kube.types import UID, NodeName, ObjectKey, PartialObject
-from vnode.pods.partition.fence_list import FENCED, Fence, decode
+from vnode.pods.partition.fence_list import FENCED, Fence, decode, generated_from
 from vnode.pods.partition.fence_reads import FenceReads
 from vnode.runtime.clock import Clock
 from vnode.runtime.store import Change, Store
@@ -42,6 +42,7 @@ class Fences:
         self.reads = FenceReads(client, nodes, ours=ours, left=left, clock=clock)
         self._left = frozenset(left) - frozenset(ours)
         self._lists: dict[NodeName, Mapping[UID, Fence]] = {}
+        self._generated: dict[NodeName, frozenset[ObjectKey | None]] = {}
         self._by_key: dict[ObjectKey, list[tuple[NodeName, Fence]]] = {}
         self._listeners: list[Callable[[NodeName, ObjectKey], None]] = []
         for node in nodes.values():
@@ -59,6 +60,10 @@ class Fences:
     def on(self, node: NodeName) -> tuple[Fence, ...]:
         """All fences of a virtual node."""
         return tuple(self._lists.get(node, {}).values())
+
+    def any_generated(self, node: NodeName, base: ObjectKey) -> bool:
+        """Whether a pod there, of a name generated from that one, is fenced and not accepted."""
+        return base in self._generated.get(node, ())
 
     def subscribe(self, listener: Callable[[NodeName, ObjectKey], None]) -> Callable[[], None]:
         """Call `listener` when a fence came, changed or went; returns how to end that."""
@@ -87,6 +92,8 @@ class Fences:
         if now == before:
             return
         self._lists[node] = now
+        waited_for = [fence.key for fence in fences if not fence.accepted]
+        self._generated[node] = frozenset(map(generated_from, waited_for))
         changed = {
             fence.key
             for uid in before.keys() | now.keys()

@@ -1,6 +1,7 @@
 """Pods of a compute cluster that does not answer: who waits, who is given up, who is held."""
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator
 
 import pytest
@@ -9,7 +10,7 @@ from tests.builders import NODE, UID_1, UID_2, make_copy, make_error, make_pod, 
 from tests.fakes.backend import UNREACHABLE
 from tests.unit.pods.world import OTHER_NODE, World
 from vnode.kube.resources import NODES, PODS
-from vnode.kube.types import ObjectKey, Pod
+from vnode.kube.types import ObjectKey, OwnerReference, Pod
 from vnode.pods.partition.fence_list import FENCED, MOST_BYTES, Fence, encode
 from vnode.pods.partition.policy import ANNOTATION
 
@@ -383,6 +384,81 @@ async def test_a_successor_of_a_pod_of_another_cluster_is_held_too(world: World)
     world.tenant.edit(NODES, node, lambda b: b["metadata"]["annotations"].clear())
     await world.settle(5)
     assert world.below.made[UID_2] == 1
+
+
+CONTROLLER = OwnerReference(api_version="apps/v1", kind="ReplicaSet", name="web", controller=True)
+OLD, NEW = "web-5d8f-bcdfg", "web-5d8f-xz245"
+
+
+async def give_up_one_of_a_replica_set(world: World) -> ObjectKey:
+    annotations = {ANNOTATION: "fail-after=1m"}
+    old = make_pod(OLD, annotations=annotations, restart="Always", owners=[CONTROLLER])
+    key = await run(world, old)
+    world.cut()
+    await world.settle(100)
+    assert world.status(key)["phase"] == "Failed"
+    return key
+
+
+async def test_a_successor_of_another_name_starts_here_when_the_old_copy_is_gone(
+    world: World,
+) -> None:
+    old = await give_up_one_of_a_replica_set(world)
+    new = world.create(make_pod(NEW, uid=UID_2, restart="Always", owners=[CONTROLLER]))
+    await world.settle(600)
+    assert world.status(new)["reason"] == "PredecessorFenced"
+    world.mend()
+    await world.settle(40)
+    assert world.below.copies[old].deleting
+    assert world.below.made[UID_2] == 0
+    finish_deletions(world)
+    await world.settle(40)
+    assert world.below.made[UID_2] == 1
+    assert world.fenced() == []
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        make_pod("web-77ff-xz245", uid=UID_2, owners=[CONTROLLER]),
+        make_pod("web-5d8f-1", uid=UID_2, owners=[CONTROLLER]),
+        make_pod(NEW, uid=UID_2),
+    ],
+    ids=["another generateName", "a name that was given", "no controller"],
+)
+async def test_who_is_no_successor_starts_beside_an_old_copy(world: World, other: Pod) -> None:
+    await give_up_one_of_a_replica_set(world)
+    world.mend()
+    world.create(other)
+    await world.settle(40)
+    assert world.below.made[UID_2] == 1
+
+
+async def test_a_successor_of_another_name_starts_beside_an_old_copy_of_another_cluster(
+    world: World,
+) -> None:
+    world.others = (OTHER_NODE,)
+    notes = {FENCED: encode([Fence(ObjectKey("team-a", OLD), UID_1, 1)])}
+    node = ObjectKey("", OTHER_NODE)
+    world.tenant.edit(NODES, node, lambda b: b["metadata"].update(annotations=notes))
+    world.start()
+    world.create(make_pod(NEW, uid=UID_2, owners=[CONTROLLER]))
+    await world.settle(20)
+    assert world.below.made[UID_2] == 1
+
+
+async def test_an_accepted_fence_holds_no_successor_of_another_name(world: World) -> None:
+    old = await give_up_one_of_a_replica_set(world)
+    world.mend()
+    world.create(make_pod(NEW, uid=UID_2, restart="Always", owners=[CONTROLLER]))
+    await world.settle(40)
+    assert world.below.made[UID_2] == 0
+    notes = {FENCED: encode([dataclasses.replace(f, accepted=True) for f in world.fenced()])}
+    node = ObjectKey("", NODE)
+    world.tenant.edit(NODES, node, lambda b: b["metadata"].update(annotations=notes))
+    await world.settle(60)
+    assert world.below.made[UID_2] == 1
+    assert world.below.copies[old].deleting
 
 
 async def test_what_a_watch_has_not_told_yet_is_asked_of_the_nodes_of_others(
