@@ -1,0 +1,169 @@
+"""Which checks there are for a configuration, and which of them wait for which.
+
+In: a `Site`. Out: `Check`s in the order in which people read them: what all clusters share, the
+tenant, each compute cluster with its virtual nodes. No check waits for more than the ways that it
+uses.
+"""
+
+import time
+from collections.abc import Sequence
+from functools import partial
+
+from federation.backends.kubernetes.namespaces import cluster_uid
+from federation.check import (
+    admission,
+    capacity,
+    clocks,
+    kubelet,
+    links,
+    namespaces,
+    networks,
+    nodes,
+    rights,
+    versions,
+)
+from federation.check.findings import Finding, untried
+from federation.check.runner import Check
+from federation.check.site import TENANT, Peer, Site
+from federation.config import ClusterConfig, VirtualNode
+from federation.rights import compute_rights, tenant_rights
+
+__all__ = ["CONFIGURATION", "checklist"]
+
+CONFIGURATION = "kubeconfig"
+"""Name of the checks whose failure is one of settings, not of clusters."""
+_LONG = 60.0
+_MEND_TENANT = "kubectl apply -f deploy/tenant/rbac.yaml"
+_MEND_COMPUTE = "kubectl apply -k deploy/compute"
+
+
+def checklist(site: Site) -> list[Check]:
+    """All checks of a configuration."""
+    way = _Way(TENANT, site.tenant)
+    checks = [Check("all", "clocks", partial(clocks.clocks, site))]
+    checks += [
+        Check(peer.name, CONFIGURATION, partial(links.configuration, peer))
+        for peer in (site.tenant_admin, *site.compute_admins.values())
+        if peer is not None
+    ]
+    checks += [*way.checks, *_of_tenant(site, way.known)]
+    for cluster in site.config.clusters:
+        below = _Way(cluster.name, site.computes[cluster.name])
+        checks += [*below.checks, *_of_compute(site, cluster, way.known, below.known)]
+        for node in site.config.virtual_nodes:
+            if node.cluster is cluster:
+                checks += _of_node(site, node, way.known, below.known)
+    return checks
+
+
+class _Way:
+    """The way to one API server: what comes before all else there."""
+
+    def __init__(self, where: str, peer: Peer) -> None:
+        opened = Check(where, CONFIGURATION, partial(links.configuration, peer))
+        link = Check(where, "link", partial(links.link, peer), (opened,))
+        self.known = Check(where, "credential", partial(_credential, peer), (link,))
+        self.checks = (opened, link, self.known)
+
+
+async def _credential(peer: Peer) -> Sequence[Finding]:
+    return await links.credential(peer, now=time.time() + peer.client.clock_offset)
+
+
+def _of_tenant(site: Site, known: Check) -> list[Check]:
+    after, peer = (known,), site.tenant
+
+    async def version() -> Sequence[Finding]:
+        return versions.judge_tenant(await versions.read_version(site.tenant))
+
+    async def required() -> Sequence[Finding]:
+        return await rights.required(peer.client, tenant_rights(site.config), mend=_MEND_TENANT)
+
+    async def excess() -> Sequence[Finding]:
+        needed = tenant_rights(site.config)
+        here = site.config.tenant.namespaces
+        return await rights.excess(peer.client, needed, namespaces=here, mend=_NARROW)
+
+    async def client_ca() -> Sequence[Finding]:
+        return await nodes.client_ca(peer.client)
+
+    return [
+        Check(TENANT, "version", version, after),
+        Check(TENANT, "rights", required, after, _LONG),
+        Check(TENANT, "more rights", excess, after, _LONG),
+        Check(TENANT, "client CA", client_ca, after),
+        Check(TENANT, "tolerations", partial(admission.tolerations, site), after),
+        Check(TENANT, "DaemonSets", partial(admission.daemonsets, site), after),
+        Check(TENANT, "NetworkPolicies", partial(networks.policies, site), after),
+    ]
+
+
+_NARROW = "take it away from the roles that are bound to the agent's account"
+
+
+def _of_compute(site: Site, cluster: ClusterConfig, above: Check, known: Check) -> list[Check]:
+    where, peer, mapping = cluster.name, site.computes[cluster.name], site.mapping(cluster)
+
+    async def rules() -> namespaces.Rules:
+        uid = await cluster_uid(site.tenant.client)
+        return namespaces.Rules.of(
+            cluster, tenant=site.config.tenant.name, cluster_uid=uid, mend=_MEND_COMPUTE
+        )
+
+    async def version() -> Sequence[Finding]:
+        return versions.judge_compute(await versions.read_version(peer), cluster)
+
+    async def places() -> Sequence[Finding]:
+        judged = await rules()
+        findings: list[Finding] = []
+        for namespace in await site.namespaces():
+            below = mapping.below(namespace)
+            if below is None:
+                findings.append(untried(f"{namespace} has no namespace in {cluster.name}"))
+                continue
+            findings += await namespaces.look_at_namespace(peer.client, namespace, below, judged)
+        return findings
+
+    async def required() -> Sequence[Finding]:
+        needed = compute_rights(site.config, cluster, await site.namespaces())
+        return await rights.required(peer.client, needed, mend=_MEND_COMPUTE)
+
+    async def excess() -> Sequence[Finding]:
+        above = await site.namespaces()
+        needed = compute_rights(site.config, cluster, above)
+        below = [name for each in above if (name := mapping.below(each)) is not None]
+        return await rights.excess(peer.client, needed, namespaces=below, mend=_NARROW)
+
+    async def others() -> Sequence[Finding]:
+        below = [name for each in await site.namespaces() if (name := mapping.below(each))]
+        return await namespaces.other_clusters(peer.client, below, await rules())
+
+    after, both = (known,), (above, known)
+    return [
+        Check(where, "version", version, after),
+        Check(where, "namespaces", places, both, _LONG),
+        Check(where, "rights", required, both, _LONG),
+        Check(where, "more rights", excess, both, _LONG),
+        Check(where, "tenant name", others, both, _LONG),
+        Check(where, "network", partial(networks.network, site, cluster), both),
+    ]
+
+
+def _of_node(site: Site, node: VirtualNode, above: Check, below: Check) -> list[Check]:
+    where = node.name
+
+    async def registered() -> Sequence[Finding]:
+        return await nodes.node(site.tenant.client, node.name)
+
+    async def room() -> Sequence[Finding]:
+        peer = site.computes[node.cluster.name]
+        return await capacity.capacity(peer.client, node, mend=_MEND_CAPACITY)
+
+    return [
+        Check(where, "node", registered, (above,)),
+        Check(where, "capacity", room, (below,)),
+        Check(where, "kubelet", partial(kubelet.path, site, where), (above,), kubelet.SECONDS),
+    ]
+
+
+_MEND_CAPACITY = "kubectl apply -f deploy/compute/capacity-nodes.yaml"
