@@ -40,6 +40,8 @@ _POLL = 0.25
 _TWICE = 2
 """Polls in a row that have to find everything settled."""
 _READY_WITHIN = 60.0
+_LONG = 20.0
+"""Seconds; of rounds that last longer it is said what settled last."""
 _MOST_UNSETTLED = 2
 """Rounds that do not settle; after these the run ends."""
 _DATA = ("configmaps", "secrets")
@@ -87,6 +89,7 @@ class Run:
         self._options = options
         self._progress = progress
         self._unsettled_rounds = 0
+        self._settled_last: list[str] = []
         self.report = Report(
             options.seed, len(site.agents), strict=options.strict, broken=options.broken
         )
@@ -159,6 +162,8 @@ class Run:
             f"round {planned.number}: {took:.1f} s ({broken:.1f} + {took - broken:.1f}), "
             f"{len(self._pods())} pods: {what}: {verdict}"
         )
+        if took > _LONG and self._settled_last:
+            self._progress(f"  settled last: {self._settled_last[0]}")
         for violation in found:
             self._progress(f"  {violation.rule}: {violation.text}")
 
@@ -172,7 +177,7 @@ class Run:
 
     async def _settle(self, number: int) -> list[str]:
         """Wait until nothing differs; what differs at the end of patience."""
-        deadline = time.monotonic() + _SETTLED_WITHIN
+        deadline, self._settled_last = time.monotonic() + _SETTLED_WITHIN, []
         probed, quiet, left = False, 0, ["no probe could be made"]
         while time.monotonic() < deadline:
             if not probed:
@@ -183,6 +188,7 @@ class Run:
             await self._work.remove_namesakes()
             await asyncio.sleep(_POLL)
             left = differences(self._scene()) if probed else left
+            self._settled_last = left or self._settled_last
             quiet = quiet + 1 if not left else 0
             if quiet >= _TWICE:
                 break
