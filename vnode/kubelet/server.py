@@ -12,14 +12,15 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Protocol
+from typing import Protocol, cast
 
 import structlog
 from aiohttp import web
+from cryptography import x509
 
 from vnode.kube.transport import keep_alive
 from vnode.kube.types import NodeName, Pod, encode
-from vnode.kubelet.access.authenticator import Authenticator, AuthError
+from vnode.kubelet.access.authenticator import Authenticator, AuthError, Unauthenticated
 from vnode.kubelet.access.rights import (
     Caller,
     Credentials,
@@ -69,8 +70,8 @@ class ServingTLS(Protocol):
         """One context for the life of the server; its certificates may change meanwhile."""
         ...
 
-    def believes(self, connection: ssl.SSLObject) -> bool:
-        """Whether its client was verified by the client CA of now, not by an earlier one."""
+    def believes(self, connection: object) -> bool:
+        """Whether its client was judged by the client CA of now, not by an earlier one."""
         ...
 
 
@@ -225,37 +226,35 @@ class KubeletServer:
             response = text_answer(503, "this virtual node's agent is shutting down; try again")
             response.force_close()
             return response
-        if self._is_outdated(request):
-            response = text_answer(401, "Unauthorized")
-            response.force_close()
-            return response
         try:
             caller = await self._admit(route, request)
             return await handler(request, caller)
         except AuthError as error:
-            return text_answer(error.code, str(error))
+            response = text_answer(error.code, str(error))
+            if isinstance(error, Unauthenticated):
+                # Another handshake may find its certificate good: with a CA or a time that changed.
+                response.force_close()
+            return response
         except ConnectionError:
             return NoAnswer(_CLIENT_LEFT)
         except Exception:
             log.exception("A kubelet API request failed", node=self._node, route=route.name)
             return text_answer(500, "internal error of the virtual node")
 
-    def _is_outdated(self, request: web.Request) -> bool:
-        """Whether a new handshake would not believe the client's certificate as this one did."""
-        certificate = request.get_extra_info("peercert")
-        if not certificate:
-            return False
-        connection = request.get_extra_info("ssl_object")
-        ended = ssl.cert_time_to_seconds(certificate["notAfter"]) < self._clock.time()
-        return ended or not self._tls.believes(connection)
+    def _certificate(self, request: web.Request) -> x509.Certificate | None:
+        """The client's, if its handshake found it good, and a new one would find it good, too."""
+        certificate = cast("x509.Certificate | None", request.get_extra_info("peercert"))
+        if certificate is None or not self._tls.believes(request.get_extra_info("ssl_object")):
+            return None
+        ended = certificate.not_valid_after_utc.timestamp() < self._clock.time()
+        return None if ended else certificate
 
     async def _admit(self, route: Route, request: web.Request) -> Caller:
-        certificate = request.get_extra_info("peercert")
         # Of a route's own path, so that no spelling of a request parts the right from the handler.
         path = request.path if route is OTHER else route.paths[0]
         return await self._authenticator.admit(
             Credentials(
-                certificate=certificate or None,
+                certificate=self._certificate(request),
                 token=bearer_token(request.headers.get("Authorization")),
             ),
             required_access(

@@ -82,10 +82,16 @@ class Kubelet:
 
     @asynccontextmanager
     async def request(
-        self, path: str, *, method: str = "GET", token: str = "good", user: str = ""
+        self,
+        path: str,
+        *,
+        method: str = "GET",
+        token: str = "good",
+        user: str = "",
+        tls: ssl.SSLContext | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        connector = aiohttp.TCPConnector(ssl=self.client_tls(user), force_close=True)
+        connector = aiohttp.TCPConnector(ssl=tls or self.client_tls(user), force_close=True)
         async with (
             aiohttp.ClientSession(connector=connector) as session,
             session.request(
@@ -95,9 +101,16 @@ class Kubelet:
             yield response
 
     async def ask(
-        self, path: str, *, method: str = "GET", token: str = "good", user: str = ""
+        self,
+        path: str,
+        *,
+        method: str = "GET",
+        token: str = "good",
+        user: str = "",
+        tls: ssl.SSLContext | None = None,
     ) -> tuple[int, str]:
-        async with self.request(path, method=method, token=token, user=user) as response:
+        asked = self.request(path, method=method, token=token, user=user, tls=tls)
+        async with asked as response:
             return response.status, await response.text()
 
     async def raw(self, path: str, *, user: str = "") -> tuple[int, str]:
@@ -112,9 +125,11 @@ class Kubelet:
         await client.close()
         return status, body.decode()
 
-    async def dial(self, user: str = "apiserver") -> "RawClient":
+    async def dial(
+        self, user: str = "apiserver", *, tls: ssl.SSLContext | None = None
+    ) -> "RawClient":
         reader, writer = await asyncio.open_connection(
-            HOST, self.server.port, ssl=self.client_tls(user)
+            HOST, self.server.port, ssl=tls or self.client_tls(user)
         )
         return RawClient(reader, writer)
 

@@ -1,17 +1,24 @@
 import asyncio
+import datetime
 import json
 import socket
+import ssl
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from tests.certificates import Issuer
 from tests.unit.kubelet.conftest import Kubelet, RawClient
 from tests.unit.kubelet.fakes import make_pod
 from vnode.kube.errors import Unreachable
 from vnode.kube.types import ObjectKey, Pod
 
+DAY = datetime.timedelta(days=1)
 UPGRADE = (("Connection", "Upgrade"), ("Upgrade", "SPDY/3.1"))
 STREAM = "/exec/team/web/main?command=true&output=1"
 
@@ -59,6 +66,63 @@ async def test_a_client_certificate_authenticates_but_its_rights_are_reviewed_to
     assert (await kubelet.ask("/pods", token="", user="apiserver"))[0] == 200
     assert (await kubelet.ask("/pods", token="", user="stranger"))[0] == 403
     assert kubelet.reviews.count("TokenReview") == 0
+
+
+@pytest.fixture
+def foreign_tls(kubelet: Kubelet, tmp_path: Path) -> ssl.SSLContext:
+    """Of a client that has our client CA's best name, and not its certificate."""
+    context = kubelet.client_tls()
+    issuer = Issuer.of(trustme.CA())
+    issuer.issue(("O", "system:masters"), ("CN", "apiserver")).show(context, tmp_path)
+    return context
+
+
+@pytest.mark.parametrize(("method", "path", "code"), ROUTES)
+async def test_a_foreign_certificate_is_none_on_every_route(
+    kubelet: Kubelet, foreign_tls: ssl.SSLContext, method: str, path: str, code: int
+) -> None:
+    async def asked(token: str) -> int:
+        return (await kubelet.ask(path, method=method, token=token, tls=foreign_tls))[0]
+
+    kubelet.reviews.rights.add(("reader", "delete", "proxy"))
+    assert [await asked(token) for token in ("", "forged", "useless", "good")] == [
+        401,
+        401,
+        403,
+        code,
+    ]
+
+
+@pytest.mark.parametrize(
+    "certificate",
+    [
+        {"age": 3 * DAY, "life": DAY},
+        {"age": -DAY},
+        {"purpose": ExtendedKeyUsageOID.SERVER_AUTH},
+    ],
+    ids=["expired", "of tomorrow", "for servers"],
+)
+async def test_a_certificate_of_the_client_ca_that_is_not_good_is_none(
+    kubelet: Kubelet, client_ca: trustme.CA, tmp_path: Path, certificate: dict[str, Any]
+) -> None:
+    context = kubelet.client_tls()
+    Issuer.of(client_ca).issue(("CN", "apiserver"), **certificate).show(context, tmp_path)
+    assert (await kubelet.ask("/pods", token="", tls=context))[0] == 401
+    assert (await kubelet.ask("/pods", tls=context))[0] == 200
+
+
+async def test_who_is_not_known_makes_another_handshake_for_the_next_request(
+    kubelet: Kubelet, tmp_path: Path
+) -> None:
+    """Its certificate may be good by then: of a client CA that we had not heard of."""
+    context, newer = kubelet.client_tls(), trustme.CA()
+    Issuer.of(newer).issue(("CN", "apiserver")).show(context, tmp_path)
+    early = await kubelet.dial(tls=context)
+    await kubelet.certificate.trust_clients(newer.cert_pem.bytes())
+    assert await get(early) == 401
+    assert await early.reader.read() == b""
+    await early.close()
+    assert (await kubelet.ask("/healthz", token="", tls=context))[0] == 200
 
 
 async def test_a_request_is_refused_while_the_api_server_does_not_answer(kubelet: Kubelet) -> None:
@@ -263,8 +327,11 @@ async def test_a_kept_connection_is_let_in_no_more_once_its_certificate_ended(
     await kept.close()
 
 
-async def test_a_kept_connection_with_a_token_outlives_the_client_ca(kubelet: Kubelet) -> None:
-    kept = await kubelet.dial(user="")
+@pytest.mark.parametrize("user", ["", "apiserver"])
+async def test_a_kept_connection_with_a_token_outlives_the_client_ca(
+    kubelet: Kubelet, user: str
+) -> None:
+    kept = await kubelet.dial(user=user)
     token = ("Authorization", "Bearer good")
     assert await get(kept, token) == 200
     await kubelet.certificate.trust_clients(trustme.CA().cert_pem.bytes())

@@ -1,9 +1,10 @@
 """Decides who may use the kubelet API of a virtual node.
 
 In: what a request proves about its sender and the right it needs. Out: the `Caller`, or an error
-that says which answer to give. Same order as the kubelet: client certificate (verified by TLS),
-else bearer token by TokenReview, else nobody; then SubjectAccessReview for everyone, the group
-system:masters included (the API server decides that too).
+that says which answer to give. Same order as the kubelet: client certificate (one that
+TLS could not verify counts as none), else bearer token by TokenReview, else nobody; then
+SubjectAccessReview for everyone, the group system:masters included (the API server decides that
+too).
 """
 
 import structlog

@@ -1,11 +1,13 @@
 """Who calls the kubelet API and which right a call needs. Pure.
 
-In: a verified client certificate (as `ssl` shows it), the Authorization header, the HTTP method.
+In: a verified client certificate, the Authorization header, the HTTP method.
 Out: `Credentials`, `Caller` and `Access`, which `vnode.kubelet.access.authenticator` decides about.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 from vnode.kube.types import NodeName
 
@@ -42,8 +44,8 @@ class Caller:
 class Credentials:
     """What a request proves about its sender; a token never appears in a repr."""
 
-    certificate: Mapping[str, object] | None = field(default=None, repr=False)
-    """`SSLObject.getpeercert()`: present only if the chain was verified by TLS."""
+    certificate: x509.Certificate | None = field(default=None, repr=False)
+    """Present only if OpenSSL verified its chain and its sender has the key."""
     token: str = field(default="", repr=False)
 
 
@@ -107,32 +109,25 @@ def bearer_token(authorization: str | None) -> str:
     return token.strip() if scheme.lower() == "bearer" and token.isascii() else ""
 
 
-def certificate_caller(certificate: Mapping[str, object] | None) -> Caller | None:
+def certificate_caller(certificate: x509.Certificate | None) -> Caller | None:
     """The user of a verified client certificate: CN is the name, every O a group.
 
     None without a certificate, or if it names nobody.
     """
-    if not certificate:
+    if certificate is None:
         return None
-    name = ""
-    groups: list[str] = []
-    for attribute, value in _subject(certificate.get("subject")):
-        if attribute == "commonName":
-            name = value
-        elif attribute == "organizationName":
-            groups.append(value)
-    if not name:
+    try:
+        subject = certificate.subject
+    except ValueError:  # cryptography reads names when they are asked for
         return None
-    return Caller(name=name, groups=(*groups, "system:authenticated"))
+    names = [_text(name) for name in subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    if not names or not names[-1]:
+        return None
+    organizations = subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
+    groups = [_text(organization) for organization in organizations]
+    return Caller(name=names[-1], groups=(*groups, "system:authenticated"))
 
 
-def _subject(subject: object) -> list[tuple[str, str]]:
-    """Flatten `((('commonName', 'x'),), …)`."""
-    if not isinstance(subject, tuple):
-        return []
-    return [
-        (str(attribute), str(value))
-        for relative_name in subject
-        if isinstance(relative_name, tuple)
-        for attribute, value in relative_name
-    ]
+def _text(attribute: x509.NameAttribute[str | bytes]) -> str:
+    """Its value; of a bit string, which names nobody, nothing."""
+    return attribute.value if isinstance(attribute.value, str) else ""

@@ -1,5 +1,6 @@
 import pytest
 
+from tests.certificates import make_client_certificate
 from tests.unit.kubelet.fakes import NODE, ManualClock, ScriptedReviews
 from vnode.kube.errors import Unreachable
 from vnode.kubelet.access.authenticator import (
@@ -12,7 +13,7 @@ from vnode.kubelet.access.reviews import Reviews
 from vnode.kubelet.access.rights import Access, Credentials
 
 PODS = Access(node=NODE, verb="get", subresources=("pods", "proxy"))
-ADMIN = {"subject": ((("organizationName", "system:masters"),), (("commonName", "root"),))}
+ADMIN = make_client_certificate(("O", "system:masters"), ("CN", "root"))
 
 
 def make_authenticator(client: ScriptedReviews) -> Authenticator:

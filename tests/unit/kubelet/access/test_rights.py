@@ -1,5 +1,7 @@
 import pytest
+from cryptography import x509
 
+from tests.certificates import make_client_certificate
 from tests.unit.kubelet.fakes import NODE
 from vnode.kubelet.access.rights import (
     Caller,
@@ -31,14 +33,13 @@ def test_a_bearer_token_is_found_whatever_the_case_of_its_scheme(
 
 
 def test_a_certificate_names_a_user_and_groups() -> None:
-    certificate = {
-        "subject": (
-            (("organizationName", "system:masters"),),
-            (("organizationName", "ops"),),
-            (("organizationalUnitName", "x"),),
-            (("commonName", "kube-apiserver-kubelet-client"),),
-        )
-    }
+    certificate = make_client_certificate(
+        ("O", "system:masters"),
+        ("O", "ops"),
+        ("OU", "x"),
+        ("CN", "not the last"),
+        ("CN", "kube-apiserver-kubelet-client"),
+    )
     assert certificate_caller(certificate) == Caller(
         name="kube-apiserver-kubelet-client",
         groups=("system:masters", "ops", "system:authenticated"),
@@ -49,14 +50,14 @@ def test_a_certificate_names_a_user_and_groups() -> None:
     "certificate",
     [
         None,
-        {},
-        {"subject": ()},
-        {"subject": ((("organizationName", "system:masters"),),)},
-        {"subject": ((("commonName", ""),),)},
-        {"issuer": ((("commonName", "ca"),),)},
+        make_client_certificate(),
+        make_client_certificate(("O", "system:masters")),
+        make_client_certificate(("CN", "somebody"), ("CN", "")),
     ],
+    ids=["none", "empty", "group only", "empty name"],
 )
-def test_a_certificate_that_names_nobody_is_nobody(certificate: dict[str, object] | None) -> None:
+@pytest.mark.filterwarnings("ignore:Attribute.s length")
+def test_a_certificate_that_names_nobody_is_nobody(certificate: x509.Certificate | None) -> None:
     assert certificate_caller(certificate) is None
 
 

@@ -7,6 +7,7 @@ from typing import cast
 import pytest
 import trustme
 from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 from tests.unit.node.serving.builders import HOST, NODE, NOW, issue
 from vnode.node.serving.key_pair import CertificateError, KeyPair, self_signed
@@ -27,11 +28,9 @@ async def serving(context: ssl.SSLContext) -> AsyncIterator[int]:
     """A server that tells each client who it is."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        peer = writer.get_extra_info("peercert") or {}
-        names = [
-            value for part in peer.get("subject", ()) for key, value in part if key == "commonName"
-        ]
-        writer.write(f"{names}\n".encode())
+        peer = writer.get_extra_info("peercert")
+        names = peer.subject.get_attributes_for_oid(NameOID.COMMON_NAME) if peer else []
+        writer.write(f"{[name.value for name in names]}\n".encode())
         writer.close()
         await asyncio.gather(writer.wait_closed(), return_exceptions=True)
 
@@ -66,7 +65,7 @@ async def test_a_client_by_address_meets_the_certificate(version: ssl.TLSVersion
         assert (await meet(port, client))[0] == "[]"
 
 
-async def test_a_new_certificate_is_shown_from_the_next_handshake_on() -> None:
+async def test_a_new_certificate_is_shown_from_the_next_connection_on() -> None:
     ca = trustme.CA()
     trusted = client_context(ca.cert_pem.bytes())
     certificate = ServingCertificate(issue(ca))
@@ -91,8 +90,7 @@ async def test_clients_of_the_trusted_ca_are_known_by_name_and_others_may_come_w
     async with serving(certificate.context) as port:
         assert (await meet(port, client_context(root, certificate=known)))[0] == "['apiserver']"
         assert (await meet(port, client_context(root)))[0] == "[]"
-        with pytest.raises(OSError):  # noqa: PT011 - the TLS alert or a reset, by version
-            await meet(port, client_context(root, certificate=unknown))
+        assert (await meet(port, client_context(root, certificate=unknown)))[0] == "[]"
 
 
 async def test_an_intermediate_ca_can_be_the_one_that_clients_are_trusted_by() -> None:
@@ -114,8 +112,7 @@ async def test_a_client_ca_that_was_replaced_is_no_longer_trusted() -> None:
         assert (await meet(port, by_old))[0] == "['a']"
         await certificate.trust_clients(new.cert_pem.bytes())
         assert (await meet(port, by_new))[0] == "['a']"
-        with pytest.raises(OSError):  # noqa: PT011 - the TLS alert or a reset, by version
-            await meet(port, by_old)
+        assert (await meet(port, by_old))[0] == "[]"
 
 
 async def test_before_a_client_ca_is_known_certificates_are_not_asked_for() -> None:
