@@ -1,10 +1,11 @@
 """`make demo` and `make demo-down`.
 
 `up` starts a tenant and two compute clusters (real containers where this machine can run them, else
-simulated nodes), joins them with the manifests of deploy/, starts the agent and tells the story.
+simulated nodes; CLUSTERS=existing takes given ones, CLUSTERS=kind those of kind), joins them with
+the manifests of deploy/, starts the agent and tells the story.
 The agent is a process beside the clusters, or (`--agent deployment`, real containers only) what
 users have: the Deployment of deploy/tenant on the tenant's node. Everything stays until `down`. All
-state is in the folder .demo/.
+state is in the folder .demo/, or in the one that DEMO_STATE names.
 """
 
 import dataclasses
@@ -27,7 +28,8 @@ from tests.agents.deployment import deploy
 from tests.clusters import Cluster, ClusterSpec, Harness, HarnessError, NodePool, can_run_containers
 from tests.clusters.processes import Identity
 
-STATE = Path(__file__).resolve().parents[1] / ".demo"
+ROOT = Path(__file__).resolve().parents[1]
+STATE = Path(os.environ.get("DEMO_STATE") or ROOT / ".demo").resolve()
 COMPUTES = ("gpu-a", "gpu-b")
 
 
@@ -51,7 +53,7 @@ def up(
     if STATE.exists():
         _fail("there is a demo already; remove it first with: make demo-down")
     possible, why = can_run_containers()
-    containers = possible or os.environ.get("CLUSTERS") == "existing"
+    containers = possible or bool(os.environ.get("CLUSTERS"))
     if not containers and agent is AgentKind.DEPLOYMENT:
         _fail(f"the agent's pods need real containers ({why})")
     if not containers:
@@ -146,7 +148,7 @@ def _how_to_go_on(federation: Federation, log: str) -> None:
         f"""\
   export KUBECONFIG={tenant}     # you are a user of the tenant
   kubectl get nodes
-  kubectl -n team-a apply -f {STATE.parent / "demo" / "manifests" / "notebook.yaml"}
+  kubectl -n team-a apply -f {ROOT / "demo" / "manifests" / "notebook.yaml"}
   kubectl -n team-a exec -it deployment/notebook -- sh
 
   kubectl --kubeconfig {first} get pods -A   # what really runs

@@ -67,6 +67,8 @@ def deploy(
 def _give_credential(tenant: Cluster, name: str, cluster: Cluster, directory: Path) -> None:
     path = directory / f"{name}.kubeconfig"
     cluster.service_account_kubeconfig(SYSTEM_NAMESPACE, COMPUTE_ACCOUNT, path)
+    reached = f"--server={cluster.server_for_pods}"
+    cluster.kubectl("config", "set-cluster", cluster.name, reached, kubeconfig=path)
     path.write_text(cluster.kubectl("config", "view", "--flatten", "--raw", kubeconfig=path))
     secret = ("create", "secret", "generic", f"vnode-compute-{name}")
     tenant.kubectl(f"--namespace={SYSTEM_NAMESPACE}", *secret, f"--from-file=kubeconfig={path}")
@@ -76,7 +78,7 @@ def _write_overlay(folder: Path, tenant: Cluster, computes: list[str]) -> None:
     """What users write beside deploy/tenant, which stays as it is."""
     folder.mkdir()
     config = yaml.safe_load((DEPLOY / "tenant" / "config.yaml").read_text())
-    server = urlsplit(tenant.server)
+    server = urlsplit(tenant.server_for_pods)
     config["tenant"]["apiServer"] = {"host": server.hostname, "port": server.port}
     config["tenant"]["namespaces"] = list(NAMESPACES)
     config["clusters"] = [

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -126,6 +127,9 @@ def join(
         "logging": {"level": "info", "format": "text"},
         "clusters": clusters,
     }
+    if tenant.internal_server:
+        inside = urlsplit(tenant.server_for_pods)
+        config["tenant"]["apiServer"] = {"host": inside.hostname, "port": inside.port}
     for section, changes in (settings or {}).items():
         config[section] = {**config.get(section, {}), **changes}
     path = directory / "config.yaml"

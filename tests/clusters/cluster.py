@@ -44,8 +44,15 @@ class Cluster:
     table: ProcessTable | None = field(default=None, repr=False)
     nodes: Mapping[str, Node] = field(default_factory=dict, repr=False)
     """Real nodes by name; empty for clusters that the harness did not start."""
+    internal_server: str | None = None
+    """URL of the API server for pods of other clusters, where `server` is for this host only."""
     dns_address: str | None = None
     """Where the cluster's DNS answers on port 53; None when the harness started none."""
+
+    @property
+    def server_for_pods(self) -> str:
+        """URL of the API server as pods of this and other clusters reach it."""
+        return self.internal_server or self.server
 
     def kubectl(
         self,

@@ -1,12 +1,14 @@
 """Clusters that somebody else runs: `CLUSTERS=existing`.
 
 In: TENANT_KUBECONFIG=path and COMPUTE_KUBECONFIGS=name=path,name=path, optionally LISTEN_ADDRESS.
-Out: `Cluster` values named `tenant` and by the given names. Nothing is started, changed or ended.
+Out: `Cluster` values named `tenant` and by the given names, for `given`. Nothing is started,
+changed or ended here.
 """
 
 from __future__ import annotations
 
 import base64
+import ipaddress
 import os
 import socket
 from pathlib import Path
@@ -24,9 +26,18 @@ if TYPE_CHECKING:
 TENANT = "tenant"
 
 
+_SOURCES = ("existing", "kind")
+
+
 def requested(environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether the environment asks for existing clusters."""
-    return environment.get("CLUSTERS") == "existing"
+    """Whether the environment asks for clusters other than the harness's own; kind's, too.
+
+    Raises UnsupportedError for a source that does not exist.
+    """
+    wanted = environment.get("CLUSTERS", "")
+    if wanted and wanted not in _SOURCES:
+        raise UnsupportedError(f"CLUSTERS={wanted}: {' or '.join(_SOURCES)}, or leave it out")
+    return bool(wanted)
 
 
 def kubeconfigs(environment: Mapping[str, str] = os.environ) -> dict[str, Path]:
@@ -70,12 +81,27 @@ def open_cluster(name: str, kubeconfig: Path, *, folder: Path, kubectl: Path) ->
     )
 
 
-def listen_address(server: str, environment: Mapping[str, str] = os.environ) -> str:
-    """The address of this host on the way to an API server, unless LISTEN_ADDRESS says it."""
+def listen_address(cluster: Cluster, environment: Mapping[str, str] = os.environ) -> str:
+    """The address at which a cluster reaches this host, unless LISTEN_ADDRESS says it.
+
+    That is the one on the way to its API server. A port of this host (kind, k3d, minikube) leads
+    into a container that cannot use such an address: there it is the way to the first node.
+    """
     if given := environment.get("LISTEN_ADDRESS"):
         return given
-    url = urlsplit(server)
+    url = urlsplit(cluster.server)
+    address = _own_address(url.hostname or "127.0.0.1", url.port or 443)
+    if not ipaddress.ip_address(address).is_loopback:
+        return address
+    node = cluster.kubectl("get", "nodes", f"-o=jsonpath={_INTERNAL_ADDRESSES}").split()
+    return _own_address(node[0], 443) if node else address
+
+
+_INTERNAL_ADDRESSES = '{.items[*].status.addresses[?(@.type=="InternalIP")].address}'
+
+
+def _own_address(host: str, port: int) -> str:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect((url.hostname or "127.0.0.1", url.port or 443))  # sends nothing
+        probe.connect((host, port))  # sends nothing
         address: str = probe.getsockname()[0]
         return address

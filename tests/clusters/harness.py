@@ -4,6 +4,8 @@ In: `ClusterSpec`s. Out: running `Cluster`s, and nothing at all after `down`. Cl
 programs, starts all clusters in parallel, and takes everything down again: at `down`, at the end
 of a `with` block, at interpreter exit, or (after a kill -9) by its guard or the next harness.
 
+Clusters that it does not start itself (CLUSTERS=existing, CLUSTERS=kind) come from `given`.
+
 A detached harness leaves its clusters running; its state folder owns them, and `down` of any
 `Harness` with the same state folder ends them.
 """
@@ -17,8 +19,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.clusters import existing, launch, packages, programs
+from tests.clusters import existing, launch, packages
 from tests.clusters.errors import HarnessError, SlotError, UnsupportedError
+from tests.clusters.given import GivenClusters
 from tests.clusters.guard import Guard
 from tests.clusters.host import can_run_containers
 from tests.clusters.processes import ProcessTable
@@ -53,7 +56,7 @@ class Harness:
         self._progress = progress
         self._registry = SlotRegistry()
         self._claim: Claim | None = None
-        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+        self._given: GivenClusters | None = None
         self._guard: Guard | None = None
         self._table: ProcessTable | None = None
         self._clusters: dict[str, Cluster] = {}
@@ -69,7 +72,7 @@ class Harness:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        started_here = self._claim or self._scratch
+        started_here = self._claim or self._given
         if started_here and not self._detached:
             self.down()
 
@@ -81,15 +84,15 @@ class Harness:
     @property
     def listen_address(self) -> str:
         """Where a server on this host is reached by API servers and, with real nodes, by pods."""
-        if self._clusters and existing.requested():
-            return existing.listen_address(next(iter(self._clusters.values())).server)
+        if self._given:
+            return self._given.listen_address
         claim = self._current_claim()
         return claim.slot.host_address if claim.containers else LOOPBACK
 
     def free_port(self) -> int:
         """A port of this slot on which nobody listens, each call another one."""
         if self._ports is None:
-            slot = Slot(0) if existing.requested() else self._current_claim().slot
+            slot = Slot(0) if self._given else self._current_claim().slot
             self._ports = PortAllocator(slot.user_ports)
         return self._ports.take({LOOPBACK, self.listen_address})
 
@@ -108,8 +111,7 @@ class Harness:
         if self._clusters:
             raise SlotError("this harness is up already")
         if existing.requested():
-            self._clusters = self._open_existing(names)
-            return self.clusters
+            return self._open_given(specs)
         containers = any(spec.real_nodes for spec in specs)
         if containers:
             possible, reason = can_run_containers()
@@ -157,31 +159,25 @@ class Harness:
             self._registry.release(claim)
         elif self._given_state and (self._given_state / MARK_FILE).exists():
             self._remove_orphan(self._given_state)
+        if given := self._given or GivenClusters.left_in(self._given_state, self._progress):
+            given.close()
         if self._guard:
             self._guard.dismiss()
-        if self._scratch:
-            self._scratch.cleanup()
         self._claim = None
         self._guard = None
-        self._scratch = None
+        self._given = None
         self._table = None
         self._clusters = {}
         self._ports = None
         atexit.unregister(self.down)
 
-    def _open_existing(self, names: list[str]) -> dict[str, Cluster]:
-        configs = existing.kubeconfigs()
-        missing = sorted(set(names) - configs.keys())
-        if missing:
-            raise UnsupportedError(f"no kubeconfig was given for {', '.join(missing)}")
-        kubectl = programs.ensure([programs.KUBECTL], self._progress)[programs.KUBECTL]
-        self._scratch = tempfile.TemporaryDirectory(prefix="vnode-existing-")
-        return {
-            name: existing.open_cluster(
-                name, configs[name], folder=Path(self._scratch.name) / name, kubectl=kubectl
-            )
-            for name in names
-        }
+    def _open_given(self, specs: Sequence[ClusterSpec]) -> dict[str, Cluster]:
+        """Clusters of others, or of kind; those of kind go at the interpreter's exit, too."""
+        self._given = GivenClusters(self._choose_state(), self._progress)
+        if not self._detached:
+            atexit.register(self.down)
+        self._clusters = self._given.open(specs)
+        return self.clusters
 
     def _choose_state(self) -> Path:
         state = self._given_state

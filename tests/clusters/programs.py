@@ -39,6 +39,8 @@ METRICS_SERVER = "metrics-server"
 """Got by the test that uses it: only Go can make it."""
 OLD_KUBECTL = "old-kubectl"
 """From before kubectl spoke WebSocket unasked; got like metrics-server."""
+KIND = "kind"
+"""For the tests of clusters of kind; got like metrics-server. Users bring their own."""
 KUBE_PROXY = "kube-proxy"
 COREDNS = "coredns"
 CONTAINERD = ("containerd", "containerd-shim-runc-v2", "ctr")
@@ -122,6 +124,7 @@ FAMILIES = (
         _METRICS_SERVER,
         {METRICS_SERVER: f"{_METRICS_SERVER}/cmd/metrics-server"},
     ),
+    Family(KIND, "sigs.k8s.io/kind", {KIND: "sigs.k8s.io/kind"}),
     Family(OLD_KUBECTL, "k8s.io/kubectl", {OLD_KUBECTL: f"vnode.dev/tests/gotools/{OLD_KUBECTL}"}),
     Family(
         "ginkgo",

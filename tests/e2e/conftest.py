@@ -4,7 +4,8 @@ One tenant with a node of its own, two compute clusters of simulated nodes (`kwo
 one with a real node where this machine can run containers (`gpu`). Where it can, the tenant's node
 is a real one too, with kube-proxy; the simulated pods then have the addresses of the pods there,
 and `gpu` is one flat network with the tenant. They are started once for the whole run. With
-CLUSTERS=existing the kubeconfigs that are given are used instead, with isolated networks.
+CLUSTERS=existing the kubeconfigs that are given are used instead, with CLUSTERS=kind clusters of
+kind; networks are isolated then.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import pytest
 
 from tests.agents import AgentProcess, Federation, join
 from tests.clusters import ClusterSpec, Harness, NodePool, can_run_containers
+from tests.clusters import kind as kind_clusters
 from tests.clusters.existing import kubeconfigs, requested
 from tests.e2e import twin
 from tests.e2e.twin import Twin
@@ -41,9 +43,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     What a `run_first` test starts and a `run_last` test judges has the whole run as its time.
     """
+    not_theirs = pytest.mark.skip(reason="has clusters of its own; CLUSTERS asks for others")
     for item in items:
         if item.path.is_relative_to(os.path.dirname(__file__)):
             item.add_marker(pytest.mark.timeout(240, func_only=True))
+            if item.get_closest_marker("apart") and requested():
+                item.add_marker(not_theirs)
     items.sort(key=_place)
 
 
@@ -125,7 +130,9 @@ def other_tenant(request: pytest.FixtureRequest) -> Iterator[Twin | None]:
 
 
 def _real_containers() -> bool:
-    """Of given clusters the one named `gpu` has them."""
+    """Of given clusters the one named `gpu` has them; all of kind have."""
+    if kind_clusters.requested():
+        return True
     return REAL in kubeconfigs() if requested() else can_run_containers()[0]
 
 

@@ -3,12 +3,15 @@
 import base64
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from tests.clusters import existing
 from tests.clusters.errors import UnsupportedError
+
+if TYPE_CHECKING:
+    from tests.clusters import Cluster
 
 
 def make_kubeconfig(path: Path, **cluster: str) -> Path:
@@ -30,6 +33,12 @@ def make_kubeconfig(path: Path, **cluster: str) -> Path:
 def test_nothing_is_requested_by_default() -> None:
     assert not existing.requested({})
     assert existing.requested({"CLUSTERS": "existing"})
+    assert existing.requested({"CLUSTERS": "kind"})
+
+
+def test_a_source_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(UnsupportedError, match="existing or kind"):
+        existing.requested({"CLUSTERS": "exsiting"})
 
 
 def test_kubeconfigs_are_named_by_the_environment() -> None:
@@ -74,6 +83,30 @@ def test_a_kubeconfig_without_a_ca_is_refused(tmp_path: Path) -> None:
         existing.open_cluster("x", config, folder=tmp_path, kubectl=Path("kubectl"))
 
 
+class _Reached:
+    """A cluster as far as its address goes."""
+
+    def __init__(self, server: str, *nodes: str) -> None:
+        self.server = server
+        self._nodes = nodes
+
+    def kubectl(self, *_: str) -> str:
+        return " ".join(self._nodes)
+
+
+def _listen(server: str, *nodes: str, **environment: str) -> str:
+    return existing.listen_address(cast("Cluster", _Reached(server, *nodes)), environment)
+
+
 def test_the_listen_address_is_the_one_on_the_way_to_the_cluster() -> None:
-    assert existing.listen_address("https://127.0.0.1:6443", {}) == "127.0.0.1"
-    assert existing.listen_address("https://mine", {"LISTEN_ADDRESS": "10.0.0.7"}) == "10.0.0.7"
+    assert _listen("https://127.0.0.1:6443") == "127.0.0.1"
+    assert _listen("https://mine", LISTEN_ADDRESS="10.0.0.7") == "10.0.0.7"
+
+
+def test_behind_a_port_of_this_host_it_is_the_one_on_the_way_to_a_node(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ways = {"127.0.0.1": "127.0.0.1", "172.18.0.2": "172.18.0.1"}
+    monkeypatch.setattr(existing, "_own_address", lambda host, _: ways[host])
+    assert _listen("https://127.0.0.1:6443", "172.18.0.2", "172.18.0.3") == "172.18.0.1"
+    assert _listen("https://127.0.0.1:6443") == "127.0.0.1"
