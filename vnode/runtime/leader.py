@@ -116,12 +116,15 @@ class LeaseElector:
             await self._pause()
 
     async def _acquire(self) -> None:
+        told = ""
         while True:
             try:
                 async with asyncio.timeout(self._renew_deadline):
                     if await self._try_acquire():
                         self._log.info("leading")
                         return
+                if self.holder != told and (told := self.holder):
+                    self._log.info("standing by", leader=told)
             except (KubeError, TimeoutError) as error:
                 self._log.warning("cannot campaign", error=str(error) or "timed out")
             await self._pause()

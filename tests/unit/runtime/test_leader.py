@@ -8,6 +8,7 @@ from typing import cast
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from tests.fakes.clock import LoopClock
 from vnode.kube.client import KubeClient
@@ -143,6 +144,22 @@ async def test_the_first_candidate_leads_and_renews_and_the_second_waits() -> No
     await second.finish()
     assert (first.terms, second.terms) == ([], [])
     await first.finish()
+
+
+async def test_a_candidate_says_once_who_leads_instead() -> None:
+    api = LeaseApi()
+    first, second = Candidate(api, "a"), Candidate(api, "b")
+    first.start()
+    await asyncio.sleep(1)
+    with capture_logs() as logs:
+        second.start()
+        await asyncio.sleep(30)
+        await first.finish()
+        await asyncio.sleep(10)
+    said = [(line["event"], line["identity"], line.get("leader")) for line in logs]
+    assert said.count(("standing by", "b", "a")) == 1
+    assert ("leading", "b", None) in said
+    await second.finish()
 
 
 async def test_the_record_is_what_kubectl_and_other_clients_expect() -> None:
