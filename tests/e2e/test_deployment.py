@@ -37,8 +37,9 @@ CLUSTERS = ("gpu-a", "gpu-b")
 NAMESPACE = "team-a"
 USER = "65532"
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\S* \[(info|warning) *\] ")
-BACK = 30.0
-"""Most seconds until logs and exec come back; measured are printed."""
+BACK = 12.0
+"""Most seconds without logs and exec: 2 on an idle machine, and less than a Lease that nobody gave
+back lives (15)."""
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +166,7 @@ class Absence:
             try:
                 self._user.kubectl(*self._command, timeout=5)
             except CommandError:
-                assert time.monotonic() < worked_at + 2 * BACK, "it never came back"
+                assert time.monotonic() < worked_at + 5 * BACK, "it never came back"
                 continue
             self.longest = max(self.longest, time.monotonic() - worked_at)
             worked_at = time.monotonic()
