@@ -16,9 +16,10 @@ import asyncio
 import os
 import random
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext
 from functools import partial
 from importlib.metadata import version
+from ipaddress import ip_address
 
 import structlog
 
@@ -38,6 +39,7 @@ from vnode.kubelet.access.authenticator import Authenticator
 from vnode.kubelet.access.reviews import Reviews
 from vnode.kubelet.health import health_server
 from vnode.kubelet.metrics import KubeletMetrics
+from vnode.kubelet.passing import PassedConnections, Passing
 from vnode.kubelet.sessions import Sessions
 from vnode.pods.start_once import StartOnce
 from vnode.runtime.backoff import Backoff
@@ -112,10 +114,15 @@ async def _work(
                 retry_period=election.retry_period,
                 clock=shared.clock,
                 rng=shared.rng,
+                address=shared.own_address,
             )
             served = ComputeCluster(shared, cluster, compute, may_write=elector.may_write)
             states.append(partial(_state, elector, served))
-            tasks.create_task(_lead(elector, served, shared), name=f"cluster {cluster.name}")
+            passing = served.passing(elector.holder_address) if shared.own_address else None
+            if passing is not None:
+                tasks.create_task(passing.run(), name=f"passing {cluster.name}")
+            leading = _lead(elector, served, shared, passing=passing)
+            tasks.create_task(leading, name=f"cluster {cluster.name}")
         readiness.started(states)
 
 
@@ -125,17 +132,28 @@ def _state(elector: LeaseElector, served: ComputeCluster) -> tuple[bool, str]:
     )
 
 
-async def _lead(elector: LeaseElector, served: ComputeCluster, shared: Shared) -> None:
+async def _lead(
+    elector: LeaseElector,
+    served: ComputeCluster,
+    shared: Shared,
+    *,
+    passing: Passing | None = None,
+) -> None:
     """Serve one cluster whenever its Lease is ours. A bug in one does not end the others.
 
     Raises:
         Exception: what went wrong before the cluster was served for the first time.
     """
+
+    async def serve() -> None:
+        async with passing.aside() if passing is not None else nullcontext():
+            await served.serve()
+
     backoff = Backoff(1.0, _LONGEST_PAUSE, rng=shared.rng)
     while True:
         began = shared.clock.monotonic()
         try:
-            await elector.run(served.serve)
+            await elector.run(serve)
         except Exception:
             if not served.served:
                 raise
@@ -156,11 +174,13 @@ def _share(
         config=config,
         tenant=tenant,
         address=address,
+        own_address=_own_address(config),
         authenticator=Authenticator(
             None if config.kubelet.insecure else Reviews(tenant.client, clock=clock)
         ),
         sessions=sessions,
         kubelet_metrics=KubeletMetrics(registry, sessions=sessions),
+        passed=PassedConnections(most=config.kubelet.sessions, registry=registry),
         metrics=FederationMetrics(registry),
         clock=clock,
         rng=rng,
@@ -250,6 +270,14 @@ def _address(config: AgentConfig) -> str:
             "address at which the tenant's API server reaches this process"
         )
     return str(address)
+
+
+def _own_address(config: AgentConfig) -> str:
+    """Where other replicas reach this one behind the address that all of them share."""
+    kubelet = config.kubelet
+    listens = "" if ip_address(kubelet.listen).is_unspecified else kubelet.listen
+    own = os.environ.get("POD_IP", "") or listens
+    return own if kubelet.advertise and own != kubelet.advertise else ""
 
 
 def _user_agent() -> str:

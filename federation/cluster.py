@@ -58,6 +58,7 @@ from vnode.kube.types import UID, NodeName, ObjectKey, ObjectMeta, Pod
 from vnode.kubelet.access.authenticator import Authenticator
 from vnode.kubelet.logs.last_words import LastWords
 from vnode.kubelet.metrics import KubeletMetrics
+from vnode.kubelet.passing import PassedConnections, Passing
 from vnode.kubelet.server import KubeletServer
 from vnode.kubelet.sessions import Sessions
 from vnode.locator import BackendPods
@@ -101,10 +102,13 @@ class Shared:
     config: AgentConfig
     tenant: Tenant
     address: str
-    """Where the tenant's API server reaches this replica's kubelet APIs."""
+    """Where the tenant's API server reaches the kubelet APIs."""
+    own_address: str
+    """Where other replicas reach this one, if connections come to any of them; else empty."""
     authenticator: Authenticator
     sessions: Sessions
     kubelet_metrics: KubeletMetrics
+    passed: PassedConnections
     metrics: FederationMetrics
     clock: Clock
     rng: random.Random
@@ -144,6 +148,16 @@ class ComputeCluster:
     def name(self) -> str:
         """Name of the cluster in the configuration."""
         return self._config.name
+
+    def passing(self, holder: Callable[[], str]) -> Passing:
+        """What passes connections on to `holder()` while another replica serves this cluster."""
+        return Passing(
+            host=self._shared.config.kubelet.listen,
+            ports={node.port: node.passed_port for node in self._nodes},
+            holder=holder,
+            connections=self._shared.passed,
+            clock=self._shared.clock,
+        )
 
     def _node_born(self, name: NodeName) -> str | None:
         controller = self._controllers.get(name)
@@ -282,6 +296,7 @@ class ComputeCluster:
             metrics=shared.kubelet_metrics,
             host=shared.config.kubelet.listen,
             port=node.port,
+            passed_port=node.passed_port if shared.own_address else None,
             tls=serving,
             clock=clock,
             last_words=last_words,

@@ -5,7 +5,7 @@ collide, time limits that contradict each other).
 """
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
@@ -124,6 +124,9 @@ class KubeletConfig(Section):
     address (environment POD_IP)."""
     base_port: Port = 10250
     """Port of the first virtual node; the others follow in the order of this file."""
+    passed_port: Port = 11250
+    """With advertise and several replicas: port of the first virtual node on which the replica that
+    serves it takes connections that another one passes on; the others follow as with basePort."""
     certificate: CertificateConfig = CertificateConfig()
     insecure: bool = False
     """true: no authentication. For test suites only."""
@@ -191,6 +194,8 @@ class VirtualNode:
     name: NodeName
     port: int
     """Port of its kubelet API."""
+    passed_port: int
+    """The same, for other replicas of the agent."""
     cluster: ClusterConfig
     pool: PoolConfig
 
@@ -220,6 +225,7 @@ class AgentConfig(Section):
             VirtualNode(
                 name=pool.node_name_in(cluster.cluster_name),
                 port=pool.port or self.kubelet.base_port + index,
+                passed_port=self.kubelet.passed_port + index,
                 cluster=cluster,
                 pool=pool,
             )
@@ -287,6 +293,18 @@ class AgentConfig(Section):
                 )
             if (other := ports.setdefault(node.port, here)) != here:
                 yield Misfit(at, f"port {node.port} is used by {other} too; set another port")
+        if self.kubelet.advertise is not None:
+            yield from self._passed_misfits(ports)
+
+    def _passed_misfits(self, ports: Mapping[int, str]) -> Iterator[Misfit]:
+        for node in self.virtual_nodes:
+            if node.passed_port > _MAX_PORT or node.passed_port in ports:
+                other = ports.get(node.passed_port)
+                why = f"used by {other}" if other else f"above {_MAX_PORT}"
+                yield Misfit(
+                    ("kubelet", "passedPort"),
+                    f"port {node.passed_port} for {node.name} is {why}; set another one",
+                )
 
 
 class _UntitledSchema(GenerateJsonSchema):

@@ -20,10 +20,15 @@ if TYPE_CHECKING:
     from tests.agents.join import Federation
 
 
-def replica(federation: Federation, identity: str, address: str) -> Federation:
-    """The federation as a replica of that name sees it that listens on that address."""
+def replica(
+    federation: Federation, identity: str, address: str, *, advertise: str = ""
+) -> Federation:
+    """The federation as a replica of that name sees it that listens on that address.
+
+    `advertise`: what stands before all replicas, if anything does.
+    """
     config = yaml.safe_load(federation.config.read_text())
-    config["kubelet"] |= {"listen": address, "advertise": address}
+    config["kubelet"] |= {"listen": address, "advertise": advertise or address}
     folder = federation.directory / identity
     folder.mkdir(mode=0o700)
     config["tenant"]["kubeconfig"] = str(

@@ -89,6 +89,7 @@ class KubeletServer:
         metrics: KubeletMetrics,
         host: str,
         port: int,
+        passed_port: int | None = None,
         tls: ServingTLS,
         clock: Clock,
         last_words: LastWords | None = None,
@@ -96,8 +97,9 @@ class KubeletServer:
     ) -> None:
         """Serve `node` on `host`:`port` (0: any free port). Nothing happens before `start`.
 
-        Who does not get through TLS within `handshake_seconds` is cut off: such a connection costs
-        a descriptor and says nothing of its sender.
+        On `passed_port` it serves the same: other replicas pass connections on to it
+        (`vnode.kubelet.passing`). Who does not get through TLS within `handshake_seconds` is cut
+        off: such a connection costs a descriptor and says nothing of its sender.
         """
         self._node = node
         self._pods = pods
@@ -106,6 +108,7 @@ class KubeletServer:
         self._metrics = metrics
         self._host = host
         self._port = port
+        self._passed_port = passed_port
         self._tls = tls
         self._clock = clock
         self._handshake_seconds = handshake_seconds
@@ -117,7 +120,7 @@ class KubeletServer:
         self._streams = StreamHandler(node=node, pods=pods, sessions=sessions, clock=clock)
         self._usage = UsageHandler(node=node, pods=pods, source=usage, clock=clock)
         self._runner: web.AppRunner | None = None
-        self._listener: asyncio.Server | None = None
+        self._listeners: list[asyncio.Server] = []
 
     @property
     def port(self) -> int:
@@ -144,30 +147,27 @@ class KubeletServer:
         await runner.setup()
         assert runner.server is not None  # noqa: S101 - made by setup
         try:
-            listener = await asyncio.get_running_loop().create_server(
-                runner.server,
-                self._host,
-                self._port,
-                ssl=self._tls.context,
-                backlog=_BACKLOG,
-                ssl_handshake_timeout=self._handshake_seconds,
-            )
+            listener = await self._listen(runner.server, self._port)
+            self._listeners.append(listener)
+            if self._passed_port is not None:
+                self._listeners.append(await self._listen(runner.server, self._passed_port))
         except BaseException:
+            self._close_listeners()
             await runner.cleanup()
             raise
-        self._runner, self._listener = runner, listener
+        self._runner = runner
         self._port = int(listener.sockets[0].getsockname()[1])
         log.info("The kubelet API listens", node=self._node, host=self._host, port=self._port)
 
     async def stop(self, *, drain_seconds: float) -> None:
         """Take no new requests, let sessions end for `drain_seconds`, then end them."""
-        runner, listener = self._runner, self._listener
-        if runner is None or listener is None:
+        runner = self._runner
+        if runner is None:
             return
-        self._runner = self._listener = None
+        self._runner = None
         self._draining = True
         try:
-            listener.close()
+            self._close_listeners()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(drain_seconds):
                     await self._sessions.wait_ended(self._node)
@@ -179,6 +179,21 @@ class KubeletServer:
                         await self._sessions.wait_ended(self._node)
         finally:
             await runner.cleanup()
+
+    async def _listen(self, protocols: web.Server, port: int) -> asyncio.Server:
+        return await asyncio.get_running_loop().create_server(
+            protocols,
+            self._host,
+            port,
+            ssl=self._tls.context,
+            backlog=_BACKLOG,
+            ssl_handshake_timeout=self._handshake_seconds,
+        )
+
+    def _close_listeners(self) -> None:
+        for listener in self._listeners:
+            listener.close()
+        self._listeners = []
 
     def _handlers(self) -> dict[str, Handler]:
         """By name of the route."""

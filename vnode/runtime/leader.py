@@ -29,10 +29,12 @@ from vnode.kube.timestamps import rfc3339_micro
 from vnode.kube.types import ObjectMeta
 from vnode.runtime.clock import Clock
 
-__all__ = ["RETRY_JITTER", "LeaseElector"]
+__all__ = ["HOLDER_ADDRESS", "RETRY_JITTER", "LeaseElector"]
 
 _log = structlog.get_logger(__name__)
 
+HOLDER_ADDRESS = "vnode.dev/holder-address"
+"""Annotation of a Lease: identity of the holder, a space, and its address."""
 RETRY_JITTER = 1.2
 """Attempts are up to so many times the retry period apart; as long must be before the deadline."""
 _RELEASE_TIMEOUT = 2.0
@@ -66,13 +68,16 @@ class LeaseElector:
         duration: float = 15.0,
         renew_deadline: float = 10.0,
         retry_period: float = 2.0,
+        address: str = "",
     ) -> None:
+        """Stand for one lease; `address`: where the other candidates reach us while we hold it."""
         if not retry_period * RETRY_JITTER < renew_deadline < duration:
             raise ValueError(f"need retry_period * {RETRY_JITTER} < renew_deadline < duration")
         self._client = client
         self._namespace = namespace
         self._name = name
         self._identity = identity
+        self._address = address
         self._clock = clock
         self._rng = rng
         self._duration = duration
@@ -99,6 +104,15 @@ class LeaseElector:
     def holder(self) -> str:
         """Identity of the holder as last seen; empty: none."""
         return (self._lease.spec.holder_identity if self._lease else None) or ""
+
+    def holder_address(self) -> str:
+        """Where another candidate that holds the lease is reached, as last seen; empty: nobody."""
+        if self._lease is None or self.holder in ("", self._identity):
+            return ""
+        note = self._lease.metadata.annotations.get(HOLDER_ADDRESS, "")
+        identity, _, address = note.rpartition(" ")
+        # A holder of an older version leaves the annotation of the one before.
+        return address if identity == self.holder else ""
 
     async def run(self, lead: Callable[[], Awaitable[None]]) -> None:
         """Campaign for ever, and run `lead()` whenever and as long as we hold the lease.
@@ -208,7 +222,7 @@ class LeaseElector:
 
     async def _put(self, lease: _Lease | None, spec: _LeaseSpec) -> _Lease:
         if lease is None:
-            metadata = {"name": self._name, "namespace": self._namespace}
+            metadata = {"name": self._name, "namespace": self._namespace, **self._note(spec)}
             body = {
                 "apiVersion": LEASES.api_version,
                 "kind": LEASES.kind,
@@ -222,12 +236,18 @@ class LeaseElector:
         version = {"resourceVersion": lease.metadata.resource_version, "uid": lease.metadata.uid}
         return await self._client.patch(
             LEASES,
-            {"metadata": version, "spec": spec},
+            {"metadata": {**version, **self._note(spec)}, "spec": spec},
             _Lease,
             namespace=self._namespace,
             name=self._name,
             session="lease",
         )
+
+    def _note(self, spec: _LeaseSpec) -> dict[str, dict[str, str | None]]:
+        if not self._address:
+            return {}
+        note = f"{spec.holder_identity} {self._address}" if spec.holder_identity else None
+        return {"annotations": {HOLDER_ADDRESS: note}}
 
     async def _release(self) -> None:
         """Give the lease up, if it is still ours, so that others need not wait for its end."""

@@ -2,14 +2,15 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
 import pytest
 from structlog.testing import capture_logs
 
-from federation.agent import _lead, _probe
+from federation.agent import _lead, _own_address, _probe
 from federation.config import AgentConfig
 from tests.builders import make_error
 from tests.fakes.client import RecordingClient
@@ -20,6 +21,7 @@ from vnode.kube.resources import NODES
 
 if TYPE_CHECKING:
     from federation.cluster import ComputeCluster, Shared
+    from vnode.kubelet.passing import Passing
     from vnode.runtime.leader import LeaseElector
 
 pytestmark = pytest.mark.looptime
@@ -175,3 +177,62 @@ async def test_strict_is_refused_where_pods_cannot_be_held_back() -> None:
     await probe(old_cluster("v1.27.1"), start_once="strict")
     with pytest.raises(ConfigError, match=r"clusters\[0\] gpu.*from 1\.27 on.* this is 1\.26;"):
         await probe(old_cluster("v1.26.15"), start_once="strict")
+
+
+class Aside:
+    """Passes connections on, but not while the cluster is served here."""
+
+    def __init__(self) -> None:
+        self.steps: list[str] = []
+
+    @asynccontextmanager
+    async def aside(self) -> AsyncIterator[None]:
+        self.steps.append("aside")
+        try:
+            yield
+        finally:
+            self.steps.append("back")
+
+
+async def test_no_connection_is_passed_on_while_this_replica_serves() -> None:
+    cluster, passing = Cluster(fails=1), Aside()
+    leading = asyncio.create_task(
+        _lead(
+            cast("LeaseElector", Elected()),
+            cast("ComputeCluster", cluster),
+            cast("Shared", Around()),
+            passing=cast("Passing", passing),
+        )
+    )
+    await asyncio.sleep(0.5)
+    assert passing.steps == ["aside", "back"]
+    await asyncio.sleep(10)
+    assert passing.steps == ["aside", "back", "aside"]
+    leading.cancel()
+    await asyncio.wait([leading])
+    assert passing.steps[-1] == "back"
+
+
+@pytest.mark.parametrize(
+    ("pod_ip", "kubelet", "own"),
+    [
+        ("10.0.0.1", {}, ""),
+        ("10.0.0.1", {"advertise": "10.0.0.1"}, ""),
+        ("10.0.0.1", {"advertise": "10.0.0.9"}, "10.0.0.1"),
+        ("", {"advertise": "10.0.0.9"}, ""),
+        ("", {"advertise": "10.0.0.9", "listen": "10.0.0.2"}, "10.0.0.2"),
+        ("", {"advertise": "10.0.0.2", "listen": "10.0.0.2"}, ""),
+    ],
+)
+def test_a_replica_has_an_address_of_its_own_behind_one_that_is_shared(
+    monkeypatch: pytest.MonkeyPatch, pod_ip: str, kubelet: dict[str, str], own: str
+) -> None:
+    monkeypatch.setenv("POD_IP", pod_ip)
+    config = AgentConfig.model_validate(
+        {
+            "tenant": {"name": "demo"},
+            "kubelet": kubelet,
+            "clusters": [{"name": "gpu", "kubeconfig": "gpu/kubeconfig"}],
+        }
+    )
+    assert _own_address(config) == own

@@ -521,6 +521,16 @@ class TestErrors:
             ),
             pytest.param(
                 TENANT
+                + "kubelet: {advertise: 10.0.0.9, basePort: 11249}\nclusters:\n"
+                + "- {name: a, kubeconfig: k, pools: [{name: x}, {name: y}]}\n",
+                [
+                    "config.yaml:2: kubelet.passedPort: port 11250 for vnode-a-x is used by "
+                    "clusters[0].pools[1]; set another one"
+                ],
+                id="passed port twice",
+            ),
+            pytest.param(
+                TENANT
                 + f"clusters:\n- name: {'a' * 40}\n  kubeconfig: k\n"
                 + f"  pools:\n  - name: {'b' * 40}\n",
                 [

@@ -34,7 +34,14 @@ class OffsetClock(SystemClock):
 class Kubelet:
     """A served virtual node and clients for it."""
 
-    def __init__(self, server_ca: trustme.CA, client_ca: trustme.CA, sessions: Sessions) -> None:
+    def __init__(
+        self,
+        server_ca: trustme.CA,
+        client_ca: trustme.CA,
+        sessions: Sessions,
+        passed_port: int | None = None,
+    ) -> None:
+        self.passed_port = passed_port
         self._server_ca = server_ca
         self._client_ca = client_ca
         self.sessions = sessions
@@ -67,6 +74,7 @@ class Kubelet:
             metrics=KubeletMetrics(CollectorRegistry(), sessions=sessions),
             host=HOST,
             port=0,
+            passed_port=passed_port,
             tls=self.certificate,
             clock=self.clock,
         )
@@ -89,13 +97,14 @@ class Kubelet:
         token: str = "good",
         user: str = "",
         tls: ssl.SSLContext | None = None,
+        port: int | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         connector = aiohttp.TCPConnector(ssl=tls or self.client_tls(user), force_close=True)
         async with (
             aiohttp.ClientSession(connector=connector) as session,
             session.request(
-                method, f"https://{HOST}:{self.server.port}{path}", headers=headers
+                method, f"https://{HOST}:{port or self.server.port}{path}", headers=headers
             ) as response,
         ):
             yield response
@@ -175,9 +184,9 @@ def sessions() -> Iterator[Sessions]:
 
 @pytest.fixture
 async def kubelet(
-    server_ca: trustme.CA, client_ca: trustme.CA, sessions: Sessions
+    server_ca: trustme.CA, client_ca: trustme.CA, sessions: Sessions, unused_tcp_port: int
 ) -> AsyncIterator[Kubelet]:
-    kubelet = Kubelet(server_ca, client_ca, sessions)
+    kubelet = Kubelet(server_ca, client_ca, sessions, unused_tcp_port)
     await kubelet.server.start()
     try:
         yield kubelet

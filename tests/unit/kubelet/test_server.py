@@ -243,6 +243,15 @@ async def test_running_pods_are_those_with_a_copy_below(kubelet: Kubelet) -> Non
     assert pod["metadata"]["name"] == "web"
 
 
+async def test_on_the_port_for_other_replicas_it_asks_for_the_same_and_says_the_same(
+    kubelet: Kubelet,
+) -> None:
+    async with kubelet.request("/healthz", token="", port=kubelet.passed_port) as response:
+        assert response.status == 401
+    async with kubelet.request("/healthz", token="", user="reader", port=kubelet.passed_port) as ok:
+        assert await ok.text() == "ok"
+
+
 async def test_metrics_show_the_registry_with_our_requests(kubelet: Kubelet) -> None:
     await kubelet.ask("/healthz")
     _, text = await kubelet.ask("/metrics")

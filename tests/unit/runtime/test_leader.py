@@ -14,7 +14,7 @@ from tests.fakes.clock import LoopClock
 from vnode.kube.client import KubeClient
 from vnode.kube.errors import AlreadyExists, Conflict, KubeError, NotFound, Unreachable
 from vnode.kube.types import UID, encode
-from vnode.runtime.leader import LeaseElector
+from vnode.runtime.leader import HOLDER_ADDRESS, LeaseElector
 
 pytestmark = pytest.mark.looptime
 
@@ -27,6 +27,7 @@ class LeaseApi:
     def __init__(self) -> None:
         self.spec: Spec | None = None
         self.version = 0
+        self.annotations: dict[str, str] = {}
 
     def holder(self) -> object:
         return None if self.spec is None else self.spec.get("holderIdentity")
@@ -35,7 +36,12 @@ class LeaseApi:
         self.spec = None
 
     def body(self) -> bytes:
-        metadata = {"name": "l", "uid": "lease-uid", "resourceVersion": str(self.version)}
+        metadata = {
+            "name": "l",
+            "uid": "lease-uid",
+            "resourceVersion": str(self.version),
+            "annotations": self.annotations,
+        }
         return encode({"metadata": metadata, "spec": self.spec})
 
 
@@ -75,6 +81,7 @@ class Link:
         sent = json.loads(encode(body))
         if self.api.spec is None:
             raise NotFound("no lease", code=404)
+        sent["metadata"].pop("annotations", None)
         if sent["metadata"] != {"resourceVersion": str(self.api.version), "uid": UID("lease-uid")}:
             raise Conflict("changed", code=409)
         return self._store(body, kind)
@@ -87,7 +94,10 @@ class Link:
             raise self.broken
 
     def _store(self, body: object, kind: type[object]) -> object:
-        self.api.spec = {**(self.api.spec or {}), **json.loads(encode(body))["spec"]}
+        sent = json.loads(encode(body))
+        self.api.spec = {**(self.api.spec or {}), **sent["spec"]}
+        notes = {**self.api.annotations, **sent["metadata"].get("annotations", {})}
+        self.api.annotations = {key: note for key, note in notes.items() if note is not None}
         self.api.version += 1
         self.writes += 1
         if self.loses_answers:
@@ -98,7 +108,9 @@ class Link:
 class Candidate:
     """An elector with its link, and a record of when it led."""
 
-    def __init__(self, api: LeaseApi, identity: str, *, duration: float = 15.0) -> None:
+    def __init__(
+        self, api: LeaseApi, identity: str, *, duration: float = 15.0, address: str = ""
+    ) -> None:
         self.link = Link(api)
         self.elector = LeaseElector(
             self.link.client(),
@@ -108,6 +120,7 @@ class Candidate:
             clock=LoopClock(),
             rng=random.Random(identity),
             duration=duration,
+            address=address,
         )
         self.terms: list[tuple[float, float]] = []
         self.task: asyncio.Task[None] | None = None
@@ -385,3 +398,35 @@ async def test_times_that_could_make_two_leaders_are_refused() -> None:
             duration=10,
             renew_deadline=10,
         )
+
+
+async def test_the_others_see_where_the_holder_is_until_it_gives_the_lease_back() -> None:
+    api = LeaseApi()
+    first = Candidate(api, "one", address="10.0.0.1")
+    second = Candidate(api, "two", address="10.0.0.2")
+    first.start()
+    await asyncio.sleep(1)
+    second.start()
+    await asyncio.sleep(5)
+    assert (first.elector.holder_address(), second.elector.holder_address()) == ("", "10.0.0.1")
+    await first.finish()
+    assert api.annotations == {}
+    await asyncio.sleep(5)
+    assert second.elector.holder_address() == ""
+    assert api.annotations == {HOLDER_ADDRESS: "two 10.0.0.2"}
+    await second.finish()
+
+
+async def test_the_address_of_a_holder_before_is_nobodys() -> None:
+    api = LeaseApi()
+    api.annotations = {HOLDER_ADDRESS: "zero 10.0.0.9"}
+    old = Candidate(api, "one")  # Of a version that knows nothing of addresses.
+    second = Candidate(api, "two", address="10.0.0.2")
+    old.start()
+    await asyncio.sleep(1)
+    second.start()
+    await asyncio.sleep(5)
+    assert old.leads()
+    assert second.elector.holder_address() == ""
+    await old.finish()
+    await second.finish()
