@@ -11,14 +11,16 @@ import os
 import secrets
 import signal
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import structlog
 import typer
 
-from federation.cli.failures import reported
+from federation.cli.failures import ExitCode, reported
 from federation.cli.process import limit_tls_buffers, raise_descriptor_limit
 from federation.config import load_config
 from federation.telemetry import configure_logging
@@ -53,7 +55,7 @@ def run(
     ] = None,
 ) -> None:
     """Run the agent until SIGTERM or SIGINT."""
-    with reported():
+    with reported(), _ended_by_sigterm():
         settings = load_config(config)
         configure_logging(settings.logging)
         raise_descriptor_limit()
@@ -66,6 +68,24 @@ def run(
         )
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_until_signal(agent))
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """End at once by SIGTERM as long as nothing has begun.
+
+    The first process of a container is not ended by signals that it did not ask for: one that came
+    too early would be lost, and the agent go on until it is killed.
+    """
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        raise typer.Exit(ExitCode.CLEAN)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 async def _until_signal(agent: Coroutine[None, None, None]) -> None:

@@ -205,6 +205,24 @@ class TestRun:
         assert (outcome.code, outcome.errors) == (0, [])
         assert steps == ["cleaned up"]
 
+    def test_sigterm_before_anything_has_begun_ends_with_0(
+        self, start: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        began: list[str] = []
+        before = signal.getsignal(signal.SIGTERM)
+        monkeypatch.setattr(
+            "federation.cli.run.configure_logging", lambda _: os.kill(os.getpid(), signal.SIGTERM)
+        )
+
+        async def agent(config: AgentConfig, identity: str) -> None:
+            began.append(identity)
+
+        outcome = start(agent)
+
+        assert outcome.code == 0
+        assert began == []
+        assert signal.getsignal(signal.SIGTERM) is before
+
     def test_a_second_signal_is_not_held_back(self, start: Callable[..., Outcome]) -> None:
         handlers: list[object] = []
 
