@@ -111,17 +111,11 @@ class Site:
                     self.start(number)
 
     async def heal(self) -> None:
-        """Start what runs no more.
-
-        kube-scheduler ends by itself when a bind of its own went another way than it believes
-        ("Scheduler cache is corrupted"), which a killed API server brings about.
-        """
+        """Start what runs no more."""
         for name, cluster in self.clusters.items():
             for component in (*COMPONENTS, *(() if name == TENANT else (kwok.NAME,))):
-                assert cluster.table is not None
-                if not cluster.table.get(cluster.name, component).identity.alive():
+                if await asyncio.to_thread(cluster.start_ended, component):
                     self.ended[f"{name}: {component}"] += 1
-                    await asyncio.to_thread(cluster.start, component)
 
     def start(self, number: int) -> None:
         """Start an agent if it does not run."""

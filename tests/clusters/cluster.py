@@ -136,6 +136,17 @@ class Cluster:
         if self.control_plane and component == "kube-apiserver":
             self.control_plane.await_api(record)
 
+    def start_ended(self, component: str) -> bool:
+        """Starts a component that ended by itself, as a kubelet would; whether it had.
+
+        kube-scheduler does so when it missed that a pod was deleted and made again on another node
+        ("Scheduler cache is corrupted"), which an API server that was away brings about.
+        """
+        ended = not self._own_table().get(*self._owner_and_name(component)).identity.alive()
+        if ended:
+            self.start(component)
+        return ended
+
     def _owner_and_name(self, component: str) -> tuple[str, str]:
         node, _, name = component.rpartition("/")
         return node or self.name, name
