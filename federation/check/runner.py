@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from federation.check.findings import Finding, Result, one_line, untried_since, wrong
-from vnode.kube.errors import ConfigError, KubeError
+from vnode.kube.errors import ConfigError, Forbidden, KubeError
 
 __all__ = ["Check", "run_checks"]
 
@@ -79,6 +79,8 @@ async def _tried(check: Check) -> Sequence[Finding]:
         ]
     except ConfigError as error:
         return [wrong(one_line(error))]
+    except Forbidden as error:
+        return [wrong(one_line(error), "grant the right; the check of rights names all")]
     except KubeError as error:
         return [wrong(one_line(error), "see the API server's log if it stays so")]
     except Exception as error:

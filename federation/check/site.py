@@ -5,6 +5,7 @@ In: the configuration, and kubeconfigs of administrators for what the agent may 
 other clusters are checked. Owns the clients.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -106,27 +107,35 @@ async def open_site(
         kubeconfig: of an administrator of the tenant.
         compute_kubeconfigs: of administrators of compute clusters, by cluster name.
     """
+    tenant, clusters, admins = config.tenant, config.clusters, compute_kubeconfigs or {}
     async with AsyncExitStack() as stack:
-
-        async def peer(name: str, path: Path | None, context: str | None = None) -> Peer:
-            connection = Connection(name, path, context, user_agent=_USER_AGENT)
-            try:
-                access = await load(connection)
-            except ConfigError as error:
-                return Peer(name, connection, problem=str(error))
-            transport = Transport(connection, Credentials(connection, access), limit=_AT_ONCE)
-            client = await stack.enter_async_context(KubeClient(transport))
-            return Peer(name, connection, access, opened=client)
-
-        tenant = config.tenant
+        opening = [
+            _open(stack, TENANT, tenant.kubeconfig, tenant.context),
+            *(_open(stack, c.name, c.kubeconfig, c.context) for c in clusters),
+            *(_open(stack, f"--compute-kubeconfig {name}", path) for name, path in admins.items()),
+        ]
+        if kubeconfig is not None:
+            opening.append(_open(stack, "--kubeconfig", kubeconfig))
+        first, *others = await asyncio.gather(*opening)  # programs may be asked for credentials
+        computes, rest = others[: len(clusters)], others[len(clusters) :]
         yield Site(
             config,
             file,
-            await peer(TENANT, tenant.kubeconfig, tenant.context),
-            {c.name: await peer(c.name, c.kubeconfig, c.context) for c in config.clusters},
-            await peer("--kubeconfig", kubeconfig) if kubeconfig else None,
-            {
-                name: await peer(f"--compute-kubeconfig {name}", path)
-                for name, path in (compute_kubeconfigs or {}).items()
-            },
+            first,
+            {cluster.name: peer for cluster, peer in zip(clusters, computes, strict=True)},
+            rest.pop() if kubeconfig is not None else None,
+            dict(zip(admins, rest, strict=False)),
         )
+
+
+async def _open(
+    stack: AsyncExitStack, name: str, path: Path | None, context: str | None = None
+) -> Peer:
+    connection = Connection(name, path, context, user_agent=_USER_AGENT)
+    try:
+        access = await load(connection)
+    except ConfigError as error:
+        return Peer(name, connection, problem=str(error))
+    transport = Transport(connection, Credentials(connection, access), limit=_AT_ONCE)
+    client = await stack.enter_async_context(KubeClient(transport))
+    return Peer(name, connection, access, opened=client)

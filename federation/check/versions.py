@@ -7,42 +7,24 @@ admission policies (validating 1.30, mutating 1.36), in-place resize by subresou
 since 1.33). End-to-end tests run on 1.36 alone.
 """
 
-import re
 from collections.abc import Sequence
-from typing import NamedTuple
 
+from federation.backends.kubernetes.server_version import START_GATES_SINCE, parse_version
 from federation.check.findings import Finding, ok, warn, wrong
 from federation.check.site import Peer
 from federation.config import ClusterConfig, NamespaceCreation
 from vnode.kube.decode import decode
 from vnode.kube.types import APIObject
+from vnode.pods.start_once import StartOnce
 
-__all__ = ["MINIMUM", "Version", "judge_compute", "judge_tenant", "read_version"]
-
-_UPGRADE = "upgrade its control plane"
-
-
-class Version(NamedTuple):
-    """Major and minor version of Kubernetes."""
-
-    major: int
-    minor: int
-
-    @classmethod
-    def parse(cls, text: str) -> "Version | None":
-        """Of a gitVersion such as v1.36.3-gke.100; None: it is none."""
-        found = re.match(r"v(\d+)\.(\d+)", text)
-        return cls(int(found[1]), int(found[2])) if found else None
-
-    def __str__(self) -> str:
-        return f"{self.major}.{self.minor}"
+__all__ = ["MINIMUM", "judge_compute", "judge_tenant", "read_version"]
 
 
-MINIMUM = Version(1, 28)
+MINIMUM = (1, 28)
 """Of both sides."""
-_POLICIES_ABOVE = Version(1, 36)
-_FENCE = Version(1, 30)
-_RESIZE = Version(1, 33)
+_POLICIES_ABOVE = (1, 36)
+_FENCE = (1, 30)
+_RESIZE = (1, 33)
 
 
 class _Info(APIObject, frozen=True):
@@ -56,7 +38,7 @@ async def read_version(peer: Peer) -> str:
 
 def judge_tenant(text: str) -> Sequence[Finding]:
     """What a version of the tenant's API server means."""
-    version = Version.parse(text)
+    version = parse_version(text)
     if version is None or version < MINIMUM:
         return [_too_old(text)]
     findings = [ok(text)]
@@ -65,7 +47,7 @@ def judge_tenant(text: str) -> Sequence[Finding]:
             warn(
                 f"{text} has no MutatingAdmissionPolicies: pods have to carry the toleration "
                 "vnode.dev/provider themselves, and tolerate not-ready nodes for ever",
-                f"{_UPGRADE} to {_POLICIES_ABOVE}, or write these tolerations into pod templates",
+                f"{_upgrade(_POLICIES_ABOVE)}, or write these tolerations into pod templates",
             )
         )
     return findings
@@ -73,28 +55,41 @@ def judge_tenant(text: str) -> Sequence[Finding]:
 
 def judge_compute(text: str, cluster: ClusterConfig) -> Sequence[Finding]:
     """What a version of a compute cluster's API server means for its configuration."""
-    version = Version.parse(text)
+    version = parse_version(text)
     if version is None or version < MINIMUM:
-        return [_too_old(text)]
+        strict = cluster.start_once is StartOnce.STRICT and (version or (0, 0)) < START_GATES_SINCE
+        gates = f"; startOnce: strict needs {_dotted(START_GATES_SINCE)}" if strict else ""
+        return [_too_old(text, more=gates)]
     findings = [ok(text)]
     if cluster.namespaces.create is NamespaceCreation.ON_DEMAND and version < _FENCE:
         findings.append(
             wrong(
                 f"{text} has no ValidatingAdmissionPolicies: nothing fences an agent that makes "
                 "its namespaces",
-                f"{_UPGRADE} to {_FENCE}, or set namespaces.create: Never",
+                f"{_upgrade(_FENCE)}, or set namespaces.create: Never",
             )
         )
     if version < _RESIZE:
         findings.append(
-            warn(f"{text} resizes no pods in place: that is refused", f"{_UPGRADE} to {_RESIZE}")
+            warn(
+                f"{text} resizes no pods in place: that is refused",
+                _upgrade(_RESIZE),
+            )
         )
     return findings
 
 
-def _too_old(text: str) -> Finding:
+def _too_old(text: str, *, more: str = "") -> Finding:
     return wrong(
-        f"{text or 'an unknown version'} is older than {MINIMUM}, or no Kubernetes at all: what it "
-        "does not know of a pod would be left out in silence, or refused",
-        f"{_UPGRADE} to {MINIMUM} or newer",
+        f"{text or 'an unknown version'} is older than {_dotted(MINIMUM)}, or no Kubernetes: what "
+        f"it does not know of a pod would be left out in silence, or refused{more}",
+        f"{_upgrade(MINIMUM)} or newer",
     )
+
+
+def _dotted(version: tuple[int, int]) -> str:
+    return ".".join(map(str, version))
+
+
+def _upgrade(version: tuple[int, int]) -> str:
+    return f"upgrade its control plane to {_dotted(version)}"

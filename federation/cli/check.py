@@ -40,8 +40,9 @@ class Output(enum.StrEnum):
 
 def check(
     config: Annotated[
-        Path, typer.Option("--config", help="The agent's configuration file.", show_default=False)
-    ],
+        Path,
+        typer.Option("--config", help="The agent's configuration file; the default is its pod's."),
+    ] = Path("/etc/vnode/config.yaml"),
     kubeconfig: Annotated[
         Path | None,
         typer.Option(
@@ -109,16 +110,17 @@ async def _check(
             await asyncio.sleep(_PATIENCE)
             names = [str(each) for each in running]
             rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
-            typer.echo(f"still checking: {', '.join(names[:3])}{rest}", err=True)
+            what = f"{', '.join(names[:3])}{rest}" if names else "reading credentials"
+            typer.echo(f"still checking: {what}", err=True)
 
-    async with open_site(
-        config, file=file, kubeconfig=kubeconfig, compute_kubeconfigs=admins
-    ) as site:
-        talk = asyncio.create_task(say())
-        try:
+    talk = asyncio.create_task(say())
+    try:
+        async with open_site(
+            config, file=file, kubeconfig=kubeconfig, compute_kubeconfigs=admins
+        ) as site:
             return await run_checks(checklist(site), progress=progress)
-        finally:
-            talk.cancel()
+    finally:
+        talk.cancel()
 
 
 def _exit_code(results: "Sequence[Result]") -> ExitCode:

@@ -212,6 +212,51 @@ def test_without_an_administrator_it_says_what_it_may_not_see(site: Site) -> Non
         assert token not in done.stdout + done.stderr
 
 
+def test_what_works_but_should_be_known_is_a_warning(site: Site) -> None:
+    tenant, pool = site.tenant, site.pool
+    account = "vnode-system:vnode-demo"
+    policy = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": "closed"},
+        "spec": {"podSelector": {}},
+    }
+    daemon = {
+        "apiVersion": "apps/v1",
+        "kind": "DaemonSet",
+        "metadata": {"name": "everywhere"},
+        "spec": {
+            "selector": {"matchLabels": {"app": "everywhere"}},
+            "template": {
+                "metadata": {"labels": {"app": "everywhere"}},
+                "spec": {
+                    "tolerations": [{"operator": "Exists"}],
+                    "containers": [{"name": "main", "image": "none"}],
+                },
+            },
+        },
+    }
+    user = User(tenant)
+    user.kubectl("create", "-f", "-", input=json.dumps(policy))
+    user.kubectl("create", "-f", "-", input=json.dumps(daemon))
+    pool.kubectl("create", "clusterrole", "wide", "--verb=list", "--resource=secrets")
+    pool.kubectl(
+        "create", "clusterrolebinding", "wide", "--clusterrole=wide", f"--serviceaccount={account}"
+    )
+    try:
+        until(lambda: user.items("pods", "app=everywhere"), "the DaemonSet has a pod")
+        checked = site.check()
+        warned = {each.check: each for each in checked.findings if each.result == "WARN"}
+        assert checked.code == 0, checked.wrong
+        assert "team-a/closed" in warned["NetworkPolicies"].text
+        assert "team-a/everywhere" in warned["DaemonSets"].text
+        texts = " ".join(each.text for each in checked.findings if each.check == "more rights")
+        assert "read every Secret of the cluster" in texts
+    finally:
+        user.kubectl("delete", "networkpolicy/closed", "daemonset/everywhere", "--wait=false")
+        pool.kubectl("delete", "clusterrole/wide", "clusterrolebinding/wide")
+
+
 def test_a_wrong_ca(site: Site) -> None:
     def change(kubeconfig: dict[str, Any]) -> None:
         cluster = kubeconfig["clusters"][0]["cluster"]

@@ -6,16 +6,20 @@ have real containers.
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
+import sys
 import threading
 import time
 import urllib.request
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 from rich.console import Console
 
 from demo.story import Story
@@ -27,7 +31,6 @@ from tests.reliability.evidence import AuditMark, uids
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.clusters import Cluster
 
@@ -112,6 +115,38 @@ def test_logs_exec_cp_and_port_forward_work(running: User, tmp_path: Path) -> No
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/x", timeout=20) as answer:
             assert answer.read() == b"served\n"
         process.kill()
+
+
+def test_check_finds_nothing_wrong_from_inside_a_replica(deployed: Deployed) -> None:
+    shown = deployed.kubectl("exec", "deploy/vnode", "--", "vnode", "check", "--output=json")
+    checks = json.loads(shown)["checks"]
+    assert {each["where"] for each in checks} >= {"tenant", *CLUSTERS, f"vnode-{CLUSTERS[0]}"}
+    (account,) = (
+        each for each in checks if (each["where"], each["check"]) == ("tenant", "credential")
+    )
+    assert account["text"].startswith("system:serviceaccount:vnode-system:vnode;")
+
+
+def test_check_reads_a_log_through_the_api_server(
+    deployed: Deployed, running: User, tmp_path: Path
+) -> None:
+    made = deployed.federation
+    config = yaml.safe_load(made.config.read_text())
+    agent = tmp_path / "tenant.kubeconfig"
+    made.tenant.service_account_kubeconfig("vnode-system", "vnode", agent)
+    config["tenant"]["kubeconfig"] = str(agent)
+    for cluster in config["clusters"]:
+        cluster["kubeconfig"] = str(made.directory / f"{cluster['name']}.kubeconfig")
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(config))
+    vnode = Path(sys.executable).with_name("vnode")
+    options = [f"--config={file}", f"--kubeconfig={made.tenant.kubeconfig}"]
+    done = subprocess.run(
+        [vnode, "check", *options], capture_output=True, text=True, timeout=90, check=False
+    )
+    assert done.returncode == 0, done.stdout
+    assert f"logs of pod {NAMESPACE}/web come" in done.stdout
+    assert f"logs of pod {NAMESPACE}/far come" in done.stdout
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import re
 
 import msgspec
 
-__all__ = ["START_GATES_SINCE", "WEBSOCKETS_SINCE", "server_version"]
+__all__ = ["START_GATES_SINCE", "WEBSOCKETS_SINCE", "parse_version", "server_version"]
 
 WEBSOCKETS_SINCE = (1, 31)
 """The first version that takes kubectl's WebSocket protocols for port-forward too (KEP-4006)."""
@@ -24,7 +24,12 @@ class _Answer(msgspec.Struct):
 def server_version(answer: bytes) -> tuple[int, int] | None:
     """Major and minor version; None: the answer does not say."""
     try:
-        found = _VERSION.match(msgspec.json.decode(answer, type=_Answer).git_version)
+        return parse_version(msgspec.json.decode(answer, type=_Answer).git_version)
     except msgspec.DecodeError:
         return None
+
+
+def parse_version(text: str) -> tuple[int, int] | None:
+    """Major and minor version of a gitVersion; None: it is none."""
+    found = _VERSION.match(text)
     return (int(found[1]), int(found[2])) if found is not None else None
