@@ -309,6 +309,17 @@ async def test_who_has_us_verify_with_a_huge_key_is_cut_off(server: Server, tmp_
     await assert_refused(replace(made, above=(ca,)), server, tmp_path)
 
 
+async def test_who_shows_a_key_that_is_none_is_cut_off_without_a_trace(
+    server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    issuer, above = FOREIGN.below("odd")
+    point = issuer.key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    der = above.public_bytes(Encoding.DER).replace(point, b"\x04" + b"\xff" * (len(point) - 1))
+    odd = x509.load_der_x509_certificate(der)
+    await assert_refused(replace(issuer.issue(("CN", "x")), above=(odd,)), server, tmp_path)
+    assert not caplog.records
+
+
 @both_versions
 async def test_every_handshake_looks_at_the_certificate_again(
     server: Server, tmp_path: Path, version: ssl.TLSVersion
