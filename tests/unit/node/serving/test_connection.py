@@ -109,8 +109,11 @@ async def name_of(
 async def assert_refused(user: User, server: Server, folder: Path) -> None:
     """TLS fails for this user, and the server serves others."""
     for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        context = client(version)
+        user.show(context, folder)
         with pytest.raises(OSError):  # noqa: PT011 - an alert or a reset, by version
-            await name_of(user, server, folder, version)
+            async with met(server, context):
+                pass
     assert await name_of(TRUSTED.issue(("CN", "apiserver")), server, folder) == "apiserver"
 
 
@@ -309,15 +312,19 @@ async def test_who_has_us_verify_with_a_huge_key_is_cut_off(server: Server, tmp_
     await assert_refused(replace(made, above=(ca,)), server, tmp_path)
 
 
-async def test_who_shows_a_key_that_is_none_is_cut_off_without_a_trace(
-    server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    issuer, above = FOREIGN.below("odd")
-    point = issuer.key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-    der = above.public_bytes(Encoding.DER).replace(point, b"\x04" + b"\xff" * (len(point) - 1))
-    odd = x509.load_der_x509_certificate(der)
-    await assert_refused(replace(issuer.issue(("CN", "x")), above=(odd,)), server, tmp_path)
-    assert not caplog.records
+def test_a_certificate_whose_key_is_none_ends_the_handshake(tmp_path: Path) -> None:
+    context = client(ssl.TLSVersion.TLSv1_2)
+    user = FOREIGN.issue(("CN", "x"), key=EPHEMERAL)
+    user.show(context, tmp_path)
+    point = EPHEMERAL.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    link = Link(context)
+    link.ask()
+    link.serve(link.sent.read())
+    link.ask()
+    said = link.sent.read()
+    assert point in said
+    with pytest.raises(ssl.SSLError):
+        link.serve(said.replace(point, b"\x04" + b"\xff" * (len(point) - 1)))
 
 
 @both_versions
