@@ -11,6 +11,7 @@ from typing import cast
 import pytest
 import trustme
 from cryptography import x509
+from cryptography.hazmat.bindings.openssl.binding import Binding
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import (
@@ -236,10 +237,11 @@ def test_reading_as_long_as_something_pends_finds_everything(version: ssl.TLSVer
 class Link:
     """A client and a server that hear of each other what a test hands over."""
 
-    def __init__(self, context: ssl.SSLContext) -> None:
+    def __init__(self, context: ssl.SSLContext, front: ssl.SSLContext | None = None) -> None:
+        front = front or Server().context
         self._to_client, self.sent = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.to_server, self._said = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.served = Server().context.wrap_bio(self.to_server, self._said, server_side=True)
+        self.served = front.wrap_bio(self.to_server, self._said, server_side=True)
         self.asking = context.wrap_bio(self._to_client, self.sent, server_hostname=HOST)
 
     def ask(self) -> None:
@@ -310,6 +312,23 @@ async def test_who_has_us_verify_with_a_huge_key_is_cut_off(server: Server, tmp_
     # OpenSSL links certificates whose kinds of key and signature fit.
     made = Issuer(name, rsa.generate_private_key(65537, 2048)).issue(("CN", "x"))
     await assert_refused(replace(made, above=(ca,)), server, tmp_path)
+
+
+@both_versions
+def test_what_is_wrong_with_one_certificate_is_no_error_of_others(
+    tmp_path: Path, version: ssl.TLSVersion
+) -> None:
+    trusted, another = (rsa.generate_private_key(65537, 2048) for _ in range(2))
+    ca = Issuer(TRUSTED.name, trusted).issue(("CN", "ca"), key=trusted, is_ca=True).certificate
+    front = ServingCertificate(issue(SERVER_CA), client_ca=ca.public_bytes(Encoding.PEM)).context
+    context = client(version)
+    Issuer(ca.subject, another).issue(("CN", "x")).show(context, tmp_path)
+    link = Link(context, front)
+    for _ in range(2):
+        link.ask()
+        link.serve(link.sent.read())
+    assert link.served.getpeercert() is None
+    assert Binding.lib.ERR_peek_error() == 0
 
 
 def test_a_certificate_whose_key_is_none_ends_the_handshake(tmp_path: Path) -> None:
