@@ -5,6 +5,7 @@ In: a `Peer`. Out: findings about its address, its certificate, who we are there
 into for their end and their account, and never shown.
 """
 
+import asyncio
 import base64
 import ssl
 from collections.abc import Sequence
@@ -94,7 +95,7 @@ async def link(peer: Peer) -> Sequence[Finding]:
     try:
         await client.request("GET", "/version", timeout=10)
     except Untrusted as error:
-        return [wrong(one_line(error), _mend_ca(peer))]
+        return [wrong(one_line(error), await asyncio.to_thread(_mend_ca, peer))]
     except Unreachable as error:
         mend = "check the address in its kubeconfig, and firewalls on the way to it"
         return [wrong(one_line(error), mend)]
@@ -106,14 +107,16 @@ async def link(peer: Peer) -> Sequence[Finding]:
 
 async def credential(peer: Peer, *, now: float) -> Sequence[Finding]:
     """Who are we there, and for how long? `now` is in Unix seconds."""
-    life = lifetime(peer.access, renewed=_renewed(peer)) if peer.access else None
+    renewed = await asyncio.to_thread(_renewed, peer)
+    life = lifetime(peer.access, renewed=renewed) if peer.access else None
+    mend = await asyncio.to_thread(_mend_credential, peer, life)
     body = {"apiVersion": SELF_SUBJECT_REVIEWS.api_version, "kind": SELF_SUBJECT_REVIEWS.kind}
     try:
         review = await peer.client.create(SELF_SUBJECT_REVIEWS, body, _Review)
     except Unauthorized:
         ended = life is not None and life.ends <= now
         why = f": its {life.kind} ended at {rfc3339(life.ends)}" if life and ended else ""
-        return [wrong(f"the credential is refused{why}", _mend_credential(peer, life))]
+        return [wrong(f"the credential is refused{why}", mend)]
     except ApiError as error:
         if error.code not in (404, 403):
             raise
@@ -121,10 +124,10 @@ async def credential(peer: Peer, *, now: float) -> Sequence[Finding]:
     user = review.status.user_info
     if user.username == "system:anonymous":
         text = "the kubeconfig holds no credential: the API server takes us for anybody"
-        return [wrong(text, _mend_credential(peer, life))]
+        return [wrong(text, mend)]
     findings = [ok(user.username + _left(life, now))]
     if life is not None:
-        findings += judge_lifetime(life, now=now, mend=_mend_credential(peer, life))
+        findings += judge_lifetime(life, now=now, mend=mend)
     if _ALL_RIGHTS in user.groups:
         findings.append(
             warn(

@@ -1,5 +1,6 @@
 """`vnode check`: what it prints, and its exit codes."""
 
+import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Sequence
@@ -105,6 +106,26 @@ def test_json_has_every_finding(found: Found, config: Path) -> None:
         {"where": "tenant", "check": "link", "result": "OK", "text": "it answers", "mend": None},
         {"where": "gpu", "check": "rights", "result": "WRONG", "text": "none", "mend": "apply"},
     ]
+
+
+def test_what_takes_long_is_said_on_stderr(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def slow() -> Sequence[Finding]:
+        for _ in range(10):
+            await asyncio.sleep(0)
+        return [ok("at last")]
+
+    @contextlib.asynccontextmanager
+    async def opened(config: object, **options: object) -> AsyncIterator[None]:
+        yield None
+
+    monkeypatch.setattr(
+        "federation.check.checklist.checklist", lambda s: [Check("gpu", "link", slow)]
+    )
+    monkeypatch.setattr("federation.check.site.open_site", opened)
+    monkeypatch.setattr("federation.cli.check._PATIENCE", 0.0)
+    result = check(config)
+    assert "still checking: link of gpu\n" in result.stderr
+    assert "at last" in result.stdout
 
 
 @pytest.mark.parametrize("text", ["gpu", "other=file", "gpu="])
