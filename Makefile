@@ -42,7 +42,7 @@ contracts: $(VENV)/.ready ## Import contracts
 
 unit: $(VENV)/.ready ## Unit tests, without clusters
 	@echo "== unit tests"
-	@$(BIN)/pytest tests/unit
+	@$(BIN)/pytest -n auto tests/unit
 
 e2e: $(VENV)/.ready ## Tests on real control planes and, where root allows it, real containers
 	@echo "== Kubernetes' programs (fetched or built once)"

@@ -24,8 +24,12 @@ _MOST_SECONDS = 3600.0
 """Of the run beside, after which it is ended; every test has a limit of its own."""
 
 
-def _command(marks: str) -> list[str]:
-    return [sys.executable, "-m", "pytest", _TESTS, "-m", marks]
+_BESIDE = ("-n", "2", "--dist", "loadfile", "-p", "no:cacheprovider")
+"""Two files at a time: most of them wait most of their time."""
+
+
+def _command(marks: str, *options: str) -> list[str]:
+    return [sys.executable, "-m", "pytest", _TESTS, "-m", marks, *options]
 
 
 def main() -> int:
@@ -43,9 +47,10 @@ def main() -> int:
 
 def _run_both(apart: dict[str, str], here: dict[str, str]) -> int:
     began = time.monotonic()
-    with tempfile.TemporaryFile("w+") as output:
+    # Sockets lie in these folders, and their paths may have 107 characters.
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryDirectory() as folder:
         beside = subprocess.Popen(
-            [*_command("apart and not kind"), "-p", "no:cacheprovider"],
+            _command("apart and not kind", *_BESIDE, f"--basetemp={folder}/e2e"),
             stdout=output,
             stderr=output,
             env=apart,
