@@ -76,6 +76,7 @@ class ServerConnection:
         self._outgoing = outgoing
         self._verification = _Verification()
         self._established = False
+        self._ending = False  # close_notify was sent
         self._greeted = 0  # bytes of the handshake so far
         self._exhausted = True
         """OpenSSL can do nothing more with what it was given."""
@@ -133,16 +134,21 @@ class ServerConnection:
     def unwrap(self) -> None:
         """Say that nothing follows (close_notify), and wait for the client to say so.
 
+        What it says meanwhile is for nobody. `ssl` takes it for an error, the connection is reset,
+        and the client loses what is on its way to it: the end of a long output, for a ping.
+
         Raises:
             ssl.SSLWantReadError: it did not say so yet.
             ssl.SSLError: the connection is broken.
         """
         try:
-            if not self._run(self._connection.shutdown):
+            if not self._ending:
                 self._run(self._connection.shutdown)
+                self._ending = True
+            while True:
+                self._run(self._connection.recv, _RECORD)
         except SSL.ZeroReturnError:
-            pass
-        self._flush()
+            self._flush()
 
     def getpeercert(self) -> x509.Certificate | None:
         """The client's certificate if the client CA vouches for it, and its key is the client's."""

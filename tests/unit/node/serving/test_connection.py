@@ -234,6 +234,28 @@ def test_reading_as_long_as_something_pends_finds_everything(version: ssl.TLSVer
     assert (heard, link.served.pending()) == (said, 0)
 
 
+@both_versions
+def test_a_client_may_go_on_talking_until_it_hears_the_end(version: ssl.TLSVersion) -> None:
+    """Or it would lose what is on its way to it."""
+    link = Link(client(version))
+    for _ in range(2):
+        link.ask()
+        link.serve(link.sent.read())
+    link.ask()
+    link.served.write(b"the end")
+    for said in (b"ping", b"ping" * 20_000):
+        with pytest.raises(ssl.SSLWantReadError):
+            link.served.unwrap()
+        link.asking.write(said)
+        link.to_server.write(link.sent.read())
+    link.ask()
+    assert link.asking.read() == b"the end"
+    assert link.asking.read() == b"", "it hears that nothing follows"
+    link.asking.unwrap()
+    link.to_server.write(link.sent.read())
+    link.served.unwrap()
+
+
 class Link:
     """A client and a server that hear of each other what a test hands over."""
 
