@@ -50,7 +50,8 @@ _PASSED_ON = (
 _CA_FILES = ("PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
 _RUN = """\
 set -eu
-mount -t overlay overlay -o "lowerdir=$LOWER,upperdir=$UPPER,workdir=$WORK" "$ROOT"
+options="redirect_dir=off,metacopy=off"  # changes are to be whole files
+mount -t overlay overlay -o "$options,lowerdir=$LOWER,upperdir=$UPPER,workdir=$WORK" "$ROOT"
 mount -t proc proc "$ROOT/proc"
 mount --rbind /dev "$ROOT/dev"
 mount -t tmpfs tmpfs "$ROOT/run"
@@ -125,6 +126,15 @@ def tar_layer(layer: Path, target: Path) -> None:
                 tar.addfile(gone)
             elif not (stat.S_ISCHR(found.st_mode) or stat.S_ISBLK(found.st_mode)):
                 tar.add(path, arcname=name, recursive=False)
+            if stat.S_ISDIR(found.st_mode) and _hides_what_was_there(path):
+                tar.addfile(tarfile.TarInfo(f"{name}/.wh..wh..opq"))
+
+
+def _hides_what_was_there(folder: Path) -> bool:
+    try:
+        return os.getxattr(folder, "trusted.overlay.opaque", follow_symlinks=False) == b"y"
+    except OSError:  # there is none
+        return False
 
 
 def content_digest(files: Iterable[Path], *, root: Path) -> str:

@@ -22,6 +22,18 @@ def test_what_a_layer_deletes_is_marked(tmp_path: Path) -> None:
         assert sorted(tar.getnames()) == ["etc", "etc/.wh.gone", "etc/kept"]
 
 
+def test_a_folder_that_hides_what_was_there_before_is_marked(tmp_path: Path) -> None:
+    folder = tmp_path / "changes" / "made-again"
+    folder.mkdir(parents=True)
+    try:
+        os.setxattr(folder, "trusted.overlay.opaque", b"y")
+    except OSError:
+        pytest.skip("may not set what overlay file systems mark such folders with")
+    tar_layer(tmp_path / "changes", tmp_path / "layer.tar")
+    with tarfile.open(tmp_path / "layer.tar") as tar:
+        assert tar.getnames() == ["made-again", "made-again/.wh..wh..opq"]
+
+
 def test_links_stay_links_and_files_keep_mode_and_time(tmp_path: Path) -> None:
     changes = tmp_path / "changes"
     changes.mkdir()
