@@ -38,6 +38,7 @@ class PatchType(enum.StrEnum):
     MERGE = "application/merge-patch+json"
     STRATEGIC = "application/strategic-merge-patch+json"
     JSON = "application/json-patch+json"
+    APPLY = "application/apply-patch+yaml"
 
 
 class KubeClient:
@@ -206,6 +207,30 @@ class KubeClient:
         return await self._call(
             "PATCH", path, kind, body=body, content_type=patch_type.value, session=session
         )
+
+    async def apply(
+        self,
+        resource: Resource,
+        body: object,
+        kind: type[T],
+        *,
+        name: str,
+        namespace: str | None = None,
+        manager: str,
+        dry_run: bool = False,
+    ) -> T:
+        """Server-side apply (KEP-555), never by force: create the object, or change what differs.
+
+        Fields that another manager set to another value are a Conflict whose causes name them, and
+        so is a `metadata.uid` in the body that is not the object's. With `dry_run` nothing is
+        stored.
+        """
+        path = resource.path(namespace=namespace, name=name)
+        query = {"fieldManager": manager, "fieldValidation": "Strict"}
+        if dry_run:
+            query["dryRun"] = "All"
+        content = PatchType.APPLY.value
+        return await self._call("PATCH", path, kind, query=query, body=body, content_type=content)
 
     async def delete(
         self,

@@ -4,11 +4,12 @@ In: a `Connection` (which file, which context). Out: an `Access`, which holds th
 TLS context and the Authorization header. Files are read in a thread; kubernetes_asyncio runs exec
 plugins and auth providers. Everything that can be wrong raises `ConfigError` saying what is wrong,
 where, and what to do; contents of files never appear in a message. `Credentials` owns the result
-and loads it again when it gets old.
+and loads it again when it gets old, or when `unchanged` says that the files say something else.
 """
 
 import asyncio
 import hashlib
+import json
 import os
 import ssl
 import tempfile
@@ -31,10 +32,10 @@ from kubernetes_asyncio.config.kube_config import KubeConfigLoader
 from vnode.kube.errors import ConfigError
 from vnode.kube.kubeconfig import ClientCertificate, Kubeconfig, read_kubeconfig
 
-__all__ = ["Access", "Connection", "load"]
+__all__ = ["FILE_MAX_AGE", "Access", "Connection", "load", "unchanged"]
 
 FILE_MAX_AGE = 60.0
-"""Seconds after which token and certificate files are read again."""
+"""Seconds after which kubeconfigs, tokens and certificates in files are looked at again."""
 _PROVIDER_MAX_AGE = 600.0
 _PLUGIN_TIMEOUT = 60.0
 
@@ -71,6 +72,8 @@ class Access:
     proxy: str | None = None
     max_age: float | None = None
     """Seconds after which it should be loaded again; None: only if the server refuses it."""
+    source: bytes | None = field(default=None, repr=False)
+    """Changes whenever the kubeconfig, or a file that it names, says something else."""
 
 
 async def load(connection: Connection) -> Access:
@@ -81,6 +84,20 @@ async def load(connection: Connection) -> Access:
         return await _load_kubeconfig(connection.kubeconfig, connection.context)
     except (ConfigError, OSError) as error:
         raise ConfigError(f"{connection.name}: {error}") from error.__cause__
+
+
+async def unchanged(connection: Connection, access: Access) -> bool:
+    """Whether the connection's files still say what `access` was made of; no plugin is run.
+
+    Raises ConfigError where they cannot be read.
+    """
+    if connection.kubeconfig is None or access.source is None:
+        return True  # They are read when it reaches its age.
+    try:
+        found = await asyncio.to_thread(read_kubeconfig, connection.kubeconfig, connection.context)
+    except ConfigError as error:
+        raise ConfigError(f"{connection.name}: {error}") from None
+    return _source(found) == access.source
 
 
 def _load_in_cluster() -> Access:
@@ -136,6 +153,7 @@ async def _load_kubeconfig(path: Path, context: str | None) -> Access:
         tls_server_name=found.tls_server_name,
         proxy=found.proxy or _environment_proxy(found.server),
         max_age=max_age,
+        source=_source(found),
     )
 
 
@@ -164,7 +182,7 @@ async def _authenticate(
     chain, key = getattr(loader, "cert_file", None), getattr(loader, "key_file", None)
     if chain and key:  # given by an exec plugin
         certificate = await asyncio.to_thread(_plugin_certificate, chain, key, found.user_source)
-    max_age = FILE_MAX_AGE if found.rotates else None
+    max_age = None
     expiry = getattr(loader, "exec_plugin_expiry", None)
     if expiry is not None:
         remaining = max(0.0, expiry.timestamp() - time.time())
@@ -209,6 +227,16 @@ def _digest(server: str, ca: bytes | None, certificate: ClientCertificate | None
     digest = hashlib.blake2b(server.encode(), digest_size=16)
     for part in (ca, certificate and certificate.certificate, certificate and certificate.key):
         digest.update(b"\0" + (part or b""))
+    return digest.digest()
+
+
+def _source(found: Kubeconfig) -> bytes:
+    own = found.certificate
+    digest = hashlib.blake2b(digest_size=16)
+    for part in (found.ca, own and own.certificate, own and own.key):
+        digest.update(b"%d:" % len(part or b"") + (part or b""))
+    rest = [found.server, found.verify, found.tls_server_name, found.proxy, found.user]
+    digest.update(json.dumps(rest, sort_keys=True, default=str).encode())
     return digest.digest()
 
 

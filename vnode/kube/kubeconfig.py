@@ -45,8 +45,6 @@ class Kubeconfig:
     user: _Entry
     """The user entry without certificates; a token file is replaced by its token."""
     user_source: str
-    rotates: bool
-    """Parts of it are in files of their own, which may change."""
 
     def document(self) -> dict[str, object]:
         """A kubeconfig of just this server and user, as kubernetes_asyncio takes it."""
@@ -78,7 +76,6 @@ def read_kubeconfig(path: Path, context: str | None) -> Kubeconfig:
 class _Reader:
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._rotates = False
 
     def error(self, text: str) -> ConfigError:
         return ConfigError(f"kubeconfig {self._path}: {text}")
@@ -139,7 +136,6 @@ class _Reader:
             ),
             user=self._login(user, user_source),
             user_source=user_source,
-            rotates=self._rotates,
         )
 
     def _login(self, user: _Entry, source: str) -> _Entry:
@@ -172,7 +168,6 @@ class _Reader:
         return self._read(file, f"{source}.{name}"), str(self._path.parent / file)
 
     def _read(self, file: str, source: str) -> bytes:
-        self._rotates = True
         path = self._path.parent / file
         try:
             return path.read_bytes()

@@ -73,6 +73,7 @@ class NodeController:
         reachable: Callable[[], bool | None],
         clock: Clock,
         rng: random.Random,
+        refused: Callable[[], bool] = lambda: False,
         websockets: Callable[[], bool] = lambda: False,
         carried: Callable[[], Mapping[str, str]] = dict,
         link_changed: Callable[[UID, bool], None] = lambda _uid, _reachable: None,
@@ -87,6 +88,7 @@ class NodeController:
                 the Node shows is left as it is.
             clock: of the agent.
             rng: for jitter.
+            refused: see `Desired`; asked again all the time.
             websockets: see `Desired`; asked again all the time.
             carried: annotations that a Node object which is made again must not lose.
             link_changed: told of the Node's UID when it shows another `reachable` than before.
@@ -95,6 +97,7 @@ class NodeController:
         self._node = node
         self._source = capacity
         self._reachable = reachable
+        self._refused = refused
         self._websockets = websockets
         self._carried = carried
         self._link_changed = link_changed
@@ -108,7 +111,7 @@ class NodeController:
         self._capacity_differs = True
         self._capacity_pace = Backoff(WRITE_INTERVAL, LONGEST_CAPACITY_INTERVAL, rng=rng)
         self._publish_at = 0.0
-        self._shown: tuple[bool | None, bool] | None = None
+        self._shown: tuple[bool | None, bool, bool] | None = None
         self._heartbeat_at = 0.0
         self._created = 0
         self._problem: str | None = None
@@ -177,7 +180,7 @@ class NodeController:
         )
 
     async def _until_due(self) -> None:
-        while not self._node_differs and (self._reachable(), self._websockets()) == self._shown:
+        while not self._node_differs and self._link() == self._shown:
             due = self._heartbeat_at
             if self._capacity_differs and self._source.synced:
                 due = min(due, self._publish_at)
@@ -189,9 +192,12 @@ class NodeController:
                 async with asyncio.timeout(min(left, POLL_INTERVAL)):
                     await self._wake.wait()
 
+    def _link(self) -> tuple[bool | None, bool, bool]:
+        return self._reachable(), self._refused(), self._websockets()
+
     async def _reconcile(self) -> None:
         current = self._nodes.get(self._key)
-        reachable = self._reachable()
+        link = reachable, *_ = self._link()
         desired = self._desired(shown_reachable(current) if reachable is None else reachable)
         try:
             if current is None:
@@ -204,7 +210,7 @@ class NodeController:
             # Somebody was faster, or our view is old (another UID is 409 or 422): look again.
             await self._refresh()
             raise
-        self._shown = reachable, desired.websockets
+        self._shown = link
 
     def _desired(self, reachable: bool) -> Desired:
         self._take_capacity()
@@ -212,6 +218,7 @@ class NodeController:
             node=self._node,
             capacity=self._capacity,
             reachable=reachable,
+            refused=self._refused(),
             websockets=self._websockets(),
             now=rfc3339(self._clock.time() + self._client.clock_offset),
         )

@@ -139,7 +139,7 @@ def _changed_quantities(current: Mapping[str, str], wanted: Mapping[str, str]) -
 def _changed_conditions(current: Node, desired: Desired, *, heartbeat: bool) -> list[JSON]:
     present = {condition.type: condition for condition in current.status.conditions}
     changes: list[JSON] = []
-    for condition in conditions(reachable=desired.reachable):
+    for condition in conditions(reachable=desired.reachable, refused=desired.refused):
         before = present.get(condition.type, NodeCondition())
         transition = desired.now
         if before.status == condition.status and before.last_transition_time:

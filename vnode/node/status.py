@@ -58,6 +58,8 @@ class Desired:
     """None: not known (yet); what the Node shows is left as it is."""
     reachable: bool
     """Whether the compute side answers."""
+    refused: bool = False
+    """Where it is not reachable: whether it answers, but refuses our credential."""
     websockets: bool = False
     """Whether exec, attach and port-forward take WebSocket as kubectl speaks it."""
     now: str
@@ -114,7 +116,7 @@ def resources(capacity: Capacity) -> dict[str, str]:
     return {"pods": PODS_WITHOUT_LIMIT, **capacity.allocatable}
 
 
-def conditions(*, reachable: bool) -> tuple[NodeCondition, ...]:
+def conditions(*, reachable: bool, refused: bool = False) -> tuple[NodeCondition, ...]:
     """The conditions that are ours, without their times.
 
     NetworkUnavailable is among them as cloud route controllers set it on nodes without a route of
@@ -122,6 +124,14 @@ def conditions(*, reachable: bool) -> tuple[NodeCondition, ...]:
     """
     if reachable:
         compute = ("True", "ComputeAnswers", "the compute side of this node answers")
+    elif refused:
+        compute = (
+            "False",
+            "ComputeRefusesAgent",
+            "the compute side of this node refuses the agent's credential, which the platform team"
+            " has to renew (vnode join): pods keep their last known state, new pods are not placed"
+            " here",
+        )
     else:
         compute = (
             "False",
@@ -227,7 +237,7 @@ def new_node(desired: Desired, *, carried: Mapping[str, str] | None = None) -> d
             "allocatable": {**quantities},
             "conditions": [
                 {**plain(condition), **times}
-                for condition in conditions(reachable=desired.reachable)
+                for condition in conditions(reachable=desired.reachable, refused=desired.refused)
             ],
             "addresses": [plain(address) for address in addresses(node)],
             "daemonEndpoints": plain(daemon_endpoints(node)),

@@ -10,7 +10,7 @@ import pytest
 import trustme
 
 from tests.unit.kube.test_kubeconfig import write
-from vnode.kube.config import Connection, load
+from vnode.kube.config import Connection, load, unchanged
 from vnode.kube.errors import ConfigError
 
 CA = trustme.CA()
@@ -46,10 +46,51 @@ async def test_a_token_becomes_the_authorization_header(tmp_path: Path) -> None:
     assert "s3cr3t-token" not in repr(access)
 
 
-async def test_parts_in_files_are_loaded_again_every_minute(tmp_path: Path) -> None:
-    inline = await load(connection(write(tmp_path)))
-    in_file = await load(connection(write(tmp_path, cluster=cluster(tmp_path))))
-    assert (inline.max_age, in_file.max_age) == (None, 60.0)
+@pytest.mark.parametrize("part", ["token", "CA", "server", "certificate", "token file"])
+async def test_what_changed_in_a_file_is_noticed(part: str, tmp_path: Path) -> None:
+    pair = CA.issue_cert("agent.example")
+    (tmp_path / "crt").write_bytes(pair.cert_chain_pems[0].bytes())
+    (tmp_path / "key").write_bytes(pair.private_key_pem.bytes())
+    (tmp_path / "token").write_text("one")
+    users = {
+        "certificate": {"client-certificate": "crt", "client-key": "key"},
+        "token file": {"tokenFile": "token"},
+    }
+    user = users.get(part, {"token": "one"})
+    path = write(tmp_path, cluster=cluster(tmp_path), user=user)
+    access = await load(connection(path))
+    assert await unchanged(connection(path), access)
+    if part == "CA":
+        (tmp_path / "ca.crt").write_bytes(trustme.CA().cert_pem.bytes())
+    elif part == "certificate":
+        other = CA.issue_cert("agent.example")
+        (tmp_path / "crt").write_bytes(other.cert_chain_pems[0].bytes())
+        (tmp_path / "key").write_bytes(other.private_key_pem.bytes())
+    elif part == "token file":
+        (tmp_path / "token").write_text("two")
+    elif part == "server":
+        moved = {**cluster(tmp_path), "server": "https://h:7443"}
+        write(tmp_path, cluster=moved, user=user)
+    else:
+        write(tmp_path, cluster=cluster(tmp_path), user={"token": "two"})
+    assert not await unchanged(connection(path), access)
+    again = await load(connection(path))
+    assert (again.tls_digest == access.tls_digest) is (part in ("token", "token file"))
+
+
+async def test_a_file_that_went_away_is_said_and_shows_no_content(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    access = await load(connection(path))
+    path.unlink()
+    with pytest.raises(ConfigError, match=r"^clusters\[0\]: kubeconfig .* no such file"):
+        await unchanged(connection(path), access)
+
+
+async def test_a_plugin_is_not_run_to_see_whether_files_changed(tmp_path: Path) -> None:
+    path = write(tmp_path, cluster=cluster(tmp_path), user=plugin(tmp_path, token="from-plugin"))
+    access = await load(connection(path))
+    (tmp_path / "login").unlink()
+    assert await unchanged(connection(path), access)
 
 
 async def test_a_user_without_name_and_password_is_anonymous(tmp_path: Path) -> None:

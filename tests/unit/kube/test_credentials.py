@@ -21,14 +21,27 @@ ACCESS = Access(
 class Source:
     """Gives `Bearer 1`, `Bearer 2`, ... or fails."""
 
-    def __init__(self) -> None:
+    def __init__(self, access: Access = ACCESS) -> None:
         self.now = 0.0
         self.loads = 0
         self.changes = True
         self.fails = False
+        self.same = True
+        self.looks = 0
         self.credentials = Credentials(
-            Connection(name="c"), ACCESS, monotonic=lambda: self.now, load=self.load
+            Connection(name="c"),
+            access,
+            monotonic=lambda: self.now,
+            load=self.load,
+            unchanged=self.unchanged,
         )
+
+    async def unchanged(self, _: Connection, __: Access) -> bool:
+        self.looks += 1
+        await asyncio.sleep(0)
+        if self.fails:
+            raise ConfigError("no such file")
+        return self.same
 
     async def load(self, _: Connection) -> Access:
         self.loads += 1
@@ -95,3 +108,31 @@ async def test_closing_stops_a_renewal() -> None:
     source.credentials.current()
     await source.credentials.close()
     assert source.credentials.current().authorization == "Bearer 0"
+
+
+async def test_files_are_looked_at_every_minute_and_loaded_only_when_they_changed() -> None:
+    source = Source(replace(ACCESS, max_age=None))
+    assert await source.authorization_at(59) == "Bearer 0"
+    assert source.looks == 0
+    assert await source.authorization_at(60) == "Bearer 0"
+    assert await source.authorization_at(119) == "Bearer 0"
+    assert (source.looks, source.loads) == (1, 0)
+    source.same = False
+    assert await source.authorization_at(120) == "Bearer 1"
+    assert (source.looks, source.loads) == (2, 1)
+
+
+async def test_files_that_cannot_be_read_keep_the_old_access_and_are_looked_at_again() -> None:
+    source = Source(replace(ACCESS, max_age=None))
+    source.fails, source.same = True, False
+    assert await source.authorization_at(61) == "Bearer 0"
+    source.fails = False
+    assert await source.authorization_at(122) == "Bearer 1"
+
+
+async def test_a_look_at_the_files_does_not_answer_for_a_refusal() -> None:
+    source = Source(replace(ACCESS, max_age=None))
+    source.now = 60
+    refused = source.credentials.current()  # begins a look, which finds nothing new
+    assert await source.credentials.renew(refused=refused)
+    assert source.credentials.current().authorization == "Bearer 1"

@@ -32,7 +32,6 @@ def test_server_and_user_are_found(tmp_path: Path) -> None:
     found = read_kubeconfig(write(tmp_path), None)
     assert found.server == "https://h:6443"
     assert found.user == {"token": SECRET}
-    assert not found.rotates
     assert SECRET not in repr(found)
 
 
@@ -51,7 +50,6 @@ def test_files_count_from_the_folder_of_the_kubeconfig(tmp_path: Path) -> None:
     assert found.certificate is not None
     assert (found.certificate.certificate, found.certificate.key) == (b"cert", b"key")
     assert found.user == {}
-    assert found.rotates
 
 
 def test_data_wins_over_files_and_may_be_folded(tmp_path: Path) -> None:
@@ -68,7 +66,6 @@ def test_a_token_file_is_read_and_stripped_and_wins_over_a_token(tmp_path: Path)
     (tmp_path / "token").write_text("from-file\n")
     found = read_kubeconfig(write(tmp_path, user={"token": "old", "tokenFile": "token"}), None)
     assert found.user == {"token": "from-file"}
-    assert found.rotates
 
 
 def test_a_context_may_have_no_user(tmp_path: Path) -> None:

@@ -54,12 +54,14 @@ class World:
         self.reachable: bool | None = True
         self.told: list[bool] = []
         self.carried: dict[str, str] = {}
+        self.refused = False
         self.websockets = False
         self.controller = NodeController(
             self.api.client,
             make_virtual_node(),
             capacity=self.source,
             reachable=lambda: self.reachable,
+            refused=lambda: self.refused,
             websockets=lambda: self.websockets,
             carried=lambda: self.carried,
             link_changed=lambda _uid, reachable: self.told.append(reachable),
@@ -319,3 +321,20 @@ async def test_a_node_that_is_made_again_has_the_annotations_that_must_not_be_lo
         await asyncio.sleep(10)
         notes = cast("Body", cast("Body", world.api.node["metadata"])["annotations"])
         assert notes["vnode.dev/fenced"] == "{}"
+
+
+async def test_a_refused_credential_is_told_from_silence_while_it_lasts(world: World) -> None:
+    kind = "vnode.dev/ComputeReachable"
+    async with world.running():
+        world.reachable = False
+        await asyncio.sleep(10)
+        assert world.condition(kind)["reason"] == "ComputeUnreachable"
+        world.refused = True
+        await asyncio.sleep(10)
+        shown = world.condition(kind)
+        assert (shown["status"], shown["reason"]) == ("False", "ComputeRefusesAgent")
+        assert "vnode join" in str(shown["message"])
+        world.reachable, world.refused = True, False
+        await asyncio.sleep(10)
+        assert world.condition(kind)["status"] == "True"
+    assert world.told == [False, True]

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import ParamSpec, TypeVar, cast
 
 from cryptography import x509
-from cryptography.hazmat.bindings.openssl.binding import Binding
 from OpenSSL import SSL, crypto
 
 __all__ = ["ServerConnection", "note_verification"]
@@ -91,13 +90,7 @@ class ServerConnection:
             ssl.SSLWantReadError: more is needed of the client.
             ssl.SSLError: it has failed.
         """
-        try:
-            self._run(self._connection.do_handshake)
-        finally:
-            if self._verification.failed:
-                # What it found stays in the thread's error queue, by which OpenSSL before 4 tells
-                # how the next call went, of whichever connection.
-                Binding.lib.ERR_clear_error()
+        self._run(self._connection.do_handshake)
         self._established = True
         self._flush()
 
