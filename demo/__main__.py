@@ -85,7 +85,7 @@ def down() -> None:
 def _start(harness: Harness, *, containers: bool) -> tuple[Federation, str]:
     """The agent as a process; also what shows its log."""
     tenant, computes = _clusters(harness, ClusterSpec("tenant"), containers=containers)
-    _progress("giving the agent its rights: deploy/tenant and deploy/compute")
+    _progress("giving the agent its rights: deploy/tenant and vnode join")
     federation = join(harness, tenant, computes, directory=STATE / "agent")
     process = AgentProcess(federation)
     process.start()
@@ -100,7 +100,7 @@ def _deploy(harness: Harness, *, containers: bool) -> tuple[Federation, str]:
     """The agent as a Deployment; also what shows its log."""
     own = ClusterSpec("tenant", real_nodes=1, gpus_per_real_node=0, cluster_ips=True, agent=True)
     tenant, computes = _clusters(harness, own, containers=containers)
-    _progress("joining: deploy/compute, a Secret for each of them, and all of deploy/tenant")
+    _progress("joining: vnode join for each compute cluster, its Secret, and all of deploy/tenant")
     deployed = deploy(harness, tenant, computes, directory=STATE / "agent")
     with console.status("two replicas start and register their virtual nodes"):
         deployed.wait_ready(timeout=120)

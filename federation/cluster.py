@@ -49,6 +49,7 @@ from federation.config import (
     PoolConfig,
 )
 from federation.config import VirtualNode as ConfiguredNode
+from federation.renewal import TokenRenewal
 from federation.telemetry import FederationMetrics
 from federation.tenant import Tenant, read_client_ca
 from vnode.backend import CapacitySource, ObjectRef
@@ -83,16 +84,22 @@ from vnode.runtime.workqueue import WorkQueue, run_workers
 _POD_WORKERS, _OBJECT_WORKERS = 48, 12
 """One tenant namespace may have two thirds of them (`vnode.runtime.workqueue`)."""
 _DRAIN_SECONDS = 2.0
-_LINK_EVENTS: Mapping[bool, tuple[EventType, str, str]] = {
-    False: (
+_LINK_EVENTS: Mapping[str, tuple[EventType, str, str]] = {
+    "refused": (
+        "Warning",
+        "ComputeRefusesAgent",
+        "The compute side of this node refuses the agent's credential; the platform team has to "
+        "renew it (vnode join). Pods keep their last known state; new ones are not placed here",
+    ),
+    "lost": (
         "Warning",
         "ComputeUnreachable",
         "The compute side of this node does not answer: its pods keep their last known state and "
         "annotation vnode.dev/on-partition says how long they wait; new pods are not placed here",
     ),
-    True: ("Normal", "ComputeAnswers", "The compute side of this node answers again"),
+    "holds": ("Normal", "ComputeAnswers", "The compute side of this node answers again"),
 }
-"""What is said of a virtual node when its link is found again (True) or lost."""
+"""What is said of a virtual node when its link is found again or lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +247,7 @@ class ComputeCluster:
             # The tenant's stores outlive our leadership.
             stack.callback(objects.close)
             stack.callback(shared.metrics.link_left, self._config.name)
+            stack.callback(shared.metrics.token_left, self._config.name)
             stack.callback(shared.metrics.copies_left, self._config.name, HeldReason)
             self._show_link(backend)
             names = [node.name for node in self._nodes]
@@ -264,6 +272,8 @@ class ComputeCluster:
             )
             if (binder := self._binder(owner)) is not None:
                 tasks.create_task(binder.run(), name="claims")
+            if (renewal := self._renewal()) is not None:
+                tasks.create_task(renewal.run(), name="token renewal")
             locator = BackendPods(pods, backend)
             inventory = self._inventory(tasks)
             for node in self._nodes:
@@ -271,6 +281,23 @@ class ComputeCluster:
                 tasks.create_task(
                     self._serve_node(node, backend, capacity, locator, last_words, keeper, events)
                 )
+
+    def _renewal(self) -> TokenRenewal | None:
+        """Keeps our own token alive, where the configuration says in which Secret it is."""
+        shared, config = self._shared, self._config
+        if config.kubeconfig_secret is None:
+            return None
+        return TokenRenewal(
+            self._tenant_client,
+            self._client,
+            cluster=config.name,
+            namespace=shared.config.leader_election.namespace,
+            secret=config.kubeconfig_secret,
+            context=config.context,
+            clock=shared.clock,
+            rng=shared.rng,
+            ends=partial(shared.metrics.token_ends, config.name),
+        )
 
     # --- one virtual node -----------------------------------------------------------------------
 
@@ -306,9 +333,15 @@ class ComputeCluster:
             self._virtual_node(node),
             capacity=capacity,
             reachable=lambda: backend.reachable if backend.link_known else None,
+            refused=lambda: backend.refuses_us,
             websockets=lambda: backend.websockets,
             carried=lambda: keeper.carried(node.name),
-            link_changed=lambda uid, holds: _say_of_link(events, node.name, uid, holds=holds),
+            link_changed=lambda uid, holds: _say_of_link(
+                events,
+                node.name,
+                uid,
+                link="holds" if holds else "refused" if backend.refuses_us else "lost",
+            ),
             clock=clock,
             rng=rng,
         )
@@ -506,8 +539,8 @@ def _sorted(names: Collection[str] | None) -> tuple[str, ...] | None:
     return None if names is None else tuple(sorted(set(names)))
 
 
-def _say_of_link(events: EventRecorder, node: NodeName, uid: UID, *, holds: bool) -> None:
-    kind, reason, text = _LINK_EVENTS[holds]
+def _say_of_link(events: EventRecorder, node: NodeName, uid: UID, *, link: str) -> None:
+    kind, reason, text = _LINK_EVENTS[link]
     events.say_of_node(node, uid, type=kind, reason=reason, message=text)
 
 

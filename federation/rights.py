@@ -19,6 +19,7 @@ from federation.config import (
     NamespaceCreation,
     NamespaceReclaim,
 )
+from federation.credential import account_of
 
 __all__ = ["Right", "compute_rights", "tenant_rights"]
 
@@ -73,7 +74,12 @@ def compute_rights(
     """What the agent needs in a compute cluster for these namespaces of the tenant."""
     on_demand = cluster.namespaces.create is NamespaceCreation.ON_DEMAND
     if on_demand:
-        return (*_compute_namespace(cluster), *_on_demand(cluster), *_of_pools(cluster))
+        return (
+            *_compute_namespace(cluster),
+            *_on_demand(cluster),
+            *_of_pools(cluster),
+            *_renewal(config, cluster),
+        )
     mapping = NamespaceMapping(
         config.tenant.name, mode=cluster.namespaces.mode, table=cluster.namespaces.table
     )
@@ -93,6 +99,7 @@ def compute_rights(
             optional=True,
         ),
         *_of_pools(cluster),
+        *_renewal(config, cluster),
     )
 
 
@@ -161,6 +168,10 @@ def _of_tenant(config: AgentConfig) -> Iterator[Right]:
         namespace=_SYSTEM,
         name="extension-apiserver-authentication",
     )
+    for name in {cluster.kubeconfig_secret: None for cluster in config.clusters}:
+        if name is not None:
+            for right in _verbs("get update", "secrets", "keep renewed tokens for a restart"):
+                yield replace(right, namespace=config.leader_election.namespace, name=name)
     if not config.tenant.namespaces:
         yield from _verbs("get list watch", "namespaces", "find the namespaces of the tenant")
     if config.clusters_with_claims:
@@ -199,6 +210,18 @@ def _on_demand(cluster: ClusterConfig) -> Iterator[Right]:
     if cluster.namespaces.reclaim is NamespaceReclaim.DELETE:
         yield from _verbs("delete", "namespaces", "delete namespaces that nobody needs")
         yield from _verbs("list", "persistentvolumeclaims", "keep namespaces that hold data")
+
+
+def _renewal(config: AgentConfig, cluster: ClusterConfig) -> Iterator[Right]:
+    if cluster.kubeconfig_secret is not None:
+        account = account_of(config.tenant.name)
+        yield Right(
+            "create",
+            "serviceaccounts/token",
+            "renew its own token before it ends",
+            namespace=account.namespace,
+            name=account.name,
+        )
 
 
 def _of_pools(cluster: ClusterConfig) -> Iterator[Right]:

@@ -73,6 +73,13 @@ class FederationMetrics:
             registry=registry,
         )
 
+        self._ends = Gauge(
+            "federation_compute_token_expires_timestamp_seconds",
+            "Unix time at which the token that the agent renews in a compute cluster ends.",
+            ("cluster",),
+            registry=registry,
+        )
+        self._with_end: set[str] = set()
         self._fenced_nodes: set[str] = set()
         self._fenced = Gauge(
             "federation_fenced_pods",
@@ -117,6 +124,17 @@ class FederationMetrics:
         if self._links.pop(cluster, None) is not None:
             self._reachable.remove(cluster)
             self._since.remove(cluster)
+
+    def token_ends(self, cluster: str, at: float) -> None:
+        """The token of a compute cluster ends at that Unix second."""
+        self._with_end.add(cluster)
+        self._ends.labels(cluster).set(at)
+
+    def token_left(self, cluster: str) -> None:
+        """Another replica looks after that cluster."""
+        if cluster in self._with_end:
+            self._with_end.discard(cluster)
+            self._ends.remove(cluster)
 
     def copies_held(self, cluster: str, counts: Mapping[str, int]) -> None:
         """Show how many copies without tenant pod are held for each reason."""

@@ -34,7 +34,6 @@ CONFIGURATION = "kubeconfig"
 """Name of the checks whose failure is one of settings, not of clusters."""
 _LONG = 60.0
 _MEND_TENANT = "kubectl apply -f deploy/tenant/rbac.yaml"
-_MEND_COMPUTE = "kubectl apply -k deploy/compute"
 
 
 def checklist(site: Site) -> list[Check]:
@@ -107,7 +106,7 @@ def _of_compute(site: Site, cluster: ClusterConfig, above: Check, known: Check) 
     async def rules() -> namespaces.Rules:
         uid = await cluster_uid(site.tenant.client)
         return namespaces.Rules.of(
-            cluster, tenant=site.config.tenant.name, cluster_uid=uid, mend=_MEND_COMPUTE
+            cluster, tenant=site.config.tenant.name, cluster_uid=uid, mend=_join(cluster.name)
         )
 
     async def version() -> Sequence[Finding]:
@@ -126,7 +125,7 @@ def _of_compute(site: Site, cluster: ClusterConfig, above: Check, known: Check) 
 
     async def required() -> Sequence[Finding]:
         needed = compute_rights(site.config, cluster, await site.namespaces())
-        return await rights.required(peer.client, needed, mend=_MEND_COMPUTE)
+        return await rights.required(peer.client, needed, mend=_join(cluster.name))
 
     async def excess() -> Sequence[Finding]:
         above = await site.namespaces()
@@ -157,7 +156,7 @@ def _of_node(site: Site, node: VirtualNode, above: Check, below: Check) -> list[
 
     async def room() -> Sequence[Finding]:
         peer = site.computes[node.cluster.name]
-        return await capacity.capacity(peer.client, node, mend=_MEND_CAPACITY)
+        return await capacity.capacity(peer.client, node, mend=_join(node.cluster.name))
 
     return [
         Check(where, "node", registered, (above,)),
@@ -166,4 +165,5 @@ def _of_node(site: Site, node: VirtualNode, above: Check, below: Check) -> list[
     ]
 
 
-_MEND_CAPACITY = "kubectl apply -f deploy/compute/capacity-nodes.yaml"
+def _join(cluster: str) -> str:
+    return f"vnode join --config FILE --cluster {cluster}"

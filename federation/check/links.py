@@ -184,9 +184,9 @@ def _left(life: Lifetime | None, now: float) -> str:
 
 
 def _renewed(peer: Peer) -> bool:
-    """Whether the credential is in a file of its own, or given by a program."""
+    """Whether the credential is in a file of its own, given by a program, or renewed by us."""
     path = peer.connection.kubeconfig
-    if path is None:
+    if path is None or peer.secret is not None:
         return True
     _, user = _entries(path, peer.connection.context)
     entries = objects_in(_document(path).get("users"))
@@ -225,6 +225,11 @@ def _mend_credential(peer: Peer, life: Lifetime | None) -> str:
     path = peer.connection.kubeconfig
     if path is None:
         return "kubectl -n vnode-system rollout restart deployment vnode"
+    if peer.secret is not None:
+        return (
+            f"vnode join --config FILE --cluster {peer.name} --secret-file SECRET.yaml  # as an "
+            "administrator of that cluster; then kubectl apply -f SECRET.yaml in the tenant"
+        )
     _, user = _entries(path, peer.connection.context)
     namespace, account = "vnode-system", "vnode" if peer.name == TENANT else "vnode-TENANT"
     if life is not None and life.subject.startswith(_ACCOUNT):

@@ -39,6 +39,8 @@ class Peer:
     problem: str = ""
     """Why its kubeconfig cannot be used."""
     opened: KubeClient | None = field(default=None, repr=False)
+    secret: str | None = None
+    """The Secret of its kubeconfig, in which the agent renews the token."""
 
     @property
     def client(self) -> KubeClient:
@@ -111,7 +113,10 @@ async def open_site(
     async with AsyncExitStack() as stack:
         opening = [
             _open(stack, TENANT, tenant.kubeconfig, tenant.context),
-            *(_open(stack, c.name, c.kubeconfig, c.context) for c in clusters),
+            *(
+                _open(stack, c.name, c.kubeconfig, c.context, secret=c.kubeconfig_secret)
+                for c in clusters
+            ),
             *(_open(stack, f"--compute-kubeconfig {name}", path) for name, path in admins.items()),
         ]
         if kubeconfig is not None:
@@ -129,13 +134,18 @@ async def open_site(
 
 
 async def _open(
-    stack: AsyncExitStack, name: str, path: Path | None, context: str | None = None
+    stack: AsyncExitStack,
+    name: str,
+    path: Path | None,
+    context: str | None = None,
+    *,
+    secret: str | None = None,
 ) -> Peer:
     connection = Connection(name, path, context, user_agent=_USER_AGENT)
     try:
         access = await load(connection)
     except ConfigError as error:
-        return Peer(name, connection, problem=str(error))
+        return Peer(name, connection, problem=str(error), secret=secret)
     transport = Transport(connection, Credentials(connection, access), limit=_AT_ONCE)
     client = await stack.enter_async_context(KubeClient(transport))
-    return Peer(name, connection, access, opened=client)
+    return Peer(name, connection, access, opened=client, secret=secret)

@@ -8,7 +8,7 @@ from importlib import metadata
 
 import typer
 
-from federation.cli import check, config, fence, gc, run
+from federation.cli import check, config, fence, gc, join, run
 
 __all__ = ["app"]
 
@@ -24,6 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(run.run)
+app.command()(join.join)
 app.command()(check.check)
 app.command()(fence.fence)
 app.command()(gc.gc)

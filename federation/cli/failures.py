@@ -35,11 +35,12 @@ _ADVICE: tuple[tuple[type[KubeError], str], ...] = (
     (Untrusted, ""),
     (Unreachable, "check the server address in the kubeconfig and the network on the way to it"),
     (Unauthorized, "renew the credential in the kubeconfig"),
-    (Forbidden, "grant the right: apply deploy/{side} there, and use the account that it makes"),
+    (Forbidden, "grant the right: {side} there, and use the account that it makes"),
     (TooManyRequests, "the API server is overloaded; try again later"),
     (ServerError, "look into the API server's log, or try again later"),
     (KubeError, "the message is the API server's"),
 )
+_APPLY, _JOIN = "apply deploy/tenant", "run vnode join"
 _PORT_ADVICE = {
     errno.EADDRINUSE: "end the program that has this port, or set another kubelet.basePort",
     errno.EADDRNOTAVAIL: "set kubelet.listen to an address of this machine",
@@ -120,9 +121,9 @@ def _with_peer(error: KubeError) -> str:
 
 
 def _side(error: KubeError) -> str:
-    """Folder of deploy/ with the rights in the cluster that answered."""
+    """What grants the rights in the cluster that answered."""
     peer = error.peer if isinstance(error, ApiError) else ""
-    return {"tenant": "tenant", "": "tenant or deploy/compute"}.get(peer, "compute")
+    return {"tenant": _APPLY, "": f"{_APPLY} or {_JOIN}"}.get(peer, _JOIN)
 
 
 def _first_problem(error: ConfigFileError) -> str:

@@ -125,7 +125,7 @@ class NamespacesConfig(Section):
     """Tenant namespace -> compute namespace, for mode map."""
     create: NamespaceCreation = NamespaceCreation.NEVER
     """Never: namespaces are prepared by the platform; OnDemand: the agent makes one when a pod
-    needs it, with rights in the whole cluster (deploy/compute/on-demand)."""
+    needs it, with rights in the whole cluster (vnode join --on-demand)."""
     reclaim: NamespaceReclaim = NamespaceReclaim.RETAIN
     """Delete: a namespace that the agent made goes when its tenant namespace is gone and no pod and
     no claim is left in it; Retain: it stays, and is reported."""
@@ -288,6 +288,9 @@ class ClusterConfig(Section):
     """Credential for the compute cluster; relative paths start at this file's folder."""
     context: str | None = None
     """Context in the kubeconfig. null: its current-context."""
+    kubeconfig_secret: ObjectName | None = None
+    """Secret in leaderElection.namespace that the kubeconfig is mounted from, key `kubeconfig`: the
+    agent renews the ServiceAccount token in it. null: somebody else renews the credential."""
     namespaces: NamespacesConfig = NamespacesConfig()
     network: NetworkMode = NetworkMode.ISOLATED
     """flat: pods of the tenant reach pods of this cluster by address; isolated: they do not."""

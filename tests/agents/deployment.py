@@ -3,7 +3,8 @@
 In: a tenant whose real nodes have the agent's image (`ClusterSpec.agent`), and compute clusters.
 Out: `Deployed`, through which replicas are found, their Leases looked at and their logs read. What
 is applied is deploy/tenant under a kustomization of the kind that users write: with their own
-config.yaml, and a Secret for each further compute cluster. Everything goes with the clusters.
+config.yaml and a volume source for each further compute cluster; and the Secrets that `vnode join`
+makes. Everything goes with the clusters.
 """
 
 from __future__ import annotations
@@ -17,13 +18,11 @@ from urllib.parse import urlsplit
 import yaml
 
 from tests.agents.join import (
-    COMPUTE_ACCOUNT,
     DEPLOY,
     NAMESPACES,
     SYSTEM_NAMESPACE,
-    TENANT,
     Federation,
-    prepare_compute,
+    join_compute,
     watch_rights,
 )
 from tests.agents.process import AgentError
@@ -53,25 +52,21 @@ def deploy(
     """
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     tenant.kubectl("apply", "--server-side", f"--filename={DEPLOY / 'tenant' / 'namespace.yaml'}")
-    for name, cluster in computes.items():
-        prepare_compute(cluster, name=TENANT, directory=directory)
-        _give_credential(tenant, name, cluster, directory)
     overlay = directory / "tenant"
     _write_overlay(overlay, tenant, list(computes))
+    for name, cluster in computes.items():
+        join_compute(
+            cluster,
+            name,
+            config=overlay / "config.yaml",
+            directory=directory,
+            options=[f"--server={cluster.server_for_pods}"],
+        )
+        tenant.kubectl("apply", f"--filename={directory / f'{name}.secret.yaml'}")
     tenant.kubectl("apply", "--server-side", "-k", str(overlay))
     watch_rights(harness, [tenant, *computes.values()])
     nodes = tuple(f"vnode-{name}" for name in computes)
     return Deployed(Federation(tenant, dict(computes), directory, overlay / "config.yaml", nodes))
-
-
-def _give_credential(tenant: Cluster, name: str, cluster: Cluster, directory: Path) -> None:
-    path = directory / f"{name}.kubeconfig"
-    cluster.service_account_kubeconfig(SYSTEM_NAMESPACE, COMPUTE_ACCOUNT, path)
-    reached = f"--server={cluster.server_for_pods}"
-    cluster.kubectl("config", "set-cluster", cluster.name, reached, kubeconfig=path)
-    path.write_text(cluster.kubectl("config", "view", "--flatten", "--raw", kubeconfig=path))
-    secret = ("create", "secret", "generic", f"vnode-compute-{name}")
-    tenant.kubectl(f"--namespace={SYSTEM_NAMESPACE}", *secret, f"--from-file=kubeconfig={path}")
 
 
 def _write_overlay(folder: Path, tenant: Cluster, computes: list[str]) -> None:
@@ -82,7 +77,12 @@ def _write_overlay(folder: Path, tenant: Cluster, computes: list[str]) -> None:
     config["tenant"]["apiServer"] = {"host": server.hostname, "port": server.port}
     config["tenant"]["namespaces"] = list(NAMESPACES)
     config["clusters"] = [
-        {"name": name, "kubeconfig": f"/etc/vnode/{name}/kubeconfig"} for name in computes
+        {
+            "name": name,
+            "kubeconfig": f"/etc/vnode/{name}/kubeconfig",
+            "kubeconfigSecret": f"vnode-compute-{name}",
+        }
+        for name in computes
     ]
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     more = [name for name in computes if name != _IN_MANIFESTS]

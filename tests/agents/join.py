@@ -1,13 +1,16 @@
 """Gives an agent its rights on both sides and writes its configuration.
 
-In: a running tenant and compute clusters. Out: credentials of the ServiceAccounts that deploy/
-makes, and a configuration file. The agent never gets admin rights anywhere.
+In: a running tenant and compute clusters. Out: a configuration file, and credentials of the
+ServiceAccounts that deploy/ makes in the tenant and `vnode join` in compute clusters, by that
+configuration. The agent never gets admin rights anywhere.
 """
 
 from __future__ import annotations
 
+import base64
 import os
-import re
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +19,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from tests.agents import rights
+from tests.clusters.errors import CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -28,7 +32,6 @@ SYSTEM_NAMESPACE = "vnode-system"
 TENANT = "demo"
 COMPUTE_ACCOUNT = f"vnode-{TENANT}"
 """The account of its agent in compute clusters."""
-_OF_TENANT = re.compile(rf"\b{TENANT}\b")
 TENANT_ACCOUNT = "vnode"
 NAMESPACES = ("default", "team-a")
 TENANT_FILES = (
@@ -72,7 +75,7 @@ def join(
     name: str = TENANT,
     settings: Mapping[str, Mapping[str, object]] | None = None,
 ) -> Federation:
-    """Apply deploy/ to both sides and write kubeconfigs and configuration to `directory`.
+    """Prepare both sides and write kubeconfigs and configuration to `directory`.
 
     Args:
         harness: gives addresses and ports.
@@ -85,27 +88,22 @@ def join(
             is fixed (`ROOMY`) unless overridden.
         claims: apply what `pvc: shared` needs in the tenant; `overrides` have to ask for it.
         privileged: let pods in these clusters reach for the node, as far as `policy` allows it.
-        name: of the tenant; deploy/compute is copied for another one than `demo`.
+        name: of the tenant.
         settings: what differs in sections of the configuration, by section.
     """
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     prepare_tenant(tenant, all_namespaces=not namespaces, claims=claims)
-    for compute, cluster in computes.items():
-        if compute in on_demand:
-            prepare_on_demand(cluster, privileged=privileged)
-        else:
-            prepare_compute(cluster, name=name, directory=directory)
     tenant_config = tenant.service_account_kubeconfig(
         SYSTEM_NAMESPACE, TENANT_ACCOUNT, directory / "tenant.kubeconfig"
     )
     clusters: list[dict[str, object]] = []
-    for compute, cluster in computes.items():
-        path = cluster.service_account_kubeconfig(
-            SYSTEM_NAMESPACE, f"vnode-{name}", directory / f"{compute}.kubeconfig"
-        )
+    for compute in computes:
         port = harness.free_port()
         capacity: object = {"sources": ["quota"]}
-        each: dict[str, object] = {"name": compute, "kubeconfig": str(path)}
+        each: dict[str, object] = {
+            "name": compute,
+            "kubeconfig": str(directory / f"{compute}.kubeconfig"),
+        }
         if compute in on_demand:
             capacity = {"sources": ["static"], "static": ROOMY}
             labels = {POD_SECURITY: "privileged" if privileged else "baseline"}
@@ -134,9 +132,53 @@ def join(
         config[section] = {**config.get(section, {}), **changes}
     path = directory / "config.yaml"
     path.write_text(yaml.safe_dump(config, sort_keys=False))
+    for compute, cluster in computes.items():
+        options = ["--pod-security=privileged"] if privileged else []
+        join_compute(cluster, compute, config=path, directory=directory, options=options)
     nodes = tuple(f"vnode-{compute}" for compute in computes)
     watch_rights(harness, [tenant, *computes.values()])
     return Federation(tenant, dict(computes), directory, path, nodes)
+
+
+def join_compute(
+    cluster: Cluster,
+    name: str,
+    *,
+    config: Path,
+    directory: Path,
+    options: Sequence[str] = (),
+) -> Path:
+    """Run `vnode join` for one cluster of a configuration, as its administrator would.
+
+    Returns the kubeconfig out of the Secret that it makes, in `directory`.
+    """
+    manifests = directory / f"{name}.secret.yaml"
+    arguments = [f"--config={config}", f"--cluster={name}", f"--secret-file={manifests}"]
+    vnode_join(cluster, *arguments, *options)
+    return write_kubeconfig(manifests, directory / f"{name}.kubeconfig")
+
+
+def vnode_join(
+    cluster: Cluster, *arguments: str, kubeconfig: Path | None = None, cwd: Path | None = None
+) -> str:
+    """Run `vnode join` as an administrator, or with another kubeconfig; returns its stdout.
+
+    Raises CommandError with what it printed on stderr.
+    """
+    admin = f"--kubeconfig={kubeconfig or cluster.kubeconfig}"
+    command = [str(Path(sys.executable).with_name("vnode")), "join", admin, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=cwd)
+    if done.returncode != 0:
+        raise CommandError(f"{cluster.name}: vnode join: {done.stderr.strip()}")
+    return done.stdout
+
+
+def write_kubeconfig(manifests: Path, path: Path) -> Path:
+    """What the kubelet mounts into the agent's pod: the kubeconfig of the tenant's Secret."""
+    secret = next(iter(yaml.safe_load_all(manifests.read_text())))
+    path.touch(mode=0o600)
+    path.write_bytes(base64.b64decode(secret["data"]["kubeconfig"]))
+    return path
 
 
 def watch_rights(harness: Harness, clusters: Sequence[Cluster]) -> None:
@@ -162,28 +204,3 @@ def prepare_tenant(tenant: Cluster, *, all_namespaces: bool = False, claims: boo
     names = [*TENANT_FILES, *(name for name, wanted in optional.items() if wanted)]
     files = [f"--filename={DEPLOY / 'tenant' / name}" for name in names]
     tenant.kubectl("apply", "--server-side", *files)
-
-
-def prepare_compute(cluster: Cluster, *, name: str, directory: Path) -> None:
-    """All of deploy/compute; for another tenant a copy with its name, made in `directory`."""
-    folder = DEPLOY / "compute"
-    if name != TENANT:
-        folder = _copied(folder, directory / "compute", name=name)
-    cluster.kubectl("apply", "--server-side", "-k", str(folder))
-
-
-def _copied(source: Path, target: Path, *, name: str) -> Path:
-    """Manifests for another tenant, made as deploy/README.md says: by changing the name."""
-    for file in source.rglob("*.yaml"):
-        place = target / _OF_TENANT.sub(name, str(file.relative_to(source)))
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(_OF_TENANT.sub(name, file.read_text()))
-    return target
-
-
-def prepare_on_demand(cluster: Cluster, *, privileged: bool = False) -> None:
-    """All of deploy/compute/on-demand; with `privileged` without the Pod Security policy."""
-    folder = DEPLOY / "compute" / "on-demand"
-    cluster.kubectl("apply", "--server-side", "-k", str(folder))
-    if privileged:
-        cluster.kubectl("delete", "--filename", str(folder / "pod-security.yaml"))

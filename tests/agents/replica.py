@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from tests.agents.join import COMPUTE_ACCOUNT, SYSTEM_NAMESPACE, TENANT_ACCOUNT
+from tests.agents.join import SYSTEM_NAMESPACE, TENANT_ACCOUNT, join_compute
 
 if TYPE_CHECKING:
     from tests.agents.join import Federation
@@ -38,11 +38,8 @@ def replica(
     )
     for cluster in config["clusters"]:
         name = cluster["name"]
-        cluster["kubeconfig"] = str(
-            federation.computes[name].service_account_kubeconfig(
-                SYSTEM_NAMESPACE, COMPUTE_ACCOUNT, folder / f"{name}.kubeconfig"
-            )
-        )
+        compute, known = federation.computes[name], federation.config
+        cluster["kubeconfig"] = str(join_compute(compute, name, config=known, directory=folder))
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(config, sort_keys=False))
     return replace(federation, config=path)

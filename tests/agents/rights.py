@@ -1,7 +1,8 @@
-"""Which rights of deploy/ the agents of a run needed, and which they lacked.
+"""Which rights of the manifests the agents of a run needed, and which they lacked.
 
 In: the audit logs of the API servers, in which every request of an agent stands with the role that
-allowed it, and the roles of deploy/. Out: `Seen`, gathered cluster by cluster in a folder while the
+allowed it, and the roles of deploy/ and of `vnode join`, in whose names `*` stands for a tenant's
+or a cluster's. Out: `Seen`, gathered cluster by cluster in a folder while the
 tests of a run end their clusters, and judged when all are through. A right is one verb on one
 resource in one rule. Requests that others made with an agent's credential (kubectl, in tests of
 fences) say nothing about what agents need and are left out, by their user agent. What was refused
@@ -15,6 +16,7 @@ import json
 import re
 from collections import Counter
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,7 +26,11 @@ import yaml
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
+_ROOT = Path(__file__).resolve().parents[2]
+DEPLOY = _ROOT / "deploy"
+MANIFESTS = {"deploy": DEPLOY, "join": _ROOT / "federation" / "join" / "manifests"}
+"""Where roles stand, by what begins `Right.manifest`."""
+_PLACEHOLDER = re.compile(r"\$\{\w+\}")
 FOLDER = "VNODE_RIGHTS_SEEN"
 """Environment variable: where the tests of a run leave what they saw."""
 AGENTS = "system:serviceaccount:vnode-system:"
@@ -47,7 +53,7 @@ class Right(NamedTuple):
     """One verb on one resource in one rule of a role."""
 
     manifest: str
-    """Path below deploy/."""
+    """Path, from one of `MANIFESTS`."""
     role: str
     """Kind and name."""
     verb: str
@@ -68,7 +74,7 @@ class Right(NamedTuple):
         return (
             (self.verb, self.group, self.resource)
             == (request.verb, request.group, request.resource)
-            and (not self.names or request.name in self.names)
+            and (not self.names or any(fnmatchcase(request.name, n) for n in self.names))
             and (not self.namespace or request.namespace == self.namespace)
         )
 
@@ -93,18 +99,19 @@ class Seen:
 
 
 @cache
-def granted(root: Path = DEPLOY) -> frozenset[Right]:
-    """Every right of the roles below a folder."""
+def granted() -> frozenset[Right]:
+    """Every right of the roles of all manifests."""
     return frozenset(
         Right(
-            str(path.relative_to(root)),
-            f"{role['kind']} {role['metadata']['name']}",
+            f"{name}/{path.relative_to(root)}",
+            f"{role['kind']} {_any(role['metadata']['name'])}",
             verb,
             group,
             resource,
-            role["metadata"].get("namespace", ""),
-            tuple(rule.get("resourceNames", ())),
+            _only(role["metadata"].get("namespace", "")),
+            tuple(map(_any, rule.get("resourceNames", ()))),
         )
+        for name, root in MANIFESTS.items()
         for path in sorted(root.rglob("*.yaml"))
         for role in yaml.safe_load_all(path.read_text())
         if role and role.get("kind") in ("Role", "ClusterRole")
@@ -113,6 +120,16 @@ def granted(root: Path = DEPLOY) -> frozenset[Right]:
         for group in rule["apiGroups"]
         for resource in rule["resources"]
     )
+
+
+def _any(name: str) -> str:
+    """A name with `*` for what differs from tenant to tenant."""
+    return _PLACEHOLDER.sub("*", name)
+
+
+def _only(namespace: str) -> str:
+    """A namespace that is the same for all; a tenant's own says no more than its binding."""
+    return "" if "*" in _any(namespace) else namespace
 
 
 def seen_in(audit: Iterable[str], rights: frozenset[Right]) -> Seen:
@@ -164,7 +181,7 @@ def _needed(request: Request, role: str, rights: frozenset[Right]) -> set[Right]
     """
     covering = {right for right in rights if right.covers(request)}
     narrow = {right for right in covering if right.narrow}
-    return narrow or {right for right in covering if right.role == role}
+    return narrow or {right for right in covering if fnmatchcase(role, right.role)}
 
 
 def leave(seen: Seen, file: Path) -> None:

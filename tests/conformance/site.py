@@ -21,7 +21,7 @@ import yaml
 
 from federation.backends.kubernetes.translate.policy import HostAccess
 from tests.agents import AgentProcess, Federation, join
-from tests.agents.join import DEPLOY
+from tests.agents.join import join_compute
 from tests.clusters import ClusterSpec
 from tests.conformance.virtual_kubelet import suite
 
@@ -68,8 +68,8 @@ def agent_for_virtual_kubelet(site: Site) -> Iterator[str]:
     joined = join(
         site.harness, site.tenant, site.computes, directory=site.directory / "virtual-kubelet"
     )
-    _grant(site.compute, "usage-kubelet.yaml")
     change(joined, for_virtual_kubelet)
+    _grant(joined, "--usage-kubelet")
     with _running(joined) as node:
         yield node
 
@@ -86,8 +86,8 @@ def agent_for_kubernetes(site: Site) -> Iterator[str]:
         on_demand=(COMPUTE,),
         privileged=True,
     )
-    _grant(site.compute, "capacity-nodes.yaml")
     change(joined, for_kubernetes)
+    _grant(joined, "--capacity-nodes", "--pod-security=privileged")
     with _running(joined) as node:
         yield node
 
@@ -104,9 +104,15 @@ def _running(joined: Federation) -> Iterator[str]:
         joined.tenant.kubectl("delete", "node", node, "--ignore-not-found")
 
 
-def _grant(compute: Cluster, name: str) -> None:
-    """Give the agent a right that is optional."""
-    compute.kubectl("apply", "--server-side", f"--filename={DEPLOY / 'compute' / name}")
+def _grant(joined: Federation, *options: str) -> None:
+    """Join again, with a right that is optional."""
+    join_compute(
+        joined.computes[COMPUTE],
+        COMPUTE,
+        config=joined.config,
+        directory=joined.directory,
+        options=options,
+    )
 
 
 def change(joined: Federation, how: Callable[[Any], Any]) -> None:

@@ -25,6 +25,15 @@ _HOUR = 3600
 
 def expired(token: str, ca_file: Path) -> str:
     """The same ServiceAccount token, signed with the cluster's own key, but an hour over."""
+    now = int(time.time())
+    return resigned(token, ca_file, issued=now - 2 * _HOUR, ends=now - _HOUR)
+
+
+def resigned(token: str, ca_file: Path, *, issued: int, ends: int) -> str:
+    """The same ServiceAccount token, signed with the cluster's own key, of another time.
+
+    API servers take a token until a minute after its end, since clocks differ.
+    """
     path = ca_file.with_name("service-accounts.key")
     if not path.exists():
         pytest.skip("the signing key of a given cluster cannot be read")
@@ -35,8 +44,7 @@ def expired(token: str, ca_file: Path) -> str:
     # It is the right key: only the time is wrong about the token that comes out.
     key.public_key().verify(_decoded(signature), f"{head}.{body}".encode(), *rule)
     claims = json.loads(_decoded(body))
-    now = int(time.time())
-    claims.update(iat=now - 2 * _HOUR, nbf=now - 2 * _HOUR, exp=now - _HOUR)
+    claims.update(iat=issued, nbf=issued, exp=ends)
     signed = f"{head}.{_base64url(json.dumps(claims).encode())}"
     return f"{signed}.{_base64url(key.sign(signed.encode(), *rule))}"
 

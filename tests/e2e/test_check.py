@@ -19,6 +19,7 @@ import pytest
 import yaml
 
 from tests.agents import AgentProcess, Federation, join
+from tests.agents.join import vnode_join
 from tests.clusters import ClusterSpec, Harness, NodePool
 from tests.clusters.existing import requested
 from tests.e2e.api_pretender import pretender
@@ -94,6 +95,10 @@ class Site:
 
     def mend(self, finding: Finding, cluster: Cluster, *, folder: Path = ROOT) -> None:
         """Run the command of a finding as an administrator of a cluster."""
+        if finding.mend.startswith("vnode join "):
+            words = finding.mend.replace("FILE", str(self.federation.config)).split()
+            vnode_join(cluster, *words[2:])
+            return
         command = finding.mend[finding.mend.index("kubectl ") :]
         path = f"{cluster.kubectl_program.parent}{os.pathsep}{os.environ['PATH']}"
         environment = {**os.environ, "PATH": path, "KUBECONFIG": str(cluster.kubeconfig)}
@@ -179,7 +184,7 @@ def _kubeconfig(config: Path, name: str, change: Callable[[dict[str, Any]], None
 def _set_server(url: str) -> Callable[[dict[str, Any]], None]:
     def change(kubeconfig: dict[str, Any]) -> None:
         cluster = kubeconfig["clusters"][0]["cluster"]
-        cluster.pop("certificate-authority", None)
+        cluster.pop("certificate-authority-data", None)
         cluster["server"] = url
 
     return change
@@ -260,6 +265,7 @@ def test_what_works_but_should_be_known_is_a_warning(site: Site) -> None:
 def test_a_wrong_ca(site: Site) -> None:
     def change(kubeconfig: dict[str, Any]) -> None:
         cluster = kubeconfig["clusters"][0]["cluster"]
+        cluster.pop("certificate-authority-data")  # which would win
         cluster["certificate-authority"] = str(site.tenant.ca_file)
 
     config = site.changed("wrong-ca", lambda document: None)
@@ -288,7 +294,11 @@ def test_a_missing_right_above(site: Site) -> None:
 def test_a_missing_right_below(site: Site) -> None:
     below = User(site.pool, BELOW)
     rules = [r for r in below.get("role", "vnode")["rules"] if r["resources"] != ["pods/log"]]
-    below.kubectl("patch", "role", "vnode", "--type=merge", "-p", json.dumps({"rules": rules}))
+    role = below.get("role", "vnode")
+    role["metadata"] = {"name": "vnode", "labels": role["metadata"]["labels"]}
+    # As an older version of the manifests would: what others changed, join leaves to them.
+    older = ("--server-side", "--force-conflicts", "--field-manager=vnode-join", "--filename=-")
+    below.kubectl("apply", *older, input=json.dumps({**role, "rules": rules}))
     finding = until(lambda: site.check().wrong, "it is missed")[0]
     assert (finding.where, finding.check) == (POOL, "rights")
     assert finding.text == f"may not get pods/log in namespace {BELOW} (kubectl logs)"

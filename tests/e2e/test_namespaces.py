@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.agents import AgentProcess, Federation, join
-from tests.agents.join import DEPLOY
+from tests.agents.join import join_compute
 from tests.clusters import ClusterSpec, Harness, NodePool
 from tests.clusters.existing import requested
 from tests.e2e.user import User, until
@@ -262,7 +262,13 @@ class TestFence:
         cluster = federation.computes[POOL]
         kubelet = f"/api/v1/{cluster.kubectl('get', 'nodes', '--output=name').strip()}/proxy"
         kubelet = kubelet.replace("node/", "nodes/")
-        cluster.kubectl("apply", "-f", str(DEPLOY / "compute" / "usage-kubelet.yaml"))
+        join_compute(
+            cluster,
+            POOL,
+            config=federation.config,
+            directory=federation.directory,
+            options=["--usage-kubelet"],
+        )
 
         def ask(path: str) -> Any:
             return agent("get", "--raw", f"{kubelet}/{path}")

@@ -1,4 +1,4 @@
-"""The rights of deploy/ are the ones that agents need: none lacked, none too many.
+"""The rights of deploy/ and `vnode join` are those that agents need: none lacked, none too many.
 
 Judges a whole run of the end-to-end tests, whose agents had exactly these rights (`tests.agents`),
 by what API servers wrote down of them. A right that no test needs is superfluous, or its test is
@@ -19,11 +19,11 @@ pytestmark = pytest.mark.afterwards
 
 RARE = {
     # Every five minutes, for namespaces that were left: tests/unit/federation/test_leftovers.py.
-    ("compute/on-demand/rbac.yaml", "list", "namespaces"),
+    ("join/on-demand-rbac.yaml", "list", "namespaces"),
 }
 """What no run is long enough to see; the unit tests that show the need stand beside it."""
-ON_DEMAND = "compute/on-demand/rbac.yaml"
-PREPARED = "compute/tenant-namespace/rbac.yaml"
+ON_DEMAND = "join/on-demand-rbac.yaml"
+PREPARED = "join/namespace-rbac.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def _same(right: Right, seen: Seen) -> bool:
 
 
 TRIED = {
-    # `usage: auto` finds out whether it may (compute/usage-kubelet.yaml).
+    # `usage: auto` finds out whether it may (join/usage-kubelet.yaml).
     Request("get", "", "nodes/proxy", ""),
 }
 """What agents try although they may lack the right."""

@@ -23,7 +23,6 @@ import pytest
 import yaml
 
 from tests.agents import AgentProcess, Federation, join
-from tests.agents.join import DEPLOY
 from tests.clusters import ClusterSpec, Harness, NodePool, can_run_containers
 from tests.clusters.existing import requested
 from tests.e2e.attempts import (
@@ -86,7 +85,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with Harness(state=tmp_path_factory.mktemp("tenants") / "state") as harness:
         clusters = harness.up([*map(ClusterSpec, TENANTS.values()), pool])
         compute = clusters[POOL]
-        compute.kubectl("apply", "-f", str(DEPLOY / "compute" / "capacity-nodes.yaml"))
         federations = {
             name: join(
                 harness,
@@ -264,7 +262,7 @@ class TestCredentials:
     def test_nothing_in_namespaces_of_others(self, site: Site, namespace: str, asked: str) -> None:
         verb, _, resource = asked.partition(" ")
         if (verb, resource) == ("list", "pods"):
-            pytest.skip("granted by capacity-nodes.yaml, which says so")
+            pytest.skip("granted by join for capacity from nodes")
         plural, _, subresource = resource.partition("/")
         question = ("auth", "can-i", verb, plural, f"--subresource={subresource}", "-n", namespace)
         answer = site.compute.kubectl(*question, kubeconfig=_credential(site, "demo"), check=False)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.agents import MetricsServer
-from tests.agents.join import DEPLOY, NAMESPACES
+from tests.agents.join import NAMESPACES, join_compute
 from tests.clusters import ProgramError, programs
 from tests.clusters.existing import requested
 from tests.e2e.conftest import REAL
@@ -30,7 +30,6 @@ pytestmark = pytest.mark.containers
 
 NAMESPACE = NAMESPACES[1]
 """Not the one whose pods live through a whole run."""
-KUBELET_RIGHT = str(DEPLOY / "compute" / "usage-kubelet.yaml")
 BUSY = {
     "command": ["sh", "-c", "while :; do :; done"],
     "resources": {
@@ -95,7 +94,13 @@ def workload(
     federation: Federation, session_agent: AgentProcess, servers: dict[str, MetricsServer]
 ) -> Iterator[User]:
     """A busy Deployment under an autoscaler, an idle pod, and a pod on a simulated node."""
-    federation.computes[REAL].kubectl("apply", "-f", KUBELET_RIGHT)
+    join_compute(
+        federation.computes[REAL],
+        REAL,
+        config=federation.config,
+        directory=federation.directory,
+        options=["--usage-kubelet"],
+    )
     session_agent.ensure_running()
     session_agent.wait_ready()
     user = User(federation.tenant, NAMESPACE)
@@ -204,7 +209,8 @@ def test_a_metrics_server_below_is_enough(
     servers: dict[str, MetricsServer],
 ) -> None:
     servers[REAL].serve()
-    federation.computes[REAL].kubectl("delete", "-f", KUBELET_RIGHT)
+    roles = ("clusterroles,clusterrolebindings", "--selector=vnode.dev/tenant=demo")
+    federation.computes[REAL].kubectl("delete", *roles)
     agent.stop()  # It has seen no such API for minutes, and looks for it ever less often.
     agent.ensure_running()
     agent.wait_ready()

@@ -7,14 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from federation.backends.kubernetes.translate.names import (
-    ANNOTATION_MADE,
-    LABEL_TENANT,
-    MADE_ON_DEMAND,
-    NamespaceMapping,
-    NamespaceMode,
-)
 from federation.config import load_config
+from federation.credential import SECRET_KEY
+from federation.join.credential import configuration
+from federation.join.plan import plan_of
 from tests.clusters.agent_image import CONTAINERFILE
 from tests.clusters.agent_image import NAME as IMAGE_NAME
 from tests.clusters.containerfile import parse
@@ -23,14 +19,10 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 FILES = sorted(file for file in DEPLOY.rglob("*.yaml") if file.parent.name != "kind")
 """Manifests; those in kind/ configure that program."""
 OPTIONAL = {
-    "capacity-nodes.yaml",
     "claims.yaml",
     "daemonsets-policy.yaml",
     "rbac-all-namespaces.yaml",
-    "usage-kubelet.yaml",
 }
-ON_DEMAND = DEPLOY / "compute/on-demand"
-"""Applied instead of the rest of compute/."""
 CONFIG = load_config(DEPLOY / "tenant/config.yaml")
 
 
@@ -48,7 +40,7 @@ def objects(folder: str, kind: str, *, optional: bool = False) -> list[dict[str,
     return [
         found
         for path in sorted((DEPLOY / folder).rglob("*.yaml"))
-        if optional or not (path.name in OPTIONAL or path.parent == ON_DEMAND)
+        if optional or path.name not in OPTIONAL
         for found in documents(path)
         if found.get("kind") == kind
     ]
@@ -83,12 +75,11 @@ def names(found: list[dict[str, object]]) -> set[object]:
 
 
 def rules() -> list[object]:
-    """Every rule, named by folder and role."""
+    """Every rule, named by role."""
     return [
-        pytest.param(rule, id=f"{folder}-{at(role, 'metadata', 'name')}-{number}")
-        for folder in ("tenant", "compute")
+        pytest.param(rule, id=f"{at(role, 'metadata', 'name')}-{number}")
         for kind in ("Role", "ClusterRole")
-        for role in objects(folder, kind, optional=True)
+        for role in objects("tenant", kind, optional=True)
         for number, rule in enumerate(items(role, "rules"))
     ]
 
@@ -96,9 +87,8 @@ def rules() -> list[object]:
 def bindings() -> list[dict[str, object]]:
     return [
         binding
-        for folder in ("tenant", "compute")
         for kind in ("RoleBinding", "ClusterRoleBinding")
-        for binding in objects(folder, kind, optional=True)
+        for binding in objects("tenant", kind, optional=True)
     ]
 
 
@@ -141,12 +131,9 @@ class TestRights:
         own = {
             name
             for kind in ("Role", "ClusterRole")
-            for folder in ("tenant", "compute")
-            for name in names(objects(folder, kind, optional=True))
+            for name in names(objects("tenant", kind, optional=True))
         }
-        accounts = names(objects("tenant", "ServiceAccount")) | names(
-            objects("compute", "ServiceAccount")
-        )
+        accounts = names(objects("tenant", "ServiceAccount"))
 
         for binding in bindings():
             assert at(binding, "roleRef", "name") in own
@@ -154,10 +141,6 @@ class TestRights:
             assert at(subject, "kind") == "ServiceAccount"
             assert at(subject, "namespace") == "vnode-system"
             assert at(subject, "name") in accounts
-
-    def test_in_compute_clusters_nothing_is_granted_cluster_wide(self) -> None:
-        assert objects("compute", "ClusterRole") == []
-        assert objects("compute", "ClusterRoleBinding") == []
 
     def test_the_agent_asks_for_certificates_and_can_neither_approve_nor_remove_requests(
         self,
@@ -200,130 +183,6 @@ class TestRights:
             assert lines[number - 1].startswith("#"), f"{path.name}:{number + 1}"
 
 
-class TestCompute:
-    def test_every_tenant_namespace_has_its_compute_namespace(self) -> None:
-        mapping = NamespaceMapping(tenant=CONFIG.tenant.name, mode=NamespaceMode.PREFIX)
-        folders = {
-            at(document, "namespace")
-            for path in DEPLOY.glob("compute/*/kustomization.yaml")
-            for document in documents(path)
-        } - {None}
-
-        assert folders == {mapping.below(namespace) for namespace in CONFIG.tenant.namespaces}
-
-    def test_a_namespace_folder_is_called_like_its_namespace(self) -> None:
-        (compute,) = documents(DEPLOY / "compute/kustomization.yaml")
-        listed = [str(entry) for entry in items(compute, "resources") if "--" in str(entry)]
-
-        assert len(listed) == len(CONFIG.tenant.namespaces)
-        for entry in listed:
-            (overlay,) = documents(DEPLOY / "compute" / entry / "kustomization.yaml")
-            assert overlay["namespace"] == entry
-            assert overlay["resources"] == ["../tenant-namespace"]
-
-    def test_the_namespace_carries_the_tenant_and_the_pod_security_level(self) -> None:
-        (namespace,) = documents(DEPLOY / "compute/tenant-namespace/namespace.yaml")
-        labels = at(namespace, "metadata", "labels")
-
-        assert at(labels, LABEL_TENANT) == CONFIG.tenant.name
-        assert at(labels, "pod-security.kubernetes.io/enforce") == "baseline"
-
-    def test_the_quota_holds_500_pods_of_a_tenth_of_a_cpu(self) -> None:
-        quota, _ = objects("compute", "ResourceQuota")
-        (limits,) = objects("compute", "LimitRange")
-        hard = at(quota, "spec", "hard")
-
-        assert int(str(at(hard, "pods"))) >= 500
-        assert int(str(at(hard, "requests.cpu"))) >= 50
-        # A quota of these refuses pods without requests, unless they get default ones.
-        assert at(limits, "spec", "limits", 0, "defaultRequest", "cpu")
-        assert at(limits, "spec", "limits", 0, "defaultRequest", "memory")
-
-    def test_objects_and_disks_are_bounded_and_nobody_needs_to_ask_for_disk(self) -> None:
-        _, quota = objects("compute", "ResourceQuota")
-        (limits,) = objects("compute", "LimitRange")
-        defaults = at(limits, "spec", "limits", 0)
-
-        assert {"configmaps", "secrets"} <= set(items_of(quota, "spec", "hard"))
-        assert at(defaults, "default", "ephemeral-storage")
-        # Without it the limit would be requested, and most nodes were full at once.
-        assert at(defaults, "defaultRequest", "ephemeral-storage") == "0"
-
-    def test_the_network_is_closed_but_for_the_own_namespace_dns_and_the_outside(self) -> None:
-        (policy,) = objects("compute", "NetworkPolicy")
-        outside = items(policy, "spec", "egress", -1, "to")
-        excepted = {net for peer in outside for net in items(peer, "ipBlock", "except")}
-
-        assert items(policy, "spec", "policyTypes") == ["Ingress", "Egress"]
-        assert items(policy, "spec", "ingress") == [{"from": [{"podSelector": {}}]}]
-        assert {"169.254.0.0/16", "100.64.0.0/10", "10.0.0.0/8"} <= excepted
-
-    def test_pods_reach_the_api_server_that_the_configuration_names(self) -> None:
-        (policy,) = objects("compute", "NetworkPolicy")
-        host, port = CONFIG.tenant.api_server.host, CONFIG.tenant.api_server.port
-
-        assert {
-            "to": [{"ipBlock": {"cidr": f"{host}/32"}}],
-            "ports": [{"protocol": "TCP", "port": port}],
-        } in items(policy, "spec", "egress")
-
-
-class TestOnDemand:
-    def test_it_grants_what_a_prepared_namespace_grants_and_the_making_of_namespaces(self) -> None:
-        def granted(roles: list[dict[str, object]]) -> set[tuple[object, object, object]]:
-            return {
-                (at(rule, "apiGroups", 0), resource, verb)
-                for role in roles
-                for rule in items(role, "rules")
-                for resource in items(rule, "resources")
-                for verb in items(rule, "verbs")
-            }
-
-        prepared = granted(objects("compute", "Role"))
-        cluster_wide = granted(objects("compute/on-demand", "ClusterRole", optional=True))
-
-        assert prepared < cluster_wide
-        assert cluster_wide - prepared == {
-            ("", "namespaces", "create"),
-            ("", "namespaces", "list"),
-            ("", "namespaces", "delete"),
-            ("", "persistentvolumeclaims", "list"),
-            ("", "serviceaccounts", "get"),
-        }
-
-    def test_the_policies_are_about_the_account_that_the_rights_are_given_to(self) -> None:
-        (binding,) = objects("compute/on-demand", "ClusterRoleBinding", optional=True)
-        name, namespace = (at(binding, "subjects", 0, key) for key in ("name", "namespace"))
-        user = f'request.userInfo.username == "system:serviceaccount:{namespace}:{name}"'
-        policies = objects("compute/on-demand", "ValidatingAdmissionPolicy", optional=True)
-
-        assert len(policies) == 2
-        for policy in policies:
-            (condition,) = items(policy, "spec", "matchConditions")
-            assert at(condition, "expression") == user
-            assert at(policy, "spec", "failurePolicy") == "Fail"
-
-    def test_every_policy_is_bound_and_denies(self) -> None:
-        bindings = objects("compute/on-demand", "ValidatingAdmissionPolicyBinding", optional=True)
-        policies = objects("compute/on-demand", "ValidatingAdmissionPolicy", optional=True)
-
-        assert {at(each, "spec", "policyName") for each in bindings} == names(policies)
-        assert all(at(each, "spec", "validationActions") == ["Deny"] for each in bindings)
-
-    def test_the_fence_lets_through_what_the_agent_makes(self) -> None:
-        fence = (ON_DEMAND / "fence.yaml").read_text(encoding="utf-8")
-        mapping = NamespaceMapping(tenant=CONFIG.tenant.name)
-
-        assert str(mapping.below("x")).removesuffix("x") in fence
-        assert str(mapping.below("x" * 63)).startswith(str(mapping.below("")))
-        assert f'"{LABEL_TENANT}"' in fence
-        assert f'"{ANNOTATION_MADE}"].orValue("") == "{MADE_ON_DEMAND}"' in fence
-
-    def test_of_kubelets_the_fence_lets_resource_usage_through_alone(self) -> None:
-        fence = (ON_DEMAND / "fence.yaml").read_text(encoding="utf-8")
-        assert re.findall(r"object\.path .*", fence) == ['object.path == "/stats/summary"']
-
-
 class TestTenant:
     def test_namespaces_of_configuration_labels_and_rights_agree(self) -> None:
         configured = set(CONFIG.tenant.namespaces)
@@ -340,18 +199,33 @@ class TestTenant:
 
         assert configured == enabled == granted
 
-    def test_every_kubeconfig_of_the_configuration_is_mounted(self) -> None:
+    def test_every_kubeconfig_of_the_configuration_is_mounted_from_the_secret_it_names(
+        self,
+    ) -> None:
         (deployment,) = objects("tenant", "Deployment")
         spec = at(deployment, "spec", "template", "spec")
         sources = items(spec, "volumes", 0, "projected", "sources")
         mounted = {
-            f"{at(spec, 'containers', 0, 'volumeMounts', 0, 'mountPath')}/{at(item, 'path')}"
+            f"{at(spec, 'containers', 0, 'volumeMounts', 0, 'mountPath')}/{at(item, 'path')}": (
+                at(source, "secret", "name"),
+                at(item, "key"),
+            )
             for source in sources
             if at(source, "secret")
             for item in items(source, "secret", "items")
         }
 
-        assert {str(cluster.kubeconfig) for cluster in CONFIG.clusters} == mounted
+        assert mounted == {
+            str(cluster.kubeconfig): (cluster.kubeconfig_secret, SECRET_KEY)
+            for cluster in CONFIG.clusters
+        }
+
+    def test_what_join_says_of_the_configuration_is_what_stands_there(self) -> None:
+        for cluster in CONFIG.clusters:
+            (said,) = items(configuration(plan_of(CONFIG, cluster)), "clusters")
+            assert at(said, "name") == cluster.name
+            assert at(said, "kubeconfig") == str(cluster.kubeconfig)
+            assert at(said, "kubeconfigSecret") == cluster.kubeconfig_secret
 
     def test_the_agent_runs_with_the_least_privileges(self) -> None:
         (deployment,) = objects("tenant", "Deployment")
@@ -460,5 +334,5 @@ class TestTenant:
 def test_the_readme_names_every_optional_file() -> None:
     readme = (DEPLOY / "README.md").read_text(encoding="utf-8")
 
-    for name in [*OPTIONAL, "on-demand/"]:
+    for name in OPTIONAL:
         assert re.search(rf"`\w+/{re.escape(name)}`", readme), name

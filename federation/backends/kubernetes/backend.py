@@ -232,6 +232,11 @@ class KubernetesBackend:
         return self._reachability.reachable
 
     @property
+    def refuses_us(self) -> bool:
+        """Whether the API server answers, but refuses our credential."""
+        return self._reachability.refuses_us
+
+    @property
     def link_known(self) -> bool:
         """Whether `reachable` rests on anything yet."""
         return self._reachability.known

@@ -17,7 +17,7 @@ from federation.backends.kubernetes.server_version import (
     server_version,
 )
 from vnode.kube.client import KubeClient
-from vnode.kube.errors import KubeError
+from vnode.kube.errors import KubeError, Unauthorized
 from vnode.runtime.circuit import Circuit
 from vnode.runtime.clock import Clock
 
@@ -26,6 +26,10 @@ _LOG = structlog.get_logger(__name__)
 _EVERY, _IN_DOUBT = 10.0, 3.0
 """Seconds between two questions; the second after a bad answer and while the link is lost."""
 _TIMEOUT = 8.0
+_JOIN = (
+    "an administrator of the compute cluster makes a new one: vnode join --secret-file FILE, and "
+    "kubectl apply --filename FILE in the tenant"
+)
 
 
 class Reachability:
@@ -66,6 +70,11 @@ class Reachability:
         return self._circuit.lost_since(self._clock.monotonic()) is None
 
     @property
+    def refuses_us(self) -> bool:
+        """Whether it answers, but refuses our credential."""
+        return isinstance(self.error, Unauthorized)
+
+    @property
     def known(self) -> bool:
         """Whether `reachable` rests on an answer, or on having waited for one in vain."""
         return self._circuit.answered or not self.reachable
@@ -93,8 +102,10 @@ class Reachability:
         try:
             answer = await self._client.request("GET", "/version", timeout=_TIMEOUT)
         except KubeError as error:
-            if self.error is None:
-                _LOG.warning("compute does not answer", cluster=self._client.name, why=str(error))
+            if type(self.error) is not type(error):
+                mend = {"mend": _JOIN} if isinstance(error, Unauthorized) else {}
+                name, why = self._client.name, str(error)
+                _LOG.warning("compute does not answer", cluster=name, why=why, **mend)
             self.error = error
             self._circuit.bad(self._clock.monotonic())
             return

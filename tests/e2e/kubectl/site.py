@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tests.agents import AgentProcess, Federation, MetricsServer, join
-from tests.agents.join import DEPLOY
+from tests.agents.join import join_compute
 from tests.clusters import ClusterSpec, Harness, ProgramError, programs
 from tests.e2e.kubectl.ways import Protocol, Server
 from tests.e2e.user import User, until
@@ -82,7 +82,13 @@ def _measure(stack: ExitStack, harness: Harness, federation: Federation) -> bool
     except ProgramError as error:
         print(f"no metrics-server: {error}")
         return False
-    federation.computes[GPU].kubectl("apply", "-f", str(DEPLOY / "compute" / "usage-kubelet.yaml"))
+    join_compute(
+        federation.computes[GPU],
+        GPU,
+        config=federation.config,
+        directory=federation.directory,
+        options=["--usage-kubelet"],
+    )
     server = stack.enter_context(
         MetricsServer(
             federation.tenant,

@@ -8,21 +8,31 @@ import pytest
 
 from tests.agents.rights import Request, Right, Seen, gathered, granted, leave, seen_in
 
-MANIFEST = "compute/tenant-namespace/rbac.yaml"
+MANIFEST = "join/namespace-rbac.yaml"
 AGENT = "system:serviceaccount:vnode-system:vnode-demo"
 LOGS = Right(MANIFEST, "Role vnode", "get", "", "pods/log")
 OWN_CLUSTER = Right(
-    "compute/identity.yaml",
-    "Role vnode-identity",
+    "join/identity.yaml",
+    "Role vnode-*-identity",
     "get",
     "",
     "namespaces",
     "kube-system",
     ("kube-system",),
 )
+OWN_TOKEN = Right(
+    "join/account.yaml",
+    "Role vnode-*",
+    "create",
+    "",
+    "serviceaccounts/token",
+    "vnode-system",
+    ("vnode-*",),
+)
 RIGHTS = frozenset(
     {
         LOGS,
+        OWN_TOKEN,
         OWN_CLUSTER,
         Right(MANIFEST, "Role vnode", "get", "", "namespaces"),
         Right("other.yaml", "ClusterRole vnode-all", "get", "", "namespaces"),
@@ -68,6 +78,17 @@ def test_what_a_narrow_right_allows_needs_no_wide_one() -> None:
     assert seen_in([asked], RIGHTS).used == {OWN_CLUSTER}
 
 
+def test_rights_of_all_tenants_are_one_right() -> None:
+    asked = entry(
+        "create",
+        "serviceaccounts/token",
+        namespace="vnode-system",
+        name="vnode-blue",
+        role='Role "vnode-blue"',
+    )
+    assert seen_in([asked], RIGHTS).used == {OWN_TOKEN}
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -103,4 +124,5 @@ def test_the_rights_of_the_manifests_are_found() -> None:
     found = granted()
     assert LOGS in found
     assert OWN_CLUSTER in found
-    assert {right.manifest.partition("/")[0] for right in found} == {"compute", "tenant"}
+    assert OWN_TOKEN in found
+    assert {right.manifest.partition("/")[0] for right in found} == {"deploy", "join"}

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+import structlog
 
 from federation.backends.kubernetes.reachability import Reachability
 from tests.builders import make_error
@@ -199,3 +200,21 @@ async def test_what_is_known_of_streams_outlasts_an_outage(asking: Asking) -> No
     asking.refuse(Unreachable("no route"))
     await asyncio.sleep(100)
     assert asking.reachability.websockets
+
+
+async def test_a_refused_credential_is_told_from_silence_and_named_with_its_mend(
+    asking: Asking,
+) -> None:
+    asking.refuse(Unreachable("no route"))
+    with structlog.testing.capture_logs() as said:
+        asking.start()
+        await asyncio.sleep(30)
+        before = asking.reachability.refuses_us
+        asking.cluster.heal()
+        asking.refuse(make_error(401, "Unauthorized"))
+        await asyncio.sleep(60)
+        assert (before, asking.reachability.refuses_us) == (False, True)
+        assert not asking.reachable
+    told = [each for each in said if each["event"] == "compute does not answer"]
+    assert [("mend" in each) for each in told] == [False, True]
+    assert "vnode join" in told[1]["mend"]

@@ -28,13 +28,13 @@ def needed(rights: tuple[Right, ...]) -> Granted:
     return {(r.verb, r.group, r.resource, r.namespace, r.name) for r in rights}
 
 
-def role(name: str, *, namespaces: tuple[str | None, ...] = (None,)) -> Granted:
-    """What a role of the manifests grants where it is bound."""
+def role(name: str, *, namespaces: tuple[str | None, ...] = (None,), own: str = "demo") -> Granted:
+    """What a role of the manifests grants where it is bound; `own`: of what differs in names."""
     rights = [r for r in granted() if r.role == name]
     assert rights, name
     found: Granted = set()
     for right in rights:
-        names = right.names or ("",)
+        names = [each.replace("*", own) for each in right.names] or [""]
         for namespace in (right.namespace,) if right.namespace else namespaces:
             found |= {(right.verb, right.group, right.resource, namespace, n) for n in names}
     return found
@@ -46,7 +46,11 @@ TENANT = (
     | role("Role vnode-node-leases")
     | role("Role vnode-node-events")
     | role("Role vnode-client-ca")
+    | {(verb, "", "secrets", "vnode-system", "vnode-compute-gpu-a") for verb in ("get", "update")}
 )
+OWN_TOKEN = role("Role vnode-*")
+ALWAYS = OWN_TOKEN | role("Role vnode-*-identity")
+"""Of a cluster with prepared namespaces, whatever they are."""
 SHARED = {"policy": {"pvc": "shared"}}
 CLAIMS_IN_NAMESPACE = {
     (verb, "", "persistentvolumeclaims", namespace, "")
@@ -64,7 +68,7 @@ def prepared() -> Granted:
         for verb, group, resource, namespace, name in role(
             "Role vnode", namespaces=tuple(IN_NAMESPACE)
         )
-    } | role("Role vnode-identity")
+    } | ALWAYS
 
 
 def test_the_tenant_grants_what_is_needed_where_claims_are_shared() -> None:
@@ -118,7 +122,7 @@ def test_namespaces_on_demand_need_what_their_role_grants() -> None:
     )
     rights = needed(compute_rights(config, config.clusters[0], NAMESPACES))
 
-    assert rights == role("ClusterRole vnode-on-demand")
+    assert rights == role("ClusterRole vnode-*-on-demand") | OWN_TOKEN
 
 
 def test_nodes_and_kubelets_need_the_optional_roles() -> None:
@@ -126,8 +130,8 @@ def test_nodes_and_kubelets_need_the_optional_roles() -> None:
     config = configured(cluster={"usage": "kubelet", "pools": [pool]})
     rights = needed(compute_rights(config, config.clusters[0], ()))
 
-    assert rights - role("Role vnode-identity") == role("ClusterRole vnode-capacity") | role(
-        "ClusterRole vnode-usage"
+    assert rights - ALWAYS == role("ClusterRole vnode-*-capacity") | role(
+        "ClusterRole vnode-*-usage"
     )
 
 

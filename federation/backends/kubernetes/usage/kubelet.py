@@ -3,7 +3,7 @@
 In: copies. Out: counters of CPU time and memory of their containers, from `/stats/summary` of each
 node that runs one of them. What kubelets say about pods of others is not decoded. Needs `get` on
 `nodes/proxy` of the compute cluster, a broad right: it opens logs and commands of every pod there,
-but where the fence of deploy/compute/on-demand lets nothing through but this.
+but where the fence of namespaces on demand lets nothing through but this.
 
 Source: k8s.io/kubelet/pkg/apis/stats/v1alpha1.
 """
@@ -29,8 +29,8 @@ __all__ = ["KubeletSource"]
 
 _ADVICE = (
     "the agent's account in the compute cluster needs the right to get nodes/proxy "
-    "(deploy/compute/usage-kubelet.yaml); where admission policies fence the agent, they have to "
-    "let CONNECT to /stats/summary through (deploy/compute/on-demand/fence.yaml does)"
+    "(vnode join --usage-kubelet); where admission policies fence the agent, they have to "
+    "let CONNECT to /stats/summary through (that of vnode join --on-demand does)"
 )
 
 

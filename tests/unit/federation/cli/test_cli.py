@@ -287,14 +287,14 @@ class TestRun:
                 Forbidden('nodes is forbidden: User "x"\ncannot list', code=403),
                 1,
                 'error: nodes is forbidden: User "x" cannot list; '
-                "grant the right: apply deploy/tenant or deploy/compute there, and use the account "
+                "grant the right: apply deploy/tenant or run vnode join there, and use the account "
                 "that it makes",
             ),
             (
                 _refused_by("clusters[0] home"),
                 1,
-                "error: clusters[0] home: no; grant the right: apply deploy/compute there, and use "
-                "the account that it makes",
+                "error: clusters[0] home: no; grant the right: run vnode join there, and use the "
+                "account that it makes",
             ),
             (
                 _refused_by("tenant"),

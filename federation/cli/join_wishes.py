@@ -1,0 +1,127 @@
+"""What the options of `vnode join` ask for: checked, and put together.
+
+In: options as they were given. Out: a `Plan`, a `Route` and a life. Reads the configuration and the
+kubeconfig, and asks no cluster. What does not go together is a `PlanError`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from federation.config import load_config
+from federation.config.values import Duration
+from federation.credential import SHORTEST_LIFE
+from federation.join.credential import Route
+from federation.join.plan import (
+    Plan,
+    PlanError,
+    endpoint_of,
+    mapping_of,
+    plan_of,
+    quotas_of,
+)
+from vnode.kube.kubeconfig import read_kubeconfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """What the options say about the plan."""
+
+    config: Path | None
+    tenant: str | None
+    cluster: str | None
+    namespaces: str | None
+    same_names: bool
+    on_demand: bool
+    capacity_nodes: bool
+    usage_kubelet: bool
+    quota: Sequence[str]
+    pod_security: str
+    tenant_api_server: str | None
+    tenant_uid: str | None
+
+    def plan(self) -> Plan:
+        """The plan. Raises PlanError or ConfigFileError."""
+        server = endpoint_of(self.tenant_api_server) if self.tenant_api_server else None
+        quotas = quotas_of(self.quota)
+        if self.config is not None:
+            return self._configured(self.config)
+        if self.tenant is None or self.cluster is None:
+            raise PlanError("which tenant and cluster? give --config, or --tenant and --cluster")
+        names = [name for name in (self.namespaces or "").split(",") if name]
+        mapping, tenants = mapping_of(self.tenant, names, same=self.same_names)
+        return Plan(
+            tenant=self.tenant,
+            cluster=self.cluster,
+            mapping=mapping,
+            namespaces=tenants,
+            on_demand=self.on_demand,
+            capacity_nodes=self.capacity_nodes,
+            usage_kubelet=self.usage_kubelet,
+            pod_security=self.pod_security,
+            quotas=quotas,
+            api_server=server,
+            tenant_uid=self.tenant_uid,
+        )
+
+    def _configured(self, file: Path) -> Plan:
+        stated = {
+            "--tenant": self.tenant,
+            "--namespaces": self.namespaces,
+            "--same-names": self.same_names,
+            "--on-demand": self.on_demand,
+        }
+        for name, value in stated.items():
+            exclude(True, value, "--config", name)
+        settings = load_config(file)
+        names = [each.name for each in settings.clusters]
+        if self.cluster is None and len(names) > 1:
+            raise PlanError(f"{file} has clusters {', '.join(names)}; choose one with --cluster")
+        found = [each for each in settings.clusters if each.name == (self.cluster or names[0])]
+        if not found:
+            raise PlanError(f'{file} has no cluster "{self.cluster}"; it has {", ".join(names)}')
+        return plan_of(
+            settings,
+            found[0],
+            pod_security=self.pod_security,
+            quotas=quotas_of(self.quota),
+            api_server=endpoint_of(self.tenant_api_server) if self.tenant_api_server else None,
+            tenant_uid=self.tenant_uid,
+            capacity_nodes=self.capacity_nodes,
+            usage_kubelet=self.usage_kubelet,
+        )
+
+
+def route_of(kubeconfig: Path, context: str | None, server: str | None, ca: Path | None) -> Route:
+    """The way that the agent takes: the administrator's, unless told otherwise."""
+    own = read_kubeconfig(kubeconfig, context)
+    if ca is None and not own.verify:
+        raise PlanError(
+            f"{kubeconfig} does not verify the API server, and the agent has to; give its CA with "
+            "--ca"
+        )
+    return Route(
+        server=server or own.server,
+        ca=ca.read_bytes() if ca is not None else own.ca,
+        tls_server_name=own.tls_server_name if server is None else None,
+        proxy=own.proxy if server is None else None,
+    )
+
+
+def seconds_of(text: str) -> float:
+    """Raises PlanError for a life that no API server gives."""
+    try:
+        seconds: float = TypeAdapter(Duration).validate_python(text)
+    except ValidationError:
+        raise PlanError(f'--token-life "{text}" is no duration; write it like 24h') from None
+    if seconds < SHORTEST_LIFE:
+        raise PlanError(f"--token-life {text} is shorter than API servers allow; 10m or longer")
+    return seconds
+
+
+def exclude(one: object, other: object, first: str, second: str) -> None:
+    """Refuse two options together; `first` and `second` are their names. Raises PlanError."""
+    if one and other:
+        raise PlanError(f"{second} does not go with {first}; leave one of them out")
