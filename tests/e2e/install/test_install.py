@@ -1,38 +1,42 @@
-"""Clusters that the harness did not start: given ones, and those of kind.
+"""What people do who have clusters: install the agent, tell the demo's story, run tests.
 
-Another process has nothing but their kubeconfigs, or a `kind` that hands them out: the same code
-tells the demo's story and runs end-to-end tests on them. With CLUSTERS=kind and a container engine
-`pytest -m kind` does it with the real kind.
+docs/install.md is followed command by command, from two clusters to the first pod and back. Then
+another process has nothing but the kubeconfigs of clusters that the harness did not start for it,
+or a `kind` that hands them out: the same code tells the demo's story and runs end-to-end tests on
+them. With CLUSTERS=kind and a container engine `pytest -m kind` does it with the real kind.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.clusters import ClusterSpec, Harness, can_run_containers
 from tests.clusters import kind as kind_clusters
-from tests.e2e import stand_in_kind
+from tests.e2e.install import page, stand_in_kind
+from tests.e2e.install.page import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from tests.clusters import Cluster
 
-ROOT = Path(__file__).parents[2]
 COMPUTES = ("gpu-a", "gpu-b")
 TESTS = (
-    "carry_who_they_belong_to or put_right_after or keep_their_type or deleted_node_is_made_again"
+    "carry_who_they_belong_to",
+    "put_right_after_somebody_else",
+    "keep_their_type_unless",
+    "deleted_node_is_made_again",
 )
-"""A handful of end-to-end tests: of pods, objects and nodes."""
+"""Words of a handful of end-to-end tests: of pods, objects and nodes."""
 OURS = ("tenant", *COMPUTES)
-
 
 apart = pytest.mark.apart
 """With clusters of their own, unlike the last one here."""
@@ -40,12 +44,12 @@ apart = pytest.mark.apart
 
 @pytest.fixture(scope="module")
 def clusters() -> Iterator[dict[str, Cluster]]:
-    """A tenant and two compute clusters with real containers."""
+    """A tenant with the agent's image on its node, and two compute clusters, with containers."""
     possible, why = can_run_containers()
     if not possible:
         pytest.skip(f"no real containers: {why}")
     own = ClusterSpec("tenant", real_nodes=1, gpus_per_real_node=0, cluster_ips=True, agent=True)
-    specs = [own, *(ClusterSpec(name, real_nodes=1) for name in COMPUTES)]
+    specs = [own, *(ClusterSpec(name, real_nodes=1) for name in ("gpu-a", "gpu-b"))]
     with Harness(progress=lambda _: None) as mine:
         yield mine.up(specs)
 
@@ -85,6 +89,35 @@ def _given(clusters: Mapping[str, Cluster], **names: str) -> dict[str, str]:
 def _forget(tenant: Cluster) -> None:
     """As docs/testing.md says of clusters that one keeps."""
     tenant.kubectl("delete", "nodes", "--selector=type=virtual-kubelet")
+
+
+def _left(cluster: Cluster) -> list[str]:
+    """Names of all that is ours in a cluster, but for the namespace that tenants share."""
+    kinds = "namespaces,nodes,csr,clusterroles,clusterrolebindings,mutatingadmissionpolicies"
+    bound = "leases,roles,rolebindings,serviceaccounts,secrets,configmaps,resourcequotas"
+    found = cluster.kubectl("get", kinds, "-o", "name") + cluster.kubectl(
+        "get", bound, "--all-namespaces", "-o", "name"
+    )
+    words = ("vnode", "demo--")
+    return [name for name in found.split() if any(word in name for word in words)]
+
+
+@apart
+@pytest.mark.timeout(420, func_only=True)
+def test_the_commands_of_the_page_lead_to_a_pod_and_back(
+    clusters: dict[str, Cluster], tmp_path: Path
+) -> None:
+    shutil.copytree(ROOT / "deploy", tmp_path / "deploy")
+    environment = page.environment(clusters)
+    said = {
+        block.text: page.run(block.text, environment, tmp_path)
+        for block in page.blocks()
+        if not block.why_not
+    }
+    (shown,) = (answer for text, answer in said.items() if "logs first" in text)
+    assert "hello\n" in shown
+    assert _left(clusters["tenant"]) == []
+    assert _left(clusters["gpu-a"]) == ["namespace/vnode-system"]
 
 
 @apart
