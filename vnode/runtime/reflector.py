@@ -250,7 +250,7 @@ class Reflector(Generic[T]):
         self._missing.clear()
         self._doubt.listed(self._clock.monotonic())
         if not self._synced.is_set():
-            self._log.info("listed", objects=len(objects))
+            self._log.debug("listed", objects=len(objects))
         self._store.mark_synced(self.scope)
         self._synced.set()
         self._recovered()
