@@ -68,7 +68,10 @@ async def tolerations(site: Site) -> Sequence[Finding]:
     """Try a pod in each namespace. Raises KubeError."""
     viewer = site.tenant_viewer
     findings: list[Finding] = []
-    names = (await site.namespaces())[:_MOST_NAMESPACES]
+    names = (await _enabled(site))[:_MOST_NAMESPACES]
+    if not names:
+        text = f"no namespace has the label {_LABEL}={_ENABLED}: no pod goes to virtual nodes"
+        return [warn(text, f"kubectl label namespace NAME {_LABEL}={_ENABLED}")]
     for namespace in names:
         try:
             tried = await viewer.client.create(
@@ -86,6 +89,16 @@ async def tolerations(site: Site) -> Sequence[Finding]:
         if problem := judge_tolerations(tried.spec.tolerations):
             findings.append(await _why(viewer, namespace, problem))
     return findings or [ok(f"pods in {shortened(names)} may go to virtual nodes and stay there")]
+
+
+async def _enabled(site: Site) -> Sequence[str]:
+    """Namespaces whose pods are to have the tolerations: those listed, else those labelled."""
+    if site.config.tenant.namespaces:
+        return site.config.tenant.namespaces
+    labelled = Selection(NAMESPACES, label_selector=f"{_LABEL}={_ENABLED}", metadata_only=True)
+    pages = list_pages(site.tenant.client, labelled, PartialObject)
+    names = [each.metadata.name async for page in pages for each in page.items or ()]
+    return [name for name in names if site.config.tenant.forwards(name)]
 
 
 def judge_tolerations(found: Iterable[_PodToleration]) -> str:

@@ -25,7 +25,7 @@ from federation.check import (
 from federation.check.findings import Finding, untried
 from federation.check.runner import Check
 from federation.check.site import TENANT, Peer, Site
-from federation.config import ClusterConfig, VirtualNode
+from federation.config import ClusterConfig, NamespaceCreation, VirtualNode
 from federation.rights import compute_rights, tenant_rights
 
 __all__ = ["CONFIGURATION", "checklist"]
@@ -106,7 +106,7 @@ def _of_compute(site: Site, cluster: ClusterConfig, above: Check, known: Check) 
     async def rules() -> namespaces.Rules:
         uid = await cluster_uid(site.tenant.client)
         return namespaces.Rules.of(
-            cluster, tenant=site.config.tenant.name, cluster_uid=uid, mend=_join(cluster.name)
+            cluster, tenant=site.config.tenant.name, cluster_uid=uid, mend=_join(site, cluster.name)
         )
 
     async def version() -> Sequence[Finding]:
@@ -125,12 +125,15 @@ def _of_compute(site: Site, cluster: ClusterConfig, above: Check, known: Check) 
 
     async def required() -> Sequence[Finding]:
         needed = compute_rights(site.config, cluster, await site.namespaces())
-        return await rights.required(peer.client, needed, mend=_join(cluster.name))
+        return await rights.required(peer.client, needed, mend=_join(site, cluster.name))
 
     async def excess() -> Sequence[Finding]:
         above = await site.namespaces()
         needed = compute_rights(site.config, cluster, above)
-        below = [name for each in above if (name := mapping.below(each)) is not None]
+        on_demand = cluster.namespaces.create is NamespaceCreation.ON_DEMAND
+        # Where the rights are the whole cluster's they are the same in all namespaces.
+        listed = () if on_demand else above
+        below = [name for each in listed if (name := mapping.below(each)) is not None]
         return await rights.excess(peer.client, needed, namespaces=below, mend=_NARROW)
 
     async def others() -> Sequence[Finding]:
@@ -156,7 +159,7 @@ def _of_node(site: Site, node: VirtualNode, above: Check, below: Check) -> list[
 
     async def room() -> Sequence[Finding]:
         peer = site.computes[node.cluster.name]
-        return await capacity.capacity(peer.client, node, mend=_join(node.cluster.name))
+        return await capacity.capacity(peer.client, node, mend=_join(site, node.cluster.name))
 
     return [
         Check(where, "node", registered, (above,)),
@@ -165,5 +168,5 @@ def _of_node(site: Site, node: VirtualNode, above: Check, below: Check) -> list[
     ]
 
 
-def _join(cluster: str) -> str:
-    return f"vnode join --config FILE --cluster {cluster}"
+def _join(site: Site, cluster: str) -> str:
+    return f"vnode join --config {site.file} --cluster {cluster}"

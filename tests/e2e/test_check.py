@@ -96,8 +96,7 @@ class Site:
     def mend(self, finding: Finding, cluster: Cluster, *, folder: Path = ROOT) -> None:
         """Run the command of a finding as an administrator of a cluster."""
         if finding.mend.startswith("vnode join "):
-            words = finding.mend.replace("FILE", str(self.federation.config)).split()
-            vnode_join(cluster, *words[2:])
+            vnode_join(cluster, *finding.mend.split()[2:])
             return
         command = finding.mend[finding.mend.index("kubectl ") :]
         path = f"{cluster.kubectl_program.parent}{os.pathsep}{os.environ['PATH']}"
