@@ -15,6 +15,10 @@ from dataclasses import dataclass
 from typing import ParamSpec, TypeVar, cast
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.bindings.openssl.binding import Binding
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from OpenSSL import SSL, crypto
 
 __all__ = ["ServerConnection", "note_verification"]
@@ -34,6 +38,8 @@ _RECORD = 16 << 10
 _RECORD_AND_FRAME = _RECORD + 512
 _LONGEST_KEY = 8192
 """Bits; verifying with a longer one takes too long, see CVE-2023-29409 for the same in Go."""
+_LONGEST_EXPONENT = 32
+"""Bits; everybody's have 17, Go allows 31. Up to a modulus of 3,072 bits OpenSSL allows any."""
 
 
 @dataclass(slots=True)
@@ -59,7 +65,18 @@ def note_verification(
         verification.failed = True
     elif depth == 0:
         verification.passed = True
-    return certificate.get_pubkey().bits() <= _LONGEST_KEY
+    return _verifies_quickly(certificate)
+
+
+def _verifies_quickly(certificate: crypto.X509) -> bool:
+    try:
+        key = certificate.get_pubkey().to_cryptography_key()
+    except (ValueError, UnsupportedAlgorithm, crypto.Error):
+        return False
+    if isinstance(key, rsa.RSAPublicKey):
+        exponent = key.public_numbers().e
+        return key.key_size <= _LONGEST_KEY and exponent.bit_length() <= _LONGEST_EXPONENT
+    return isinstance(key, ec.EllipticCurvePublicKey | Ed25519PublicKey)
 
 
 class ServerConnection:
@@ -90,7 +107,13 @@ class ServerConnection:
             ssl.SSLWantReadError: more is needed of the client.
             ssl.SSLError: it has failed.
         """
-        self._run(self._connection.do_handshake)
+        try:
+            self._run(self._connection.do_handshake)
+        finally:
+            if self._verification.failed:
+                # What it found stays in the thread's error queue, by which OpenSSL before 4 tells
+                # how the next call went, of whichever connection.
+                Binding.lib.ERR_clear_error()
         self._established = True
         self._flush()
 

@@ -11,6 +11,7 @@ from typing import cast
 import pytest
 import trustme
 from cryptography import x509
+from cryptography.hazmat.bindings.openssl.binding import Binding
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import (
@@ -109,8 +110,11 @@ async def name_of(
 async def assert_refused(user: User, server: Server, folder: Path) -> None:
     """TLS fails for this user, and the server serves others."""
     for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        context = client(version)
+        user.show(context, folder)
         with pytest.raises(OSError):  # noqa: PT011 - an alert or a reset, by version
-            await name_of(user, server, folder, version)
+            async with met(server, context):
+                pass
     assert await name_of(TRUSTED.issue(("CN", "apiserver")), server, folder) == "apiserver"
 
 
@@ -255,10 +259,11 @@ def test_a_client_may_go_on_talking_until_it_hears_the_end(version: ssl.TLSVersi
 class Link:
     """A client and a server that hear of each other what a test hands over."""
 
-    def __init__(self, context: ssl.SSLContext) -> None:
+    def __init__(self, context: ssl.SSLContext, front: ssl.SSLContext | None = None) -> None:
+        front = front or Server().context
         self._to_client, self.sent = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.to_server, self._said = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.served = Server().context.wrap_bio(self.to_server, self._said, server_side=True)
+        self.served = front.wrap_bio(self.to_server, self._said, server_side=True)
         self.asking = context.wrap_bio(self._to_client, self.sent, server_hostname=HOST)
 
     def ask(self) -> None:
@@ -311,15 +316,23 @@ async def test_who_shows_very_many_certificates_is_cut_off(server: Server, tmp_p
     await assert_refused(replace(user, above=(user.certificate,) * 150), server, tmp_path)
 
 
-async def test_who_has_us_verify_with_a_huge_key_is_cut_off(server: Server, tmp_path: Path) -> None:
-    huge = rsa.RSAPublicNumbers(e=65537, n=(1 << 8999) + 1).public_key()
+@pytest.mark.parametrize(
+    "huge",
+    [
+        pytest.param(rsa.RSAPublicNumbers(e=65537, n=(1 << 8999) + 1), id="modulus"),
+        pytest.param(rsa.RSAPublicNumbers(e=(1 << 3070) + 1, n=(1 << 3071) + 1), id="exponent"),
+    ],
+)
+async def test_who_has_us_verify_with_a_huge_key_is_cut_off(
+    server: Server, tmp_path: Path, huge: rsa.RSAPublicNumbers
+) -> None:
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "huge")])
     now = datetime.datetime.now(tz=datetime.UTC)
     ca = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
-        .public_key(huge)
+        .public_key(huge.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - DAY)
         .not_valid_after(now + DAY)
@@ -329,6 +342,38 @@ async def test_who_has_us_verify_with_a_huge_key_is_cut_off(server: Server, tmp_
     # OpenSSL links certificates whose kinds of key and signature fit.
     made = Issuer(name, rsa.generate_private_key(65537, 2048)).issue(("CN", "x"))
     await assert_refused(replace(made, above=(ca,)), server, tmp_path)
+
+
+@both_versions
+def test_what_is_wrong_with_one_certificate_is_no_error_of_others(
+    tmp_path: Path, version: ssl.TLSVersion
+) -> None:
+    trusted, another = (rsa.generate_private_key(65537, 2048) for _ in range(2))
+    ca = Issuer(TRUSTED.name, trusted).issue(("CN", "ca"), key=trusted, is_ca=True).certificate
+    front = ServingCertificate(issue(SERVER_CA), client_ca=ca.public_bytes(Encoding.PEM)).context
+    context = client(version)
+    Issuer(ca.subject, another).issue(("CN", "x")).show(context, tmp_path)
+    link = Link(context, front)
+    for _ in range(2):
+        link.ask()
+        link.serve(link.sent.read())
+    assert link.served.getpeercert() is None
+    assert Binding.lib.ERR_peek_error() == 0
+
+
+def test_a_certificate_whose_key_is_none_ends_the_handshake(tmp_path: Path) -> None:
+    context = client(ssl.TLSVersion.TLSv1_2)
+    user = FOREIGN.issue(("CN", "x"), key=EPHEMERAL)
+    user.show(context, tmp_path)
+    point = EPHEMERAL.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    link = Link(context)
+    link.ask()
+    link.serve(link.sent.read())
+    link.ask()
+    said = link.sent.read()
+    assert point in said
+    with pytest.raises(ssl.SSLError):
+        link.serve(said.replace(point, b"\x04" + b"\xff" * (len(point) - 1)))
 
 
 @both_versions
