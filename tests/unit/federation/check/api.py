@@ -30,6 +30,8 @@ class Api:
         self.allows: Callable[[Mapping[str, str]], bool] = lambda attributes: False
         """What SelfSubjectAccessReview says."""
         self.user: Answer = {"username": "system:serviceaccount:vnode-system:vnode"}
+        self.denies: Exception | None = None
+        """What creates of objects say."""
         self.asked: list[str] = []
 
     @property
@@ -54,6 +56,9 @@ class Api:
             case "selfsubjectrulesreviews":
                 self.asked.append(f"rules in {spec['namespace']}")
                 status = {"resourceRules": self.rules.get(spec["namespace"], [])}
+            case "pods":
+                self.asked.append(f"create pods in {options['namespace']}")
+                return decode(msgspec.json.encode(_given(self.denies)), kind)
             case _:
                 about = spec["resourceAttributes"]
                 self.asked.append(f"{about['verb']} {about['resource']}")
