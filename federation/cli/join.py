@@ -116,7 +116,7 @@ def join(
         typer.Option(
             "--tenant-uid",
             help="UID of the tenant's namespace kube-system: refuses other tenant clusters that "
-            "come with the same tenant name.",
+            "come with the same tenant name. Needed for the first --secret-file.",
             show_default=False,
         ),
     ] = None,
@@ -250,7 +250,11 @@ async def _work(
     from vnode.kube.client import KubeClient
 
     async with await KubeClient.connect(connection) as client:
-        applied = await apply(client, objects, dry_run=dry_run, progress=_progress())
+        for_token = account is not None
+        progress = _progress()
+        applied = await apply(
+            client, objects, dry_run=dry_run, for_token=for_token, progress=progress
+        )
         if account is None:
             return applied, None
         return applied, await request_token(client, account, seconds=seconds)

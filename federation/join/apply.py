@@ -23,11 +23,11 @@ from federation.backends.kubernetes.translate.names import (
     LABEL_MANAGED_BY,
     LABEL_TENANT,
 )
-from federation.join.render import Object
+from federation.join.render import BOUND_KINDS, Object
 from vnode.kube.client import KubeClient
 from vnode.kube.errors import ApiError, Conflict, Forbidden, NotFound, ServerError, Unauthorized
 from vnode.kube.resources import NAMESPACES, RESOURCE_QUOTAS, SERVICE_ACCOUNTS, Resource
-from vnode.kube.types import object_in
+from vnode.kube.types import JSON, object_in
 
 MANAGER = "vnode-join"
 """The field manager of everything that is applied here."""
@@ -128,9 +128,13 @@ async def apply(
     objects: Sequence[Object],
     *,
     dry_run: bool = False,
+    for_token: bool = False,
     progress: Progress = lambda _: None,
 ) -> list[Applied]:
     """Bring the cluster to these objects; with `dry_run` say what that would change.
+
+    With `for_token` the account has to say which tenant cluster it is for, or be told by `objects`:
+    else the next cluster of that tenant name gets a token of it, and what this one may read.
 
     Raises:
         Refused: what is in the way, object by object.
@@ -139,6 +143,8 @@ async def apply(
     progress(f"looking at {len(objects)} objects")
     wanted = await _each(objects, lambda body: _look(client, body))
     _raise(filter(None, map(_objection, wanted)))
+    if for_token:
+        _raise(filter(None, map(_unbound, wanted)))
     missing = {w.name for w in wanted if w.resource is NAMESPACES and w.found is None}
     progress("trying what would change (dry run)")
     tried = await _each(
@@ -207,6 +213,23 @@ def _objection(wanted: _Wanted) -> str | None:
     return None
 
 
+def _unbound(wanted: _Wanted) -> str | None:
+    """What is missing for a token of this account; None: nothing, or it is no account."""
+    if wanted.resource is not SERVICE_ACCOUNTS or _owner(wanted.body) is not None:
+        return None
+    if wanted.found is not None and _owner(wanted.found) is not None:
+        return None
+    return (
+        f"{wanted} does not say which tenant cluster its tokens are for; give --tenant-uid "
+        '"$(kubectl --context TENANT get namespace kube-system -o jsonpath={.metadata.uid})"'
+    )
+
+
+def _owner(value: Object) -> JSON:
+    """UID of the tenant cluster that an object is for; None: it does not say."""
+    return object_in(_metadata(value).get("annotations")).get(ANNOTATION_CLUSTER_UID)
+
+
 async def _try(client: KubeClient, wanted: _Wanted) -> Applied | str:
     return await _apply(client, wanted, dry_run=True)
 
@@ -241,8 +264,8 @@ def _body(wanted: _Wanted) -> Object:
         return wanted.body
     metadata, have = _metadata(wanted.body), _metadata(wanted.found)
     body: Object = {**wanted.body, "metadata": {**metadata, "uid": have["uid"]}}
-    owner = object_in(have.get("annotations")).get(ANNOTATION_CLUSTER_UID)
-    if owner is not None and wanted.resource is NAMESPACES:
+    owner = _owner(wanted.found)
+    if owner is not None and wanted.resource.kind in BOUND_KINDS:
         notes = {ANNOTATION_CLUSTER_UID: owner, **object_in(metadata.get("annotations"))}
         _metadata(body)["annotations"] = notes
     return body

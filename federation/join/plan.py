@@ -66,7 +66,8 @@ class Plan:
     api_server: Endpoint | None = None
     """None: NetworkPolicies have no rule of its own for it."""
     tenant_uid: str | None = None
-    """UID of the tenant's kube-system: another tenant cluster of that name is then refused."""
+    """UID of the tenant's kube-system: another tenant cluster of that name is then refused, in
+    these namespaces and with this account."""
     agent_namespace: str = SYSTEM_NAMESPACE
     """Of the agent in the tenant cluster."""
 

@@ -31,6 +31,9 @@ from vnode.kube.types import JSON
 Object = dict[str, JSON]
 """One object as the API takes it."""
 
+BOUND_KINDS = ("Namespace", "ServiceAccount")
+"""Kinds whose objects say which tenant cluster they are for, where the plan does. Who has a token
+of the account has all that was ever granted to it."""
 _NAMESPACE = ("namespace.yaml", "namespace-rbac.yaml", "quota.yaml", "network-policy.yaml")
 _API_SERVER = "${apiServerCidr}"
 _COUNTED = ("configmaps", "secrets", "services", "persistentvolumeclaims", "count/")
@@ -121,14 +124,14 @@ def _marked(value: Object, plan: Plan) -> Object:
     if (value["kind"], metadata["name"]) != ("Namespace", SYSTEM_NAMESPACE):
         labels[LABEL_TENANT] = plan.tenant
     metadata["labels"] = {**labels, **_object(metadata.get("labels", {}))}
+    if plan.tenant_uid is not None and LABEL_TENANT in labels and value["kind"] in BOUND_KINDS:
+        notes = _object(metadata.get("annotations", {}))
+        metadata["annotations"] = {**notes, ANNOTATION_CLUSTER_UID: plan.tenant_uid}
     return value
 
 
 def _filled(value: Object, plan: Plan, namespace: str) -> Object:
     """With what is no text in it."""
-    if value["kind"] == "Namespace" and plan.tenant_uid is not None:
-        notes = _object(_object(value["metadata"])["annotations"])
-        notes[ANNOTATION_CLUSTER_UID] = plan.tenant_uid
     if value["kind"] == "ResourceQuota":
         _fill_quota(value, plan, namespace)
     if value["kind"] == "NetworkPolicy":

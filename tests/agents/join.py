@@ -74,6 +74,7 @@ def join(
     claims: bool = False,
     name: str = TENANT,
     settings: Mapping[str, Mapping[str, object]] | None = None,
+    uid: str | None = None,
 ) -> Federation:
     """Prepare both sides and write kubeconfigs and configuration to `directory`.
 
@@ -90,6 +91,7 @@ def join(
         privileged: let pods in these clusters reach for the node, as far as `policy` allows it.
         name: of the tenant.
         settings: what differs in sections of the configuration, by section.
+        uid: which tenant cluster the administrators of compute clusters are told; None: this one.
     """
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     prepare_tenant(tenant, all_namespaces=not namespaces, claims=claims)
@@ -132,12 +134,19 @@ def join(
         config[section] = {**config.get(section, {}), **changes}
     path = directory / "config.yaml"
     path.write_text(yaml.safe_dump(config, sort_keys=False))
+    options = [f"--tenant-uid={uid or uid_of(tenant)}"]
+    if privileged:
+        options.append("--pod-security=privileged")
     for compute, cluster in computes.items():
-        options = ["--pod-security=privileged"] if privileged else []
         join_compute(cluster, compute, config=path, directory=directory, options=options)
     nodes = tuple(f"vnode-{compute}" for compute in computes)
     watch_rights(harness, [tenant, *computes.values()])
     return Federation(tenant, dict(computes), directory, path, nodes)
+
+
+def uid_of(tenant: Cluster) -> str:
+    """By what compute clusters tell tenant clusters of one tenant name apart."""
+    return tenant.kubectl("get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}")
 
 
 def join_compute(
@@ -150,6 +159,7 @@ def join_compute(
 ) -> Path:
     """Run `vnode join` for one cluster of a configuration, as its administrator would.
 
+    The first time `options` have to say which tenant cluster it is for.
     Returns the kubeconfig out of the Secret that it makes, in `directory`.
     """
     manifests = directory / f"{name}.secret.yaml"

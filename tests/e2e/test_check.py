@@ -411,7 +411,8 @@ def test_an_api_version_that_is_too_old(site: Site) -> None:
 
 def test_a_tenant_name_that_is_used_twice(site: Site) -> None:
     other = "5e1f0000-0000-4000-8000-000000000001"
-    site.pool.kubectl("annotate", "namespace", BELOW, f"vnode.dev/cluster-uid={other}")
+    mark = f"vnode.dev/cluster-uid={other}"
+    site.pool.kubectl("annotate", "--overwrite", "namespace", BELOW, mark)
     finding = site.check().only(POOL, "namespaces")
     assert finding.text.startswith('tenant name "demo" is used twice')
     assert other in finding.text

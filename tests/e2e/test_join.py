@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tests.clusters import Cluster
 
 CLUSTER = "gpu-a"
+UID = "--tenant-uid=one"
 
 
 @pytest.fixture
@@ -114,7 +115,7 @@ def test_the_secret_goes_to_a_file_of_its_owner_and_the_token_nowhere_else(
     file = scratch / "secret.yaml"
     file.write_text("before")
     file.chmod(0o644)
-    shown = vnode_join(cluster, *arguments(name, f"--secret-file={file}"))
+    shown = vnode_join(cluster, *arguments(name, UID, f"--secret-file={file}"))
     secret, role, _ = yaml.safe_load_all(file.read_text())
     token = _token(secret)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -132,7 +133,7 @@ def test_the_secret_goes_to_a_file_of_its_owner_and_the_token_nowhere_else(
 
 
 def test_on_stdout_the_secret_is_alone(cluster: Cluster, name: str) -> None:
-    shown = vnode_join(cluster, *arguments(name, "--secret-file=-"))
+    shown = vnode_join(cluster, *arguments(name, UID, "--secret-file=-"))
     kinds = [each["kind"] for each in yaml.safe_load_all(shown)]
     assert kinds == ["Secret", "Role", "RoleBinding"]
 
@@ -178,6 +179,21 @@ def test_a_namespace_of_another_tenant_cluster_is_refused(cluster: Cluster, name
     # Who does not say which tenant cluster it is takes nothing away.
     assert set(results(cluster, name).values()) == {"unchanged"}
     assert set(results(cluster, name, "--tenant-uid=one").values()) == {"unchanged"}
+
+
+def test_another_tenant_cluster_of_that_name_gets_no_token(
+    cluster: Cluster, name: str, scratch: Path
+) -> None:
+    file = scratch / "secret.yaml"
+    own = [f"--tenant={name}", f"--cluster={CLUSTER}", f"--secret-file={file}"]
+    assert "give --tenant-uid" in refusal(cluster, *own, "--namespaces=team-a")
+    assert made(cluster, name) == []
+    vnode_join(cluster, *own, "--namespaces=team-a", "--tenant-uid=one")
+    file.unlink()
+    for more in ("--namespaces=others", "--on-demand"):
+        said = refusal(cluster, *own, more, "--tenant-uid=two")
+        assert f"ServiceAccount vnode-system/vnode-{name} is another tenant's" in said
+    assert not file.exists()
 
 
 def test_a_field_that_somebody_else_set_is_named_and_stays(cluster: Cluster, name: str) -> None:
@@ -234,7 +250,7 @@ def test_the_agent_may_make_no_token_but_its_own(
     cluster: Cluster, name: str, scratch: Path
 ) -> None:
     file = scratch / "secret.yaml"
-    vnode_join(cluster, *arguments(name, f"--secret-file={file}"))
+    vnode_join(cluster, *arguments(name, UID, f"--secret-file={file}"))
     token = _token(next(iter(yaml.safe_load_all(file.read_text()))))
     own = cluster.kubeconfig_for_token(token, scratch / "own")
 
@@ -255,6 +271,7 @@ def test_the_commands_of_the_manual_do_what_it_says(
     (scratch / "config.yaml").write_text(config)
     manual = (DEPLOY / "README.md").read_text().replace("demo", name)
     manual = manual.replace("deploy/tenant/config.yaml", str(scratch / "config.yaml"))
+    manual = manual.replace("$TENANT_UID", "one")
     lines = [line.strip().split() for line in manual.splitlines()]
     joins = [line[2:] for line in lines if line[:2] == ["vnode", "join"]]
     removals = [line[1:] for line in lines if f"vnode.dev/tenant={name}" in line]

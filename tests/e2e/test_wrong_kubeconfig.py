@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.agents import AgentProcess, join
+from tests.agents.join import uid_of
 from tests.clusters import ClusterSpec, Harness, NodePool
 from tests.clusters.existing import requested
 from tests.e2e.user import BELOW, User, until
@@ -69,8 +70,11 @@ def test_nothing_is_deleted_below_and_the_log_says_what_is_wrong(scratch: Path) 
         clusters = harness.up([ClusterSpec("tenant"), ClusterSpec("stranger"), pool])
         tenant, stranger = clusters.pop("tenant"), clusters.pop("stranger")
         right = join(harness, tenant, clusters, directory=scratch / "right")
-        wrong = join(harness, stranger, clusters, directory=scratch / "wrong")
+        uid = uid_of(tenant)
+        wrong = join(harness, stranger, clusters, directory=scratch / "wrong", uid=uid)
         user, below = User(tenant), User(clusters[POOL], BELOW)
+        # Else the stranger's agent is refused before it looks at copies.
+        clusters[POOL].kubectl("annotate", "namespace", BELOW, "vnode.dev/cluster-uid-")
         with AgentProcess(right) as agent:
             agent.wait_ready()
             spec = pod_spec(cluster=POOL, volumes=VOLUMES, tolerations=TOLERATIONS)

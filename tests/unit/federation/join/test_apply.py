@@ -22,6 +22,7 @@ NAMESPACE = ("Namespace", "red--team-a")
 PREPARED = compute_objects(make_plan())
 ON_DEMAND = compute_objects(make_plan(on_demand=True))
 BOUND = compute_objects(make_plan(tenant_uid="one"))
+ANOTHER = compute_objects(make_plan("other", tenant_uid="two"))
 
 
 class Server:
@@ -184,3 +185,33 @@ async def test_the_tenant_cluster_that_a_namespace_is_bound_to_is_not_taken_away
     await apply(server.client, BOUND)
     found = await apply(server.client, objects())
     assert {one.result for one in found} == {Result.UNCHANGED}
+
+
+@pytest.mark.parametrize("on_demand", [False, True])
+async def test_another_tenant_cluster_of_that_name_does_not_get_the_account(
+    on_demand: bool,
+) -> None:
+    server = Server()
+    first = compute_objects(make_plan(tenant_uid="one", on_demand=on_demand))
+    await apply(server.client, first, for_token=True)
+    before = list(server.applied)
+    (problem,) = (await refused(server, copy.deepcopy(ANOTHER))).problems
+    assert "ServiceAccount vnode-system/vnode-red is another tenant's" in problem
+    assert server.applied == before
+
+
+async def test_an_account_that_is_for_any_tenant_cluster_gives_no_token() -> None:
+    server = Server()
+    for _ in range(2):  # while it is not there, and when it is
+        with pytest.raises(Refused) as error:
+            await apply(server.client, objects(), for_token=True)
+        (problem,) = error.value.problems
+        assert "give --tenant-uid" in problem
+        await apply(server.client, objects())
+
+
+async def test_an_account_that_says_whose_it_is_need_not_be_told_again() -> None:
+    server = Server()
+    await apply(server.client, BOUND, for_token=True)
+    again = await apply(server.client, objects(), for_token=True)
+    assert {one.result for one in again} == {Result.UNCHANGED}

@@ -114,6 +114,15 @@ def test_a_namespace_says_whose_it_is_and_how_pods_are_judged() -> None:
     }
 
 
+@pytest.mark.parametrize("on_demand", [False, True])
+def test_the_account_says_for_which_tenant_cluster_it_is(on_demand: bool) -> None:
+    objects = compute_objects(make_plan(tenant_uid="uid-1", on_demand=on_demand))
+    metadata = one(objects, "ServiceAccount", "vnode-red")["metadata"]
+    assert metadata["annotations"] == {"vnode.dev/cluster-uid": "uid-1"}
+    # It holds the accounts of all tenants.
+    assert "annotations" not in one(objects, "Namespace", "vnode-system")["metadata"]
+
+
 def test_namespaces_come_before_what_is_in_them() -> None:
     objects: list[Any] = compute_objects(make_plan("a", "b"))
     made: set[str] = {"kube-system"}
