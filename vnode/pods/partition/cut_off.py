@@ -22,7 +22,7 @@ from vnode.pods import lifecycle
 from vnode.pods.events import EventRecorder
 from vnode.pods.memory import Memories
 from vnode.pods.partition.fence_keeper import FenceKeeper
-from vnode.pods.partition.fence_list import Fence, generated_from
+from vnode.pods.partition.fence_list import FENCED, Fence, generated_from
 from vnode.pods.partition.policy import ANNOTATION, HOLDS, Loss
 from vnode.pods.removal import Removal
 from vnode.pods.status import statuses
@@ -41,6 +41,12 @@ _MAY_RUN = (
     f"{ANNOTATION}); its copy may still run there, and is deleted when the cluster answers again"
 )
 _NOT_LISTED = "The compute cluster does not answer, but the fence list of the virtual node"
+_UNREADABLE = (
+    "the list of pods that may still run on node {node}, its annotation {annotation}, cannot be "
+    "read: this pod starts when it can; an administrator puts the annotation right (vnode fence "
+    "shows what can be read) or, if it is certain that no pod that was given up runs there, "
+    "removes it"
+)
 _NEVER_RAN = (
     f"The compute cluster has not answered for longer than this pod waits (annotation {ANNOTATION})"
     "; it never ran there"
@@ -161,6 +167,7 @@ class CutOff:
             Waiting: one may.
             KubeError: the tenant's API server did not say.
         """
+        self._require_known()
         self.require_unfenced(seen)
         self._require_alone(pod, seen)
         try:
@@ -173,8 +180,18 @@ class CutOff:
                 not_done=True,
                 passing=True,
             ) from None
+        self._require_known()
         self.require_unfenced(seen)
         self._require_alone(pod, seen)
+
+    def _require_known(self) -> None:
+        """No list says what nobody can read: it may be about any pod. Raises Waiting."""
+        for node in sorted(self.keeper.fences.unreadable):
+            raise Waiting(
+                _UNREADABLE.format(node=node, annotation=FENCED),
+                reason="FenceListRefused",
+                not_done=True,
+            )
 
     def _require_alone(self, pod: Pod, seen: PodView) -> None:
         """No fenced pod of the same controller may run in this cluster. Raises Waiting.

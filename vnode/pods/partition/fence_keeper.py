@@ -83,7 +83,9 @@ class FenceKeeper:
         self._wake.set()
 
     def carried(self, node: NodeName) -> dict[str, str]:
-        """The annotation, for a Node object that is made again."""
+        """The annotation, for a Node object that is made again; what cannot be read as it was."""
+        if (text := self.fences.unreadable.get(node)) is not None:
+            return {FENCED: text}
         fences = self.fences.on(node)
         return {FENCED: encode(fences)} if fences else {}
 

@@ -4,8 +4,8 @@ In: our Node objects as the tenant's API server shows them, one watch for each n
 where a watch could be behind (`vnode.pods.partition.fence_reads`). Out: the fences of a pod name,
 and calls to listeners. Owned by the tenant; `vnode.pods.partition.fence_keeper` writes. The list of
 a Node that is not there is remembered, as it comes back with its successor, unless it left the
-configuration; a list that cannot be read (somebody edited it) counts as it was before, and is said
-in the log.
+configuration. A list that cannot be read (somebody edited it, or a newer agent wrote it) counts as
+it was before, is said in the log, and is `unreadable`: what it says now nobody knows.
 """
 
 from collections import defaultdict
@@ -42,6 +42,7 @@ class Fences:
         self.reads = FenceReads(client, nodes, ours=ours, left=left, clock=clock)
         self._left = frozenset(left) - frozenset(ours)
         self._lists: dict[NodeName, Mapping[UID, Fence]] = {}
+        self._unreadable: dict[NodeName, str] = {}
         self._generated: dict[NodeName, frozenset[ObjectKey | None]] = {}
         self._by_key: dict[ObjectKey, list[tuple[NodeName, Fence]]] = {}
         self._listeners: list[Callable[[NodeName, ObjectKey], None]] = []
@@ -61,6 +62,11 @@ class Fences:
         """All fences of a virtual node."""
         return tuple(self._lists.get(node, {}).values())
 
+    @property
+    def unreadable(self) -> Mapping[NodeName, str]:
+        """Lists that cannot be read, as they are written: anybody may be fenced there."""
+        return self._unreadable
+
     def any_generated(self, node: NodeName, base: ObjectKey) -> bool:
         """Whether a pod there, of a name generated from that one, is fenced and not accepted."""
         return base in self._generated.get(node, ())
@@ -75,15 +81,21 @@ class Fences:
         if change.new is not None:
             self._take(change.new)
         elif name in self._left:
+            self._unreadable.pop(name, None)
             self._have(name, ())
 
     def _take(self, node: PartialObject) -> None:
         name = NodeName(node.metadata.name)
+        text = node.metadata.annotations.get(FENCED, "")
         try:
-            fences = decode(node.metadata.annotations.get(FENCED, ""))
+            fences = decode(text)
         except ValueError:
-            _LOG.error("fence list cannot be read", node=name, annotation=FENCED)
+            if self._unreadable.get(name) != text:
+                _LOG.error("fence list cannot be read", node=name, annotation=FENCED)
+            self._unreadable[name] = text
             return
+        if self._unreadable.pop(name, None) is not None:
+            _LOG.info("fence list can be read again", node=name)
         self._have(name, fences)
 
     def _have(self, node: NodeName, fences: Collection[Fence]) -> None:

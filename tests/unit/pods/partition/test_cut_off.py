@@ -45,6 +45,12 @@ async def run(world: World, pod: Pod) -> ObjectKey:
     return key
 
 
+def note(world: World, node: str, text: str) -> None:
+    """Somebody edits a fence list."""
+    notes = {FENCED: text}
+    world.tenant.edit(NODES, ObjectKey("", node), lambda b: b["metadata"].update(annotations=notes))
+
+
 def finish_deletions(world: World) -> None:
     """Kubelets below end what is being deleted."""
     for key in [key for key, copy in world.below.copies.items() if copy.deleting]:
@@ -162,12 +168,53 @@ async def test_a_list_that_the_api_server_refuses_is_said_and_tried_again(world:
 
 async def test_a_list_that_somebody_edited_into_nonsense_is_said(world: World) -> None:
     key = await run(world, patient())
-    notes = {FENCED: "[]"}
-    world.tenant.edit(NODES, ObjectKey("", NODE), lambda b: b["metadata"].update(annotations=notes))
+    note(world, NODE, "[]")
     world.cut()
     await world.settle(300)
     assert world.status(key)["phase"] == "Running"
     assert "FenceListRefused" in world.events()
+
+
+@pytest.mark.parametrize("node", [NODE, OTHER_NODE])
+async def test_a_list_that_nobody_can_read_holds_new_pods_also_after_a_restart(
+    world: World, node: str
+) -> None:
+    world.others = (OTHER_NODE,)
+    world.start()
+    await world.settle(10)
+    note(world, node, "{newer}")
+    await world.restart()
+    key = world.create(make_pod(uid=UID_2))
+    await world.settle(100)
+    assert world.below.made[UID_2] == 0
+    assert world.status(key)["reason"] == "FenceListRefused"
+    assert f"node {node}, its annotation {FENCED}" in world.status(key)["message"]
+    note(world, node, "")
+    await world.settle(200)
+    assert world.below.made[UID_2] == 1
+
+
+async def test_a_node_is_made_again_with_the_list_that_nobody_can_read(world: World) -> None:
+    agent = world.start()
+    note(world, NODE, "{newer}")
+    await world.settle(10)
+    assert agent.keeper.carried(NODE) == {FENCED: "{newer}"}
+    world.tenant.drop(NODES, ObjectKey("", NODE))
+    await world.settle(10)
+    assert agent.keeper.carried(NODE) == {FENCED: "{newer}"}
+
+
+async def test_a_list_that_nobody_can_read_is_not_written_over(world: World) -> None:
+    await run(world, patient())
+    note(world, NODE, "{newer}")
+    await world.restart()
+    world.cut()
+    await world.settle(300)
+    world.mend()
+    await world.settle(100)
+    body = world.tenant.get_body(NODES, ObjectKey("", NODE))
+    assert body is not None
+    assert body["metadata"]["annotations"] == {FENCED: "{newer}"}
 
 
 async def test_five_hundred_pods_cost_a_few_writes_of_the_list(world: World) -> None:
