@@ -152,6 +152,14 @@ def token_in(text: str, context: str | None) -> AccountToken | None:
     return read_token(token) if isinstance(token, str) else None
 
 
+def server_in(text: str, context: str | None) -> str:
+    """URL of the API server that a context of a kubeconfig leads to; empty: to none."""
+    document = _document(text)
+    wanted = _named(document, "contexts", "context", context or document.get("current-context"))
+    server = _named(document, "clusters", "cluster", wanted.get("cluster")).get("server")
+    return server.rstrip("/") if isinstance(server, str) else ""
+
+
 def with_token(text: str, context: str | None, token: str) -> str:
     """The kubeconfig with another token in that context."""
     document = _document(text)

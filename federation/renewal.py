@@ -6,6 +6,9 @@ passed. The kubelet brings it into the files of all replicas, and each takes it 
 (`vnode.kube.credentials`). One task per compute cluster, run by the replica that holds its Lease,
 so that nobody else writes; a restart finds the newest token in the Secret. See ADR 11.
 
+Nothing is asked or written while the Secret holds another credential than the one in use: it may be
+another cluster's, or newer than the file that the kubelet has yet to bring.
+
 What fails is logged with the time that is left and tried again, for ever. A token that ended
 because nobody could renew it is mended by `vnode join`, which the log says.
 """
@@ -23,6 +26,7 @@ from federation.credential import (
     SHORTEST_LIFE,
     AccountToken,
     request_token,
+    server_in,
     token_in,
     with_token,
 )
@@ -41,6 +45,8 @@ _EARLIEST, _LATEST = 0.7, 0.8
 _LONGEST = 3600.0
 """Seconds between two looks at the Secret: somebody may have joined again."""
 _RETRY, _LONGEST_RETRY = 5.0, 300.0
+_SYNC = 60.0
+"""Seconds between two looks at a Secret that is not what the agent uses; kubelets take longer."""
 
 
 class TokenRenewal:
@@ -84,6 +90,7 @@ class TokenRenewal:
         self._ends = ends
         self._known: AccountToken | None = None
         self._puzzled = False
+        self._waits = False
 
     async def run(self) -> Never:
         """Renew until cancelled."""
@@ -112,6 +119,10 @@ class TokenRenewal:
         left = token.issued_at + token.life * self._share - self._now()
         if left > 0:
             return min(left, _LONGEST)
+        if not self._compute.uses(server=server_in(text, self._context), token=token.value):
+            self._not_ours()
+            return _SYNC
+        self._waits = False
         seconds = max(token.life, SHORTEST_LIFE)
         fresh = await request_token(self._compute, token.account, seconds=seconds)
         await self._write(secret, with_token(text, self._context, fresh.value))
@@ -135,6 +146,17 @@ class TokenRenewal:
                 why=f"key {SECRET_KEY} of Secret {self._namespace}/{self._secret} holds no "
                 "ServiceAccount token; remove kubeconfigSecret, or join again",
                 mend=self._mend,
+            )
+
+    def _not_ours(self) -> None:
+        if not self._waits:
+            self._waits = True
+            _LOG.warning(
+                "renewal waits",
+                cluster=self._cluster,
+                why=f"Secret {self._namespace}/{self._secret} holds another server or token than "
+                "the kubeconfig in use: the kubelet brings it within minutes, unless it is not the "
+                "Secret that this cluster's kubeconfig is mounted from",
             )
 
     def _failed(self, error: KubeError) -> None:

@@ -244,6 +244,7 @@ class AgentConfig(Section):
 
     def _cluster_misfits(self) -> Iterator[Misfit]:
         seen: set[str] = set()
+        secrets: dict[str, str] = {}
         for index, cluster in enumerate(self.clusters):
             if cluster.name in seen:
                 yield Misfit(
@@ -251,6 +252,13 @@ class AgentConfig(Section):
                     f'"{cluster.name}" is used twice; cluster names must be unique',
                 )
             seen.add(cluster.name)
+            secret = cluster.kubeconfig_secret
+            if secret and (other := secrets.setdefault(secret, cluster.name)) != cluster.name:
+                yield Misfit(
+                    ("clusters", index, "kubeconfigSecret"),
+                    f'"{secret}" is that of {other} too, and the agent would write the token of '
+                    "one over the other's; each cluster has a Secret of its own",
+                )
             if self.tenant.namespaces and cluster.namespaces.reclaim is NamespaceReclaim.DELETE:
                 yield Misfit(
                     ("clusters", index, "namespaces", "reclaim"),

@@ -91,6 +91,10 @@ class KubeClient:
         """URL of the API server."""
         return self._transport.server
 
+    def uses(self, *, server: str, token: str) -> bool:
+        """Whether calls go to that server (URL without trailing slash) with that bearer token."""
+        return self._transport.uses(server=server, token=token)
+
     @property
     def clock_offset(self) -> float:
         """Seconds that the server's clock is ahead of ours (+-0.5 s), however ours is set."""

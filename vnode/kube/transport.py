@@ -95,6 +95,11 @@ class Transport:
         """URL of the API server, without trailing slash."""
         return self._access.server
 
+    def uses(self, *, server: str, token: str) -> bool:
+        """Whether the next call goes to that server with that token."""
+        access = self._credentials.current()
+        return (access.server, access.authorization) == (server, f"Bearer {token}")
+
     @property
     def clock_offset(self) -> float:
         """Seconds that the server's clock is ahead of ours."""

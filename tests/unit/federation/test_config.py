@@ -479,6 +479,17 @@ class TestErrors:
                 id="cluster name twice",
             ),
             pytest.param(
+                TENANT
+                + "clusters:\n- name: gpu-a\n  kubeconfig: a\n  kubeconfigSecret: one\n"
+                + "- name: gpu-b\n  kubeconfig: b\n  kubeconfigSecret: one\n",
+                [
+                    'config.yaml:8: clusters[1].kubeconfigSecret: "one" is that of gpu-a too, and '
+                    "the agent would write the token of one over the other's; each cluster has a "
+                    "Secret of its own"
+                ],
+                id="Secret of another cluster",
+            ),
+            pytest.param(
                 TENANT + "clusters:\n- name: gpu-a\n  kubeconfig: k\n  network: tunnel\n",
                 ['config.yaml:5: clusters[0].network: "tunnel" is not one of: isolated, flat'],
                 id="choice",

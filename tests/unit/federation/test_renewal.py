@@ -35,7 +35,10 @@ class World:
         self.clock = LoopClock(epoch=EPOCH)
         self.tenant = RecordingClient(unix_time=self.clock.time)
         self.compute = TokenServer(name="gpu-a", unix_time=self.clock.time)
+        self.compute.credential = lambda: self.mounted or ("https://h", self.token.value)
         self.ends: list[float] = []
+        self.mounted: tuple[str, str] | None = None
+        """Server and token of the file; None: those of the Secret."""
         if text is None:
             text = kubeconfig("gpu-a", server="https://h", ca=None, token=make_token(life=LIFE))
         self.put(text)
@@ -192,3 +195,28 @@ async def test_no_token_is_in_what_is_logged() -> None:
             await asyncio.sleep(LIFE * 0.8)
     assert [each["event"] for each in said] == ["token renewed"]
     assert world.token.value not in str(said)
+
+
+async def test_the_secret_of_another_cluster_is_never_written() -> None:
+    world = World()
+    before = world.secret
+    for mounted in (("https://other", world.token.value), ("https://h", make_token(issued=1))):
+        world.mounted = mounted
+        with structlog.testing.capture_logs() as said:
+            async with world.renewed():
+                await asyncio.sleep(LIFE)
+        assert [each["event"] for each in said] == ["renewal waits"]
+    assert world.compute.calls == []
+    assert world.secret == before
+
+
+async def test_a_token_is_renewed_once_the_kubelet_brought_the_file() -> None:
+    late = make_token(issued=EPOCH - LIFE * 0.9, life=LIFE)
+    world = World(kubeconfig("gpu-a", server="https://h/", ca=None, token=late))
+    world.mounted = ("https://h", make_token(issued=EPOCH - LIFE))
+    async with world.renewed():
+        await asyncio.sleep(100)
+        assert world.compute.calls == []
+        world.mounted = None
+        await asyncio.sleep(61)
+        assert world.token.issued_at > EPOCH

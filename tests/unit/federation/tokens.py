@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Callable
 
 from tests.fakes.client import Body, Call, RecordingClient
 from vnode.kube.resources import Resource
@@ -23,6 +24,13 @@ def make_token(
 
 class TokenServer(RecordingClient):
     """A cluster whose tokens say when they end."""
+
+    credential: Callable[[], tuple[str, str]] = staticmethod(lambda: ("", ""))
+    """Server and token that its callers use."""
+
+    def uses(self, *, server: str, token: str) -> bool:
+        """As `KubeClient` says it."""
+        return self.credential() == (server, token)
 
     def _create(self, resource: Resource, call: Call) -> Body:
         answer = super()._create(resource, call)

@@ -39,6 +39,9 @@ async def test_another_certificate_means_new_connections_and_open_streams_live_o
             await client.request("GET", "/x")
             for _ in range(5):
                 await asyncio.sleep(0)
+            assert client.uses(server=server.url, token="new")
+            assert not client.uses(server=server.url, token="old")
+            assert not client.uses(server="https://other", token="new")
             await client.request("GET", "/x")
             server.release()
             assert [chunk async for chunk in chunks] == []
