@@ -67,7 +67,8 @@ class Access:
     ca_source: str
     """Where the trusted CAs came from, for messages."""
     tls_digest: bytes
-    """Changes whenever connections must be made anew (another CA, certificate or server)."""
+    """Changes whenever connections must be made anew (another CA, certificate or server, or
+    whether it is verified)."""
     tls_server_name: str | None = None
     proxy: str | None = None
     max_age: float | None = None
@@ -123,7 +124,7 @@ def _load_in_cluster() -> Access:
         authorization=str(configuration.api_key["BearerToken"]).strip(),
         certificate=None,
         ca_source=SERVICE_CERT_FILENAME,
-        tls_digest=_digest(str(configuration.host), ca, None),
+        tls_digest=_digest(str(configuration.host), ca, None, verify=True),
         max_age=FILE_MAX_AGE,
     )
 
@@ -149,7 +150,7 @@ async def _load_kubeconfig(path: Path, context: str | None) -> Access:
         authorization=authorization,
         certificate=certificate,
         ca_source=found.ca_source,
-        tls_digest=_digest(found.server, found.ca, certificate),
+        tls_digest=_digest(found.server, found.ca, certificate, verify=found.verify),
         tls_server_name=found.tls_server_name,
         proxy=found.proxy or _environment_proxy(found.server),
         max_age=max_age,
@@ -223,8 +224,10 @@ def _tls(
     return tls
 
 
-def _digest(server: str, ca: bytes | None, certificate: ClientCertificate | None) -> bytes:
-    digest = hashlib.blake2b(server.encode(), digest_size=16)
+def _digest(
+    server: str, ca: bytes | None, certificate: ClientCertificate | None, *, verify: bool
+) -> bytes:
+    digest = hashlib.blake2b(b"%d" % verify + server.encode(), digest_size=16)
     for part in (ca, certificate and certificate.certificate, certificate and certificate.key):
         digest.update(b"\0" + (part or b""))
     return digest.digest()

@@ -46,7 +46,7 @@ async def test_a_token_becomes_the_authorization_header(tmp_path: Path) -> None:
     assert "s3cr3t-token" not in repr(access)
 
 
-@pytest.mark.parametrize("part", ["token", "CA", "server", "certificate", "token file"])
+@pytest.mark.parametrize("part", ["token", "CA", "server", "verify", "certificate", "token file"])
 async def test_what_changed_in_a_file_is_noticed(part: str, tmp_path: Path) -> None:
     pair = CA.issue_cert("agent.example")
     (tmp_path / "crt").write_bytes(pair.cert_chain_pems[0].bytes())
@@ -71,6 +71,9 @@ async def test_what_changed_in_a_file_is_noticed(part: str, tmp_path: Path) -> N
     elif part == "server":
         moved = {**cluster(tmp_path), "server": "https://h:7443"}
         write(tmp_path, cluster=moved, user=user)
+    elif part == "verify":
+        lax = {**cluster(tmp_path), "insecure-skip-tls-verify": True}
+        write(tmp_path, cluster=lax, user=user)
     else:
         write(tmp_path, cluster=cluster(tmp_path), user={"token": "two"})
     assert not await unchanged(connection(path), access)
