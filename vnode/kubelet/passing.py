@@ -123,8 +123,8 @@ class Passing:
         """Within the block the ports are free, for this replica serves by itself."""
         self._wanted.clear()
         self._unwanted.set()
-        await self._free.wait()
         try:
+            await self._free.wait()  # Here too the Lease may be lost, which cancels us.
             yield
         finally:
             self._unwanted.clear()

@@ -256,6 +256,24 @@ async def test_while_this_replica_serves_its_ports_are_free_and_nothing_is_passe
         await replica.listens()
 
 
+async def test_who_is_cancelled_while_the_ports_become_free_passes_on_again(
+    make: Make, holder: Holder
+) -> None:
+    replica = await make()
+
+    async def serve() -> None:
+        async with replica.passing.aside():
+            raise AssertionError("the ports are not free yet")
+
+    serving = asyncio.create_task(serve())
+    await asyncio.sleep(0)
+    serving.cancel()
+    await asyncio.wait([serving])
+    assert serving.cancelled()
+    async with soon():
+        await replica.listens()
+
+
 async def test_ports_that_somebody_has_are_tried_again(
     holder: Holder, unused_tcp_port_factory: Callable[[], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
