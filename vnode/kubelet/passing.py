@@ -15,6 +15,8 @@ to lead: who held the Lease before is gone, or takes no more.
 
 import asyncio
 import contextlib
+import math
+from collections import Counter as Tally
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -37,18 +39,23 @@ _HALF_SECONDS = 60.0
 _FLUSH_SECONDS = 10.0
 _DRAIN_SECONDS = 2.0
 _BIND_AGAIN_SECONDS = 5.0
+_TELL_AGAIN_SECONDS = 10.0
+_SHARE = 4
+"""One source address has this part of all connections: nobody has shown who he is yet, and what a
+stranger holds open must not be what the API server needs."""
 _RESULTS = ("passed", "no_holder", "unreachable", "full")
 
 log = structlog.get_logger(__name__)
 
 
 class PassedConnections:
-    """Counts what all compute clusters of one replica pass on, and limits it."""
+    """Counts what all compute clusters of one replica pass on, and limits that, also by source."""
 
     def __init__(self, *, most: int, registry: CollectorRegistry) -> None:
-        """Allow `most` at once."""
-        self._most = most
+        """Allow `most` at once, a quarter of them from one address."""
+        self._most, self._most_of_one = most, max(1, most // _SHARE)
         self._open = 0
+        self._sources: Tally[str] = Tally()
         self._passed = Counter(
             "vnode_kubelet_passed_connections",
             "Connections for the replica that serves the virtual node, by what became of them.",
@@ -63,18 +70,21 @@ class PassedConnections:
             registry=registry,
         ).set_function(lambda: self._open)
 
-    @property
-    def full(self) -> bool:
-        """Whether no further one may be passed on."""
-        return self._open >= self._most
+    def full(self, source: str) -> bool:
+        """Whether no further one from that address may be passed on."""
+        return self._open >= self._most or self._sources[source] >= self._most_of_one
 
-    def opened(self) -> None:
+    def opened(self, source: str) -> None:
         """Count one more."""
         self._open += 1
+        self._sources[source] += 1
 
-    def closed(self) -> None:
+    def closed(self, source: str) -> None:
         """Count one less."""
         self._open -= 1
+        self._sources[source] -= 1
+        if not self._sources[source]:
+            del self._sources[source]
 
     def count(self, result: str) -> None:
         """Count what became of one."""
@@ -116,6 +126,7 @@ class Passing:
         self._free.set()
         self._taking = False
         self._open = 0
+        self._told_at, self._untold = -math.inf, 0
         self._ended = asyncio.Event()
 
     @asynccontextmanager
@@ -181,18 +192,18 @@ class Passing:
             near.transport.abort()  # It came in the moment in which we stopped.
         elif not holder:
             self._refuse(near, "no_holder")
-        elif self._connections.full:
+        elif self._connections.full(near.source):
             self._refuse(near, "full")
         else:
             self._open += 1
-            self._connections.opened()
+            self._connections.opened(near.source)
             carrying = tasks.create_task(self._carry(near, holder, target))
             carrying.add_done_callback(lambda _: self._closed(near))
 
     def _closed(self, near: "_End") -> None:
         near.transport.abort()
         self._open -= 1
-        self._connections.closed()
+        self._connections.closed(near.source)
         self._ended.set()
 
     def _refuse(self, near: "_End", why: str) -> None:
@@ -202,9 +213,11 @@ class Passing:
     async def _carry(self, near: "_End", holder: str, target: int) -> None:
         """One connection, until it has ended; what goes wrong with it ends no other."""
         try:
-            far = await _connect(holder, target)
-            if far is None:
+            try:
+                far = await _connect(holder, target)
+            except OSError as error:  # TimeoutError is one
                 self._refuse(near, "unreachable")
+                self._tell(holder, error)
                 return
             self._connections.count("passed")
             try:
@@ -214,19 +227,25 @@ class Passing:
         except Exception:
             log.exception("A connection could not be passed on", holder=holder)
 
+    def _tell(self, holder: str, error: OSError) -> None:
+        """Anybody may connect as often as he likes: the log says it now and then."""
+        now = self._clock.monotonic()
+        if now - self._told_at < _TELL_AGAIN_SECONDS:
+            self._untold += 1
+            return
+        why, more = repr(error), self._untold
+        log.info("The replica that serves cannot be reached", holder=holder, why=why, more=more)
+        self._told_at, self._untold = now, 0
+
 
 class _SteppedAside(Exception):
     """This replica serves the cluster itself now."""
 
 
-async def _connect(host: str, port: int) -> "_End | None":
-    loop = asyncio.get_running_loop()
-    try:
-        async with asyncio.timeout(_CONNECT_SECONDS):
-            _, far = await loop.create_connection(_End, host, port)
-    except OSError as error:  # TimeoutError is one
-        log.info("The replica that serves cannot be reached", holder=host, why=repr(error))
-        return None
+async def _connect(host: str, port: int) -> "_End":
+    """Raises OSError."""
+    async with asyncio.timeout(_CONNECT_SECONDS):
+        _, far = await asyncio.get_running_loop().create_connection(_End, host, port)
     return far
 
 
@@ -278,6 +297,8 @@ class _End(asyncio.Protocol):
     """One of the two connections; it takes nothing in before it is joined to the other."""
 
     transport: asyncio.Transport
+    source = ""
+    """The address that it comes from; empty if it was gone at once."""
 
     def __init__(self, made: "Callable[[_End], None]" = lambda _end: None) -> None:
         self._made = made
@@ -291,6 +312,8 @@ class _End(asyncio.Protocol):
         """Wait for the other one."""
         self.transport = cast("asyncio.Transport", transport)
         self.transport.pause_reading()
+        if peer := transport.get_extra_info("peername"):
+            self.source = str(peer[0])
         sock = transport.get_extra_info("socket")
         if sock is not None:
             with contextlib.suppress(OSError):  # It may be gone already.

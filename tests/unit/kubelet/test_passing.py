@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
 
 from tests.fakes.clock import LoopClock
 from vnode.kubelet.passing import PassedConnections, Passing
@@ -72,8 +73,8 @@ class Replica:
                 return
         raise AssertionError("it does not listen")
 
-    async def connect(self) -> Streams:
-        reader, writer = await asyncio.open_connection(HOST, self.port)
+    async def connect(self, source: str = HOST) -> Streams:
+        reader, writer = await asyncio.open_connection(HOST, self.port, local_addr=(source, 0))
         self._writers.append(writer)
         return reader, writer
 
@@ -142,9 +143,9 @@ async def closed(reader: asyncio.StreamReader) -> None:
         assert await reader.read() == b""
 
 
-async def joined(replica: Replica, holder: Holder) -> tuple[Streams, Streams]:
+async def joined(replica: Replica, holder: Holder, source: str = HOST) -> tuple[Streams, Streams]:
     async with soon():
-        near = await replica.connect()
+        near = await replica.connect(source)
         return near, await holder.taken.get()
 
 
@@ -225,12 +226,44 @@ async def test_a_holder_that_does_not_answer_is_a_closed_connection(
 
 async def test_more_than_the_limit_are_closed(make: Make, holder: Holder) -> None:
     replica = await make(most=2)
-    await joined(replica, holder)
-    await joined(replica, holder)
-    reader, _ = await replica.connect()
+    await joined(replica, holder, "127.0.0.2")
+    await joined(replica, holder, "127.0.0.3")
+    reader, _ = await replica.connect("127.0.0.4")
     async with soon():
         await closed(reader)
     assert replica.count("full") == 1
+
+
+async def test_one_address_has_a_quarter_and_leaves_the_rest_to_others(
+    make: Make, holder: Holder
+) -> None:
+    replica = await make(most=8)
+    (_, writer), (_, far_writer) = await joined(replica, holder, "127.0.0.2")
+    await joined(replica, holder, "127.0.0.2")
+    reader, _ = await replica.connect("127.0.0.2")
+    async with soon():
+        await closed(reader)
+    assert replica.count("full") == 1
+    await joined(replica, holder, "127.0.0.3")
+    writer.close()
+    far_writer.close()
+    async with soon():
+        await replica.has_open(2)
+    await joined(replica, holder, "127.0.0.2")
+
+
+async def test_a_holder_that_does_not_answer_is_said_now_and_then(
+    make: Make, holder: Holder
+) -> None:
+    replica = await make()
+    await holder.stop()
+    with capture_logs() as lines:
+        for _ in range(20):
+            reader, _ = await replica.connect()
+            async with soon():
+                await closed(reader)
+    assert replica.count("unreachable") == 20
+    assert [line["holder"] for line in lines] == [HOST]
 
 
 async def test_without_a_byte_for_long_a_connection_ends(make: Make, holder: Holder) -> None:
