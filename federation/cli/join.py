@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from federation.credential import Account, AccountToken
     from federation.join.apply import Applied
     from federation.join.credential import Credential
+    from federation.join.leftovers import Leftover
     from federation.join.render import Object
     from vnode.kube.config import Connection
 
@@ -217,9 +218,10 @@ def join(
         admin = kubeconfig or Path.home() / ".kube" / "config"
         route = None if secret_file is None else route_of(admin, context, server, ca)
         objects = compute_objects(plan)
-        applied, token = asyncio.run(
+        applied, left, token = asyncio.run(
             _work(
                 Connection(plan.cluster, admin, context, user_agent="vnode-join"),
+                plan.tenant,
                 objects,
                 account=account_of(plan.tenant) if route is not None else None,
                 seconds=life,
@@ -232,21 +234,23 @@ def join(
             _write(made, secret_file)
         on_stdout = secret_file == _STDOUT
         shown = as_json if output is Output.JSON else as_text
-        text = shown(plan, applied, made, file=secret_file, dry_run=dry_run)
+        text = shown(plan, applied, made, left=left, file=secret_file, dry_run=dry_run)
         typer.echo(text, err=on_stdout)
 
 
 async def _work(
     connection: "Connection",
+    tenant: str,
     objects: "Sequence[Object]",
     *,
     account: "Account | None",
     seconds: float,
     dry_run: bool,
-) -> "tuple[list[Applied], AccountToken | None]":
-    """Apply the objects, then request a token of the account, if there is one."""
+) -> "tuple[list[Applied], list[Leftover], AccountToken | None]":
+    """Apply the objects, see what else is there, and request a token of the account, if any."""
     from federation.credential import request_token
     from federation.join.apply import apply
+    from federation.join.leftovers import leftovers
     from vnode.kube.client import KubeClient
 
     async with await KubeClient.connect(connection) as client:
@@ -255,9 +259,10 @@ async def _work(
         applied = await apply(
             client, objects, dry_run=dry_run, for_token=for_token, progress=progress
         )
+        left = await leftovers(client, tenant, objects)
         if account is None:
-            return applied, None
-        return applied, await request_token(client, account, seconds=seconds)
+            return applied, left, None
+        return applied, left, await request_token(client, account, seconds=seconds)
 
 
 @contextlib.contextmanager

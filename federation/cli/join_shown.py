@@ -1,6 +1,7 @@
 """What `vnode join` shows of what it did: a table with the next steps, or JSON.
 
-In: the plan, what became of its objects, and what was made for the tenant. Out: text. Pure; no
+In: the plan, what became of its objects, what is there beyond it, and what was made for the tenant.
+Out: text. Pure; no
 token is in it.
 """
 
@@ -12,9 +13,11 @@ import yaml
 
 from federation.join.apply import Applied, Result
 from federation.join.credential import Credential, configuration
+from federation.join.leftovers import Leftover, commands
 from federation.join.plan import Plan
 from vnode.kube.timestamps import rfc3339
 
+_LEFT = "Of this tenant, there, and not asked for now. If no other cluster entry needs it:"
 _HEAD = ("KIND", "NAMESPACE", "NAME", "RESULT")
 
 
@@ -23,6 +26,7 @@ def as_text(
     applied: Sequence[Applied],
     made: Credential | None,
     *,
+    left: Sequence[Leftover],
     file: Path | None,
     dry_run: bool,
 ) -> str:
@@ -37,6 +41,8 @@ def as_text(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
+    if left:
+        lines += ["", _LEFT, *commands(left)]
     if dry_run:
         return "\n".join(lines)
     lines += ["", *_next_steps(made, file), "", "In the agent's configuration:"]
@@ -62,6 +68,7 @@ def as_json(
     applied: Sequence[Applied],
     made: Credential | None,
     *,
+    left: Sequence[Leftover],
     file: Path | None,
     dry_run: bool,
 ) -> str:
@@ -79,6 +86,7 @@ def as_json(
         "cluster": plan.cluster,
         "dryRun": dry_run,
         "objects": [one._asdict() for one in applied],
+        "leftovers": [one._asdict() for one in left],
         "secret": secret,
         "configuration": configuration(plan),
     }

@@ -5,6 +5,7 @@ Data flow, one step a module:
     options or configuration -> plan   what is wanted, as one frozen value
     plan -> render                     the objects, from manifests/*.yaml (pure)
     objects -> apply                   looked at, tried by a dry run, then applied
+    objects -> leftovers               what wider joins left there, and how it is removed
     account -> credential              a token, a kubeconfig, the Secret for the tenant
 
 `manifests/` is the one place where rights, quotas and policies of compute clusters stand; every

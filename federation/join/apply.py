@@ -33,7 +33,7 @@ MANAGER = "vnode-join"
 """The field manager of everything that is applied here."""
 _RBAC = "rbac.authorization.k8s.io"
 _ADMISSION = "admissionregistration.k8s.io"
-_RESOURCES = {
+RESOURCES = {
     each.kind: each
     for each in (
         NAMESPACES,
@@ -108,7 +108,7 @@ class _Wanted:
 
     @property
     def resource(self) -> Resource:
-        return _RESOURCES[str(self.body["kind"])]
+        return RESOURCES[str(self.body["kind"])]
 
     @property
     def name(self) -> str:

@@ -196,6 +196,20 @@ def test_another_tenant_cluster_of_that_name_gets_no_token(
     assert not file.exists()
 
 
+def test_what_a_narrower_join_leaves_is_named_and_its_commands_remove_it(
+    cluster: Cluster, name: str
+) -> None:
+    vnode_join(cluster, *arguments(name, "--usage-kubelet"))
+    narrow = (f"--tenant={name}", f"--cluster={CLUSTER}", "--namespaces=team-a")
+    shown = vnode_join(cluster, *narrow, "--dry-run").splitlines()
+    removals = [line.partition("  #")[0].split()[1:] for line in shown if "kubectl delete" in line]
+    assert ["delete", "clusterrolebindings", f"vnode-{name}-usage"] in removals
+    assert ["delete", "namespaces", f"{name}--team-b"] in removals
+    for removal in removals:
+        cluster.kubectl(*removal)
+    assert "kubectl delete" not in vnode_join(cluster, *narrow)
+
+
 def test_a_field_that_somebody_else_set_is_named_and_stays(cluster: Cluster, name: str) -> None:
     vnode_join(cluster, *arguments(name))
     place = f"--namespace={name}--team-a"

@@ -16,6 +16,7 @@ from federation.credential import account_of, read_token
 from federation.join.apply import Applied
 from federation.join.apply import Result as Became
 from federation.join.credential import Route, configuration, credential_of
+from federation.join.leftovers import Leftover
 from federation.join.render import compute_objects
 from tests.unit.federation.join.builders import make_plan
 from tests.unit.federation.tokens import EPOCH, make_token
@@ -106,8 +107,8 @@ def test_the_token_is_in_the_manifests_alone(tmp_path: Path) -> None:
     assert token is not None
     made = credential_of(make_plan(), Route("https://h:6443", b"PEM"), token)
     assert (made.account, made.expires_at) == (account_of("red"), EPOCH + 3600)
-    text = as_text(make_plan(), APPLIED, made, file=tmp_path, dry_run=False)
-    shown = json.loads(as_json(make_plan(), APPLIED, made, file=tmp_path, dry_run=False))
+    text = as_text(make_plan(), APPLIED, made, left=[], file=tmp_path, dry_run=False)
+    shown = json.loads(as_json(make_plan(), APPLIED, made, left=[], file=tmp_path, dry_run=False))
     (secret, *_) = yaml.safe_load_all(made.manifests)
     kept = base64.b64decode(secret["data"]["kubeconfig"]).decode()
     assert token.value in kept
@@ -119,14 +120,23 @@ def test_the_token_is_in_the_manifests_alone(tmp_path: Path) -> None:
 
 
 def test_a_table_says_what_became_of_each_object() -> None:
-    lines = as_text(make_plan(), APPLIED, None, file=None, dry_run=False).splitlines()
+    lines = as_text(make_plan(), APPLIED, None, left=[], file=None, dry_run=False).splitlines()
     assert lines[0].split() == ["KIND", "NAMESPACE", "NAME", "RESULT"]
     assert lines[1].split() == ["Namespace", "-", "red--team-a", "created"]
     assert "run this again with --secret-file FILE" in "\n".join(lines)
-    tried = as_text(make_plan(), APPLIED, None, file=None, dry_run=True).splitlines()
+    tried = as_text(make_plan(), APPLIED, None, left=[], file=None, dry_run=True).splitlines()
     assert tried[1].endswith("would be created")
     assert tried[2].endswith("unchanged")
     assert len(tried) == 3
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_what_earlier_joins_left_is_shown_with_its_removal(*, dry_run: bool) -> None:
+    left = [Leftover("RoleBinding", "red--b", "vnode")]
+    text = as_text(make_plan(), APPLIED, None, left=left, file=None, dry_run=dry_run)
+    assert "kubectl delete rolebindings vnode --namespace=red--b" in text.splitlines()
+    said = json.loads(as_json(make_plan(), APPLIED, None, left=left, file=None, dry_run=dry_run))
+    assert said["leftovers"] == [{"kind": "RoleBinding", "namespace": "red--b", "name": "vnode"}]
 
 
 @pytest.mark.parametrize(
