@@ -44,7 +44,7 @@ class Server:
 
 
 def ours(value: Any) -> bool:
-    return value["metadata"]["labels"].get("vnode.dev/tenant") == "red"
+    return bool(value["metadata"]["labels"].get("vnode.dev/tenant") == "red")
 
 
 async def found(had: Sequence[Object], wants: Sequence[Object]) -> list[Leftover]:
