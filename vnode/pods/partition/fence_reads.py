@@ -131,13 +131,14 @@ class FenceReads:
             early = self._sent_at.get(name, -math.inf) + SPACING - self._clock.monotonic()
             if early > 0:
                 await self._clock.sleep(early)
+            sent = self._clock.monotonic()
             try:
                 await self.read(name)
             except NotFound:
                 if name in self._ours and name in self._seen:
                     raise
-                # It never was there, or went for good.
-                self._known_at[name] = self._sent_at[name]
+                # It never was there, or went for good. Others may have sent later reads meanwhile.
+                self._known_at[name] = max(sent, self._known_at.get(name, -math.inf))
 
     async def read(self, name: NodeName) -> PartialObject:
         """Read a Node live, into the store. Raises KubeError."""

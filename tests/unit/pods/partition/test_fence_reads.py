@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -196,6 +197,39 @@ async def test_an_api_server_that_does_not_answer_is_an_error() -> None:
     client.fail(KubeError("cut"), "get nodes")
     with pytest.raises(KubeError):
         await Replica(client).fences.reads.newer_than(now())
+
+
+async def test_that_a_node_was_missing_says_nothing_about_a_later_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client = a_client()
+    client.drop(NODES, ObjectKey("", B))
+    replica, get = Replica(client), client.get
+
+    async def late(*args: Any, name: str, **more: Any) -> Any:
+        try:
+            return await get(*args, name=name, **more)
+        except NotFound:
+            await asyncio.sleep(1)
+            raise
+
+    async def never(*_: Any, **__: Any) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(client, "get", late)
+    early = asyncio.ensure_future(replica.fences.reads.newer_than(now()))
+    await asyncio.sleep(0.5)
+    client.put(NODES, {"metadata": {"name": B}})
+    fence(client, B, make_uid(1))
+    moment = now()
+    monkeypatch.setattr(client, "get", never)
+    unanswered = asyncio.ensure_future(replica.fences.reads.read(B))
+    await asyncio.sleep(0.1)
+    monkeypatch.setattr(client, "get", get)
+    await early
+    await replica.fences.reads.newer_than(moment)
+    assert replica.knows(make_uid(1))
+    unanswered.cancel()
 
 
 # --- interleavings --------------------------------------------------------------------------------
