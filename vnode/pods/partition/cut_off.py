@@ -23,6 +23,7 @@ from vnode.pods.events import EventRecorder
 from vnode.pods.memory import Memories
 from vnode.pods.partition.fence_keeper import FenceKeeper
 from vnode.pods.partition.fence_list import FENCED, Fence, generated_from
+from vnode.pods.partition.fence_reads import ListForbidden
 from vnode.pods.partition.policy import ANNOTATION, HOLDS, Loss
 from vnode.pods.removal import Removal
 from vnode.pods.status import statuses
@@ -177,6 +178,15 @@ class CutOff:
                 "a virtual node is missing, and with it the list of pods that may still run there; "
                 "it is made again within seconds",
                 reason="NodeMissing",
+                not_done=True,
+                passing=True,
+            ) from None
+        except ListForbidden as refused:
+            raise Waiting(
+                f"the virtual node {refused.node} may not be read, and with it the list of pods "
+                "that may still run there: let the agent's account get it (apply deploy/tenant), "
+                "or take its compute cluster out of the agent's configuration",
+                reason="FenceListForbidden",
                 not_done=True,
                 passing=True,
             ) from None

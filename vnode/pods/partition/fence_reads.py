@@ -36,17 +36,29 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import structlog
+
 from vnode.kube.client import KubeClient
-from vnode.kube.errors import NotFound
+from vnode.kube.errors import Forbidden, KubeError, NotFound
 from vnode.kube.resources import NODES
 from vnode.kube.types import NodeName, ObjectKey, PartialObject
 from vnode.runtime.clock import Clock
 from vnode.runtime.store import Change, Store
 
-__all__ = ["SPACING", "FenceReads"]
+__all__ = ["SPACING", "FenceReads", "ListForbidden"]
+
+_LOG = structlog.get_logger(__name__)
 
 SPACING = 0.2
 """Seconds between two reads of one Node."""
+
+
+class ListForbidden(KubeError):
+    """We may not read a virtual node of the configuration."""
+
+    def __init__(self, node: NodeName) -> None:
+        super().__init__(f"not allowed to read node {node}, which has a list of fenced pods")
+        self.node = node
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +88,8 @@ class FenceReads:
             nodes: the virtual nodes.
             ours: names of the virtual nodes in the configuration.
             left: names of those that left it. Nobody makes such a Node again: one that is missing
-                has no fences any more.
+                has no fences any more; of one that may not be read (rights may be pinned to the
+                names of the configuration) what was known goes on to count.
             clock: gives the moments.
         """
         self._client = client
@@ -88,6 +101,7 @@ class FenceReads:
         self._known_at: dict[NodeName, float] = {}
         """When the newest call was sent by whose answer we know a Node's list."""
         self._sent_at: dict[NodeName, float] = {}
+        self._forbidden: set[NodeName] = set()
         self._tenures: dict[NodeName, _Tenure] = {}
         self._locks: defaultdict[NodeName, asyncio.Lock] = defaultdict(asyncio.Lock)
         for node in nodes.values():
@@ -110,6 +124,7 @@ class FenceReads:
 
         Raises:
             NotFound: a virtual node that was there is missing; whoever leads makes it again.
+            ListForbidden: a virtual node of the configuration may not be read.
             KubeError: the API server did not answer.
         """
         while old := [n for n in sorted(self._ours | self._left) if not self._is_new(n, moment)]:
@@ -139,6 +154,23 @@ class FenceReads:
                     raise
                 # It never was there, or went for good. Others may have sent later reads meanwhile.
                 self._known_at[name] = max(sent, self._known_at.get(name, -math.inf))
+            except Forbidden as refused:
+                if name not in self._left:
+                    raise ListForbidden(name) from refused
+                self._cannot_follow(name)
+                self._known_at[name] = max(sent, self._known_at.get(name, -math.inf))
+            else:
+                self._forbidden.discard(name)
+
+    def _cannot_follow(self, name: NodeName) -> None:
+        """Nobody would ever give that right back, and all pods of the tenant would wait."""
+        if name not in self._forbidden:
+            self._forbidden.add(name)
+            _LOG.warning(
+                "not allowed to read a node that left the configuration: pods that are given up "
+                "there from now on hold no successors",
+                node=name,
+            )
 
     async def read(self, name: NodeName) -> PartialObject:
         """Read a Node live, into the store. Raises KubeError."""

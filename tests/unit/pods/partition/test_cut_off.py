@@ -538,6 +538,21 @@ async def test_while_the_node_of_another_replica_is_missing_nobody_starts(world:
     assert world.below.made[UID_2] == 1
 
 
+async def test_a_node_of_another_replica_that_may_not_be_read_is_named(world: World) -> None:
+    world.others = (OTHER_NODE,)
+    world.start()
+    world.tenant.fail(make_error(403, "forbidden"), "get nodes", times=10**6)
+    world.create(make_pod(uid=UID_2))
+    await world.settle(30)
+    assert world.below.made[UID_2] == 0
+    status = world.status(KEY)
+    assert status["reason"] == "FenceListForbidden"
+    assert "the virtual node vnode-" in status["message"]
+    world.tenant.heal()
+    await world.settle(200)
+    assert world.below.made[UID_2] == 1
+
+
 async def test_an_accepted_fence_holds_nobody_and_lets_a_deleted_pod_go(world: World) -> None:
     key = await give_up(world)
     world.delete(key)

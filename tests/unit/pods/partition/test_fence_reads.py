@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.builders import make_error, make_uid
 from tests.fakes.client import RecordingClient
@@ -16,7 +17,7 @@ from vnode.kube.resources import NODES
 from vnode.kube.types import UID, NodeName, ObjectKey, PartialObject
 from vnode.pods.partition.fence_keeper import FenceKeeper
 from vnode.pods.partition.fence_list import FENCED, Fence, encode
-from vnode.pods.partition.fence_reads import SPACING
+from vnode.pods.partition.fence_reads import SPACING, ListForbidden
 from vnode.pods.partition.fences import Fences
 from vnode.runtime.store import Store
 
@@ -196,6 +197,46 @@ async def test_an_api_server_that_does_not_answer_is_an_error() -> None:
     client = a_client()
     client.fail(KubeError("cut"), "get nodes")
     with pytest.raises(KubeError):
+        await Replica(client).fences.reads.newer_than(now())
+
+
+def forbid(client: RecordingClient, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    get = client.get
+
+    async def pinned(*args: Any, **more: Any) -> Any:
+        if more["name"] == name:
+            raise make_error(403, "nodes is forbidden", reason="Forbidden")
+        return await get(*args, **more)
+
+    monkeypatch.setattr(client, "get", pinned)
+
+
+async def test_a_node_that_left_and_may_not_be_read_any_more_holds_nobody_but_whom_it_held(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client = a_client()
+    gone = NodeName("vnode-gone")
+    client.put(NODES, {"metadata": {"name": gone}})
+    fence(client, gone, make_uid(1))
+    replica = Replica(client, left=(gone,))
+    await replica.fences.reads.newer_than(now())
+    with monkeypatch.context() as patched, capture_logs() as lines:
+        forbid(client, gone, patched)
+        for _ in range(3):
+            await replica.fences.reads.newer_than(now())
+    assert replica.fences.of(KEY)
+    assert [line["node"] for line in lines] == [gone]
+    fence(client, gone, make_uid(2))
+    await replica.fences.reads.newer_than(now())
+    assert replica.fences.get(gone, make_uid(2))
+
+
+async def test_a_node_of_ours_that_may_not_be_read_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client = a_client()
+    forbid(client, B, monkeypatch)
+    with pytest.raises(ListForbidden, match=B):
         await Replica(client).fences.reads.newer_than(now())
 
 
