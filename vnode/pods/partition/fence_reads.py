@@ -21,8 +21,13 @@ fence that was in force when S was made, of a pod that had S's name before.
 4. A write of ours that is not answered (well) makes 3 doubtful, until a read or another answer: an
    answer to a write is as good as one to a read that was sent when the write was.
 
-Not in the claim: a name that somebody frees by force (`kubectl delete --force`) before F is
-written. Users' own word that nothing runs, and no reader can know better.
+Not in the claim:
+
+- A name that somebody frees by force (`kubectl delete --force`) before F is written. Users' own
+  word that nothing runs, and no reader can know better.
+- Nodes that a replica's configuration does not name. While a change that adds a compute cluster
+  goes from replica to replica, one with the old configuration does not know that there is a new
+  Node, and so not its fences.
 
 Cost: nothing where one replica serves all virtual nodes; else one GET for each Node of the others
 for all pods that came before it was sent, and at most one in `SPACING` seconds. A burst of pods
