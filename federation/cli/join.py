@@ -209,6 +209,8 @@ def join(
             tenant_uid=tenant_uid,
         )
         plan = wanted.plan()
+        for warning in plan.warnings:
+            typer.echo(f"warning: {warning}", err=True)
         if print_only:
             typer.echo(as_yaml(compute_objects(plan)), nl=False)
             return

@@ -104,6 +104,26 @@ class Plan:
         """The compute namespace of one of `namespaces`."""
         return str(self.mapping.below(namespace))
 
+    @property
+    def warnings(self) -> list[str]:
+        """What is granted in the whole cluster, a line each: a configuration asks for it too."""
+        kubelets = (
+            "all kubelets may be asked, and the policy lets only /stats/summary through"
+            if self.on_demand
+            else "the agent may read the logs of all pods and run commands in them; a "
+            "metrics-server needs no such right"
+        )
+        grants = (
+            (
+                self.on_demand,
+                "namespaces on demand: the agent may read all Secrets, ConfigMaps and pods; an "
+                "admission policy fences what it writes, and not what it reads",
+            ),
+            (self.usage_kubelet, f"usage from kubelets (nodes/proxy): {kubelets}"),
+            (self.capacity_nodes, "capacity from nodes: the agent may see all nodes and all pods"),
+        )
+        return [f"rights in the whole cluster: {text}" for granted, text in grants if granted]
+
 
 def plan_of(
     config: AgentConfig,

@@ -55,6 +55,33 @@ def test_a_configuration_says_the_same_as_options(tmp_path: Path) -> None:
     assert done.stdout == join("--tenant=red", "--cluster=two", *BASIC[2:], "--print").stdout
 
 
+def test_rights_in_the_whole_cluster_that_a_configuration_asks_for_are_said(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "config.yaml"
+    cluster = {
+        "name": "one",
+        "kubeconfig": "one",
+        "usage": "kubelet",
+        "pools": [{"capacity": {"sources": ["nodes"]}}],
+    }
+    tenant = {"name": "red", "namespaces": ["a"]}
+    file.write_text(yaml.safe_dump({"tenant": tenant, "clusters": [cluster]}))
+    done = join(f"--config={file}", "--print")
+    lines = done.stderr.splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith("warning: rights in the whole cluster: usage from kubelets")
+    assert "run commands in them" in lines[0]
+    assert lines[1].startswith("warning: rights in the whole cluster: capacity from nodes")
+
+
+def test_on_demand_says_what_its_policies_do_not_keep_from_the_agent() -> None:
+    lines = join(*BASIC[:2], "--on-demand", "--usage-kubelet", "--print").stderr.splitlines()
+    assert len(lines) == 2
+    assert "may read all Secrets" in lines[0]
+    assert "only /stats/summary" in lines[1]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
