@@ -44,6 +44,7 @@ _EARLIEST, _LATEST = 0.7, 0.8
 """Shares of a token's life between which it is renewed; the kubelet takes 0.8 for its tokens."""
 _LONGEST = 3600.0
 """Seconds between two looks at the Secret: somebody may have joined again."""
+_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _RETRY, _LONGEST_RETRY = 5.0, 300.0
 _SYNC = 60.0
 """Seconds between two looks at a Secret that is not what the agent uses; kubelets take longer."""
@@ -133,8 +134,12 @@ class TokenRenewal:
 
     async def _write(self, secret: JSONObject, kubeconfig: str) -> None:
         """Exactly the Secret that was read: its UID and version are in its metadata."""
+        metadata = object_in(secret.get("metadata"))
+        # kubectl keeps there what it applied: the first token, for all who may see annotations.
+        notes = object_in(metadata.get("annotations"))
+        notes = {key: value for key, value in notes.items() if key != _APPLIED}
         data = {**object_in(secret.get("data")), SECRET_KEY: encode_base64(kubeconfig)}
-        body = {**secret, "data": data}
+        body = {**secret, "metadata": {**metadata, "annotations": notes}, "data": data}
         await self._tenant.replace(SECRETS, body, name=self._secret, namespace=self._namespace)
 
     def _cannot_renew(self) -> None:

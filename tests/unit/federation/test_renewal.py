@@ -23,6 +23,7 @@ from vnode.kube.types import ObjectKey
 pytestmark = [pytest.mark.looptime]
 
 KEY = ObjectKey("vnode-system", "vnode-compute-gpu-a")
+APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 LIFE = 100_000.0
 REPLACE = "replace secrets"
 REQUEST = "create serviceaccounts/token"
@@ -46,7 +47,13 @@ class World:
     def put(self, text: str) -> None:
         """Somebody writes the Secret."""
         data = {"kubeconfig": base64.b64encode(text.encode()).decode(), "other": "b3RoZXI="}
-        metadata = {"name": KEY.name, "namespace": KEY.namespace, "labels": {"a": "b"}}
+        notes = {APPLIED: "with the first token", "c": "d"}
+        metadata = {
+            "name": KEY.name,
+            "namespace": KEY.namespace,
+            "labels": {"a": "b"},
+            "annotations": notes,
+        }
         self.tenant.put(SECRETS, {"metadata": metadata, "data": data, "type": "Opaque"})
 
     @property
@@ -111,6 +118,13 @@ async def test_the_write_is_on_exactly_the_secret_that_was_read_and_keeps_the_re
     assert write.body["metadata"]["resourceVersion"] == before["resourceVersion"]
     assert write.body["metadata"]["labels"] == {"a": "b"}
     assert write.body["data"]["other"] == "b3RoZXI="
+
+
+async def test_what_kubectl_noted_of_the_first_token_goes_with_it() -> None:
+    world = World()
+    async with world.renewed():
+        await asyncio.sleep(LIFE * 0.8)
+    assert world.secret["metadata"]["annotations"] == {"c": "d"}
 
 
 async def test_a_token_that_is_late_already_is_renewed_at_once() -> None:
