@@ -184,10 +184,16 @@ def join(
     """
     # Imported here: the other commands start faster without it.
     from federation.cli.join_shown import as_json, as_text
-    from federation.cli.join_wishes import Wishes, exclude, route_of, seconds_of
+    from federation.cli.join_wishes import (
+        Wishes,
+        check_place,
+        exclude,
+        kubeconfig_of,
+        route_of,
+        seconds_of,
+    )
     from federation.credential import account_of
     from federation.join.credential import as_yaml, credential_of
-    from federation.join.plan import PlanError
     from federation.join.render import compute_objects
     from vnode.kube.config import Connection
 
@@ -215,9 +221,9 @@ def join(
             typer.echo(as_yaml(compute_objects(plan)), nl=False)
             return
         life = seconds_of(token_life)
-        if secret_file is not None and not secret_file.parent.is_dir():
-            raise PlanError(f"--secret-file: there is no folder {secret_file.parent}; make it")
-        admin = kubeconfig or Path.home() / ".kube" / "config"
+        if secret_file is not None and secret_file != _STDOUT:
+            check_place(secret_file)
+        admin = kubeconfig_of(kubeconfig, os.environ.get("KUBECONFIG", ""))
         route = None if secret_file is None else route_of(admin, context, server, ca)
         objects = compute_objects(plan)
         applied, left, token = asyncio.run(

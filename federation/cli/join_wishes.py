@@ -4,6 +4,7 @@ In: options as they were given. Out: a `Plan`, a `Route` and a life. Reads the c
 kubeconfig, and asks no cluster. What does not go together is a `PlanError`.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,6 +109,30 @@ def route_of(kubeconfig: Path, context: str | None, server: str | None, ca: Path
         tls_server_name=own.tls_server_name if server is None else None,
         proxy=own.proxy if server is None else None,
     )
+
+
+def kubeconfig_of(given: Path | None, environment: str) -> Path:
+    """The administrator's kubeconfig; `environment`: what KUBECONFIG says, a list as for kubectl.
+
+    Raises PlanError for several: kubectl merges them, and this cluster may be in any of them.
+    """
+    if given is not None and str(given) != environment:
+        return given
+    files = [file for file in environment.split(os.pathsep) if file]
+    if len(files) > 1:
+        raise PlanError("KUBECONFIG names several files; name one with --kubeconfig")
+    return Path(files[0]) if files else Path.home() / ".kube" / "config"
+
+
+def check_place(file: Path) -> None:
+    """Raises PlanError where no file can be put that its owner alone reads."""
+    if not file.parent.is_dir():
+        raise PlanError(f"--secret-file: there is no folder {file.parent}; make it")
+    # Writing puts a new file in its place, which nobody wants of /dev/null or a link.
+    if file.is_symlink() or (file.exists() and not file.is_file()):
+        raise PlanError(
+            f"--secret-file: {file} is no ordinary file; name another one, - for stdout"
+        )
 
 
 def seconds_of(text: str) -> float:

@@ -129,6 +129,29 @@ def test_a_missing_kubeconfig_is_named(tmp_path: Path) -> None:
     assert "none: no such file" in done.stderr
 
 
+@pytest.mark.parametrize("place", ["/dev/stdout", "/dev/null", "link", "folder"])
+def test_a_device_a_link_and_a_folder_are_no_place_for_a_secret(place: str, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("file")
+    (tmp_path / "kubeconfig").write_text("")  # it ends there at the latest
+    done = join(
+        *BASIC, f"--kubeconfig={tmp_path / 'kubeconfig'}", f"--secret-file={tmp_path / place}"
+    )
+    assert done.exit_code == 2
+    assert "is no ordinary file; name another one, - for stdout" in " ".join(done.stderr.split())
+
+
+def test_several_files_in_the_environment_are_not_taken_for_one(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    several = {"KUBECONFIG": f"{one}:{two}"}
+    done = CliRunner().invoke(app, ["join", *BASIC], env=several)
+    assert done.exit_code == 2
+    assert "KUBECONFIG names several files; name one with --kubeconfig" in done.stderr
+    for given, environment in (([f"--kubeconfig={two}"], several), ([], {"KUBECONFIG": f"{two}:"})):
+        done = CliRunner().invoke(app, ["join", *BASIC, *given], env=environment)
+        assert f"{two}: no such file" in " ".join(done.stderr.split())
+
+
 def test_the_token_is_in_the_manifests_alone(tmp_path: Path) -> None:
     token = read_token(make_token())
     assert token is not None
