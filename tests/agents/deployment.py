@@ -23,6 +23,7 @@ from tests.agents.join import (
     SYSTEM_NAMESPACE,
     Federation,
     join_compute,
+    uid_of,
     watch_rights,
 )
 from tests.agents.process import AgentError
@@ -58,6 +59,7 @@ def deploy(
         join_compute(
             cluster,
             name,
+            uid=uid_of(tenant),
             config=overlay / "config.yaml",
             directory=directory,
             options=[f"--server={cluster.server_for_pods}"],

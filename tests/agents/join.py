@@ -134,11 +134,10 @@ def join(
         config[section] = {**config.get(section, {}), **changes}
     path = directory / "config.yaml"
     path.write_text(yaml.safe_dump(config, sort_keys=False))
-    options = [f"--tenant-uid={uid or uid_of(tenant)}"]
-    if privileged:
-        options.append("--pod-security=privileged")
+    uid = uid or uid_of(tenant)
+    options = ["--pod-security=privileged"] if privileged else []
     for compute, cluster in computes.items():
-        join_compute(cluster, compute, config=path, directory=directory, options=options)
+        join_compute(cluster, compute, uid=uid, config=path, directory=directory, options=options)
     nodes = tuple(f"vnode-{compute}" for compute in computes)
     watch_rights(harness, [tenant, *computes.values()])
     return Federation(tenant, dict(computes), directory, path, nodes)
@@ -153,18 +152,19 @@ def join_compute(
     cluster: Cluster,
     name: str,
     *,
+    uid: str,
     config: Path,
     directory: Path,
     options: Sequence[str] = (),
 ) -> Path:
     """Run `vnode join` for one cluster of a configuration, as its administrator would.
 
-    The first time `options` have to say which tenant cluster it is for.
-    Returns the kubeconfig out of the Secret that it makes, in `directory`.
+    Returns the kubeconfig out of the Secret that it makes, in `directory`. It is for the tenant
+    cluster of that UID (`uid_of`).
     """
     manifests = directory / f"{name}.secret.yaml"
-    arguments = [f"--config={config}", f"--cluster={name}", f"--secret-file={manifests}"]
-    vnode_join(cluster, *arguments, *options)
+    which = [f"--config={config}", f"--cluster={name}", f"--tenant-uid={uid}"]
+    vnode_join(cluster, *which, f"--secret-file={manifests}", *options)
     return write_kubeconfig(manifests, directory / f"{name}.kubeconfig")
 
 

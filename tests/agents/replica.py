@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from tests.agents.join import SYSTEM_NAMESPACE, TENANT_ACCOUNT, join_compute
+from tests.agents.join import SYSTEM_NAMESPACE, TENANT_ACCOUNT, join_compute, uid_of
 
 if TYPE_CHECKING:
     from tests.agents.join import Federation
@@ -36,10 +36,12 @@ def replica(
             SYSTEM_NAMESPACE, TENANT_ACCOUNT, folder / "tenant.kubeconfig"
         )
     )
+    uid = uid_of(federation.tenant)
     for cluster in config["clusters"]:
         name = cluster["name"]
         compute, known = federation.computes[name], federation.config
-        cluster["kubeconfig"] = str(join_compute(compute, name, config=known, directory=folder))
+        made = join_compute(compute, name, uid=uid, config=known, directory=folder)
+        cluster["kubeconfig"] = str(made)
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(config, sort_keys=False))
     return replace(federation, config=path)

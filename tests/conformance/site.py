@@ -21,7 +21,7 @@ import yaml
 
 from federation.backends.kubernetes.translate.policy import HostAccess
 from tests.agents import AgentProcess, Federation, join
-from tests.agents.join import join_compute
+from tests.agents.join import join_compute, uid_of
 from tests.clusters import ClusterSpec
 from tests.conformance.virtual_kubelet import suite
 
@@ -109,6 +109,7 @@ def _grant(joined: Federation, *options: str) -> None:
     join_compute(
         joined.computes[COMPUTE],
         COMPUTE,
+        uid=uid_of(joined.tenant),
         config=joined.config,
         directory=joined.directory,
         options=options,

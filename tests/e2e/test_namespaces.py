@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.agents import AgentProcess, Federation, join
-from tests.agents.join import join_compute
+from tests.agents.join import join_compute, uid_of
 from tests.clusters import ClusterSpec, Harness, NodePool
 from tests.clusters.existing import requested
 from tests.e2e.user import User, until
@@ -265,6 +265,7 @@ class TestFence:
         join_compute(
             cluster,
             POOL,
+            uid=uid_of(federation.tenant),
             config=federation.config,
             directory=federation.directory,
             options=["--usage-kubelet"],

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from tests.agents.join import join_compute, vnode_join
+from tests.agents.join import join_compute, uid_of, vnode_join
 from tests.e2e.conftest import KWOK
 from tests.e2e.user import User, until
 from tests.e2e.walk import Attempt, Resource, answers, attempts, discovered, pretending
@@ -77,7 +77,8 @@ def site(federation: Federation, tmp_path_factory: pytest.TempPathFactory) -> Si
         theirs.kubectl("create", "configmap", "x", "--from-literal=a=b")
         theirs.kubectl("create", "service", "clusterip", "x", "--tcp=80")
     until(lambda: theirs.items("events"), "there are events of theirs")
-    made = join_compute(cluster, CLUSTER, config=federation.config, directory=folder)
+    uid = uid_of(federation.tenant)
+    made = join_compute(cluster, CLUSTER, uid=uid, config=federation.config, directory=folder)
     token = _token(made)
     return Site(cluster, token, discovered(cluster))
 

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from tests.agents import AgentProcess
-from tests.agents.join import SYSTEM_NAMESPACE, join_compute
+from tests.agents.join import SYSTEM_NAMESPACE, join_compute, uid_of
 from tests.e2e.conftest import KWOK
 from tests.e2e.credentials import resigned
 from tests.e2e.user import User, until
@@ -100,8 +100,9 @@ class Site:
 
     def join(self) -> None:
         """What an administrator does, on both sides."""
-        folder = self.federation.directory
-        join_compute(self.compute, CLUSTER, config=self.federation.config, directory=folder)
+        folder, config = self.federation.directory, self.federation.config
+        uid = uid_of(self.tenant)
+        join_compute(self.compute, CLUSTER, uid=uid, config=config, directory=folder)
         self.tenant.kubectl("apply", f"--filename={folder / f'{CLUSTER}.secret.yaml'}")
 
     def is_refused(self, token: str, scratch: Path) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.agents import MetricsServer
-from tests.agents.join import NAMESPACES, join_compute
+from tests.agents.join import NAMESPACES, join_compute, uid_of
 from tests.clusters import ProgramError, programs
 from tests.clusters.existing import requested
 from tests.e2e.conftest import REAL
@@ -97,6 +97,7 @@ def workload(
     join_compute(
         federation.computes[REAL],
         REAL,
+        uid=uid_of(federation.tenant),
         config=federation.config,
         directory=federation.directory,
         options=["--usage-kubelet"],

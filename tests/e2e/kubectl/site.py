@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tests.agents import AgentProcess, Federation, MetricsServer, join
-from tests.agents.join import join_compute
+from tests.agents.join import join_compute, uid_of
 from tests.clusters import ClusterSpec, Harness, ProgramError, programs
 from tests.e2e.kubectl.ways import Protocol, Server
 from tests.e2e.user import User, until
@@ -85,6 +85,7 @@ def _measure(stack: ExitStack, harness: Harness, federation: Federation) -> bool
     join_compute(
         federation.computes[GPU],
         GPU,
+        uid=uid_of(federation.tenant),
         config=federation.config,
         directory=federation.directory,
         options=["--usage-kubelet"],
