@@ -9,7 +9,8 @@ watch: `on_change` tells what a watch would.
 import asyncio
 import copy
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -83,6 +84,7 @@ class RecordingClient:
         """At which write the agent that calls is killed."""
         self._faults: list[_Fault] = []
         self._heard = asyncio.Event()
+        self.mirrors = 0
         self._versions = itertools.count(1000)
         self._uids = itertools.count(1000)
         self._tokens = itertools.count(1)
@@ -147,6 +149,14 @@ class RecordingClient:
             metadata["deletionTimestamp"] = ends.strftime("%Y-%m-%dT%H:%M:%SZ")
             metadata["deletionGracePeriodSeconds"] = seconds
             self._save(resource, body)
+
+    @contextmanager
+    def mirroring(self) -> Iterator[None]:
+        self.mirrors += 1
+        try:
+            yield
+        finally:
+            self.mirrors -= 1
 
     async def hear(self) -> None:
         """See `KubeClient.hear`."""

@@ -7,7 +7,7 @@ refused with 401, once, after the credentials were read again. Owned by whoever 
 
 import contextlib
 import enum
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from types import TracebackType
 from typing import Literal, Self, TypeVar, cast
 
@@ -103,6 +103,20 @@ class KubeClient:
     async def hear(self) -> None:
         """Return at the next answer to any call on these connections that is no 5xx."""
         await self._transport.hear()
+
+    @contextlib.contextmanager
+    def mirroring(self) -> Iterator[None]:
+        """Within the block one more collection is mirrored over these connections."""
+        self._transport.mirrors += 1
+        try:
+            yield
+        finally:
+            self._transport.mirrors -= 1
+
+    @property
+    def mirrors(self) -> int:
+        """How many collections are mirrored: so many listings the server gets if all want one."""
+        return self._transport.mirrors
 
     def statistics(self) -> ClientStatistics:
         """Calls so far by method and code, and those in flight."""

@@ -86,6 +86,7 @@ class Transport:
         self._answers: Counter[tuple[str, int]] = Counter()
         self._in_flight = 0
         self._heard = asyncio.Event()
+        self.mirrors = 0
         self._access = credentials.current()
         self._sessions = self._make_sessions(self._access)
         self._retired: list[aiohttp.ClientSession] = []

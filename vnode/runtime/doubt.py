@@ -4,14 +4,22 @@ In: when a server was lost and found again, and objects that it said it does not
 listing is due. A server that was away may have been restored from a backup and have passed our
 version before it answers us: its watch then goes on as if nothing had happened. A listing of ten
 thousand objects is dear, and whoever was away is busy, so it is neither at once nor often: at a
-random time after the return, and never soon after another one, however often a link comes and goes.
-Pure, no clock of its own.
+random time after the return, later where many list at the same server (`crowding`), and never soon
+after another one, however often a link comes and goes. Pure, no clock of its own.
 """
 
 import random
 from dataclasses import dataclass
 
-__all__ = ["Doubt", "Suspicion"]
+__all__ = ["Doubt", "Suspicion", "crowding"]
+
+_FEW = 250
+"""Reflectors of one server that need not think of each other: ten listings in a second."""
+
+
+def crowding(reflectors: int) -> float:
+    """By how much longer many wait, so that their server gets no more calls in a second."""
+    return max(1.0, reflectors / _FEW)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +30,8 @@ class Suspicion:
     """Nobody restores a cluster in less."""
     earliest: float = 5.0
     latest: float = 30.0
-    """The listing comes between these after the server is back, while the watch goes on."""
+    """The listing comes between these after the server is back, while the watch goes on; for one
+    that has many reflectors it may be later."""
     settle: float = 10.0
     """A watch mostly brings within this what the answer to another call told already."""
     gap: float = 60.0
@@ -45,10 +54,12 @@ class Doubt:
         if self._lost_at is None:
             self._lost_at = at
 
-    def found(self, now: float) -> None:
-        """The server answers, if it was lost."""
-        if self._lost_at is not None and now - self._lost_at >= self._times.away:
-            wait = self._rng.uniform(self._times.earliest, self._times.latest)
+    def found(self, now: float, *, reflectors: int = 1) -> None:
+        """The server, which has so many reflectors, answers, if it was lost."""
+        times = self._times
+        if self._lost_at is not None and now - self._lost_at >= times.away:
+            most = (times.latest - times.earliest) * crowding(reflectors)
+            wait = times.earliest + self._rng.uniform(0.0, most)
             self._returned_due = self._returned_due or self._after_gap(now + wait)
         self._lost_at = None
 

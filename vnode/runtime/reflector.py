@@ -43,7 +43,7 @@ from vnode.kube.types import UID, HasMetadata, ObjectKey
 from vnode.kube.watch import Event, EventType, watch
 from vnode.runtime.backoff import Backoff
 from vnode.runtime.clock import Clock
-from vnode.runtime.doubt import Doubt, Suspicion
+from vnode.runtime.doubt import Doubt, Suspicion, crowding
 from vnode.runtime.store import Store
 
 __all__ = ["Reflector", "ReflectorStatistics", "Timing"]
@@ -73,7 +73,8 @@ class Timing:
     stable: float = 20.0
     """A watch that lasted so long makes the next waiting time the first again."""
     wake_within: float = 3.0
-    """Whoever hears that others get answers asks within this: hundreds may hear it at once."""
+    """Whoever hears that others get answers asks within this: hundreds may hear it at once. It is
+    longer where there are more (`vnode.runtime.doubt.crowding`)."""
     wake_gap: float = 5.0
     """But not more often, where a link comes and goes, or others get answers and we do not."""
     suspicion: Suspicion = field(default_factory=Suspicion)
@@ -168,7 +169,8 @@ class Reflector(Generic[T]):
     async def run(self) -> Never:
         """List and watch until cancelled."""
         try:
-            await self._run()
+            with self._client.mirroring():
+                await self._run()
         finally:
             self._synced.set()  # nobody should wait for what does not come any more
 
@@ -219,7 +221,8 @@ class Reflector(Generic[T]):
                 await self._clock.sleep(max(0.0, timing.wake_gap - since))
                 await self._client.hear()
                 self._woken_at = self._clock.monotonic()
-                await self._clock.sleep(self._rng.uniform(0.0, timing.wake_within))
+                within = timing.wake_within * crowding(self._client.mirrors)
+                await self._clock.sleep(self._rng.uniform(0.0, within))
 
     async def _list(self) -> None:
         objects: list[T] = []
@@ -355,7 +358,7 @@ class Reflector(Generic[T]):
             self._store.upsert(event.object, scope=self.scope)
 
     def _recovered(self) -> None:
-        self._doubt.found(self._clock.monotonic())
+        self._doubt.found(self._clock.monotonic(), reflectors=self._client.mirrors)
         if self.last_error is not None:
             self._log.info("works again")
         self.last_error = None

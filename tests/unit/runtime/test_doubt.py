@@ -53,6 +53,20 @@ def test_reflectors_of_one_server_do_not_list_at_the_same_time() -> None:
     assert len(due) == 20
 
 
+def test_a_thousand_reflectors_ask_a_server_that_is_back_for_ten_listings_a_second() -> None:
+    rng = random.Random(1)
+    due = []
+    for _ in range(1000):
+        it = Doubt(TIMES, rng=rng)
+        it.lost(0.0)
+        it.found(10.0, reflectors=1000)
+        due.append(it.due() or 0.0)
+    most = max(sum(start <= at < start + 5 for at in due) for start in range(200))
+    assert most <= 75
+    assert 10 + TIMES.earliest <= min(due)
+    assert max(due) <= 10 + TIMES.earliest + 100
+
+
 def test_a_link_that_comes_and_goes_asks_for_one_listing_a_minute() -> None:
     it, listings = doubt(), []
     for second in range(0, 3600, 6):

@@ -6,7 +6,7 @@ import json
 import random
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 
 import pytest
 import structlog
@@ -364,6 +364,19 @@ async def test_a_watch_that_is_cut_once_leads_to_no_listing() -> None:
         await server.arrived(5)  # after silence
     assert server.requests[4].query["limit"] == "1"
     assert it.reflector.statistics().lists == 1
+
+
+async def test_after_an_outage_a_server_with_many_reflectors_is_listed_later() -> None:
+    script = (page(pod("a", 8), version=9), *AWAY, page(version=40), watch(), page(version=45))
+    async with ScriptedServer(*script) as server, mirror(server, DOUBTFUL) as it:
+        with ExitStack() as others:
+            for _ in range(100_000):
+                others.enter_context(it.client.mirroring())
+            await server.arrived(5)
+            await asyncio.sleep(0.2)
+            assert it.reflector.statistics().lists == 1
+        assert it.client.mirrors == 1
+    assert it.client.mirrors == 0
 
 
 async def test_what_the_server_says_it_does_not_have_leads_to_a_listing() -> None:
