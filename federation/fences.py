@@ -1,13 +1,13 @@
 """The fence lists of a tenant for administrators: all entries, and letting go of one.
 
 In: a client of the tenant cluster, with the right to list Nodes (and to patch them, to accept).
-Out: entries with their Nodes; or the mark `accepted` in the lists that have a pod name, written on
-the condition that the Node did not change meanwhile.
+Out: entries with their Nodes, and the Nodes whose list cannot be read, which is left as it is; or
+the mark `accepted` in the lists that have a pod name, written on the condition that the Node did
+not change meanwhile.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-
-import structlog
 
 from vnode.kube.client import KubeClient
 from vnode.kube.errors import Conflict
@@ -17,9 +17,8 @@ from vnode.kube.types import NodeName, ObjectKey, PartialObject
 from vnode.node.status import CLUSTER_LABEL
 from vnode.pods.partition.fence_list import FENCED, Fence, decode, encode
 
-__all__ = ["Listed", "accept", "list_fences"]
+__all__ = ["Found", "Listed", "accept", "list_fences"]
 
-_LOG = structlog.get_logger(__name__)
 _TRIES = 5
 
 
@@ -31,13 +30,24 @@ class Listed:
     fence: Fence
 
 
-async def list_fences(client: KubeClient) -> list[Listed]:
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the lists say."""
+
+    fences: list[Listed]
+    unreadable: list[NodeName]
+    """Nodes whose lists cannot be read: no pod starts before they can."""
+
+
+async def list_fences(client: KubeClient) -> Found:
     """All fences of all virtual nodes, the oldest first. Raises KubeError."""
-    found = [one for node in await _nodes(client) for one in _listed(node)]
-    return sorted(found, key=lambda one: (one.fence.since, one.fence.key))
+    nodes = await _nodes(client)
+    found = [one for node in nodes for one in _listed(node) or ()]
+    found.sort(key=lambda one: (one.fence.since, one.fence.key))
+    return Found(found, _unreadable(nodes))
 
 
-async def accept(client: KubeClient, key: ObjectKey) -> list[Listed]:
+async def accept(client: KubeClient, key: ObjectKey) -> Found:
     """Say that nobody needs to wait for a pod name; returns its fences, none where there is none.
 
     Raises:
@@ -47,7 +57,8 @@ async def accept(client: KubeClient, key: ObjectKey) -> list[Listed]:
     for left in reversed(range(_TRIES)):
         try:
             nodes = await _nodes(client)
-            return [one for node in nodes for one in await _accept(client, node, key)]
+            found = [one for node in nodes for one in await _accept(client, node, key)]
+            return Found(found, _unreadable(nodes))
         except Conflict:
             if not left:
                 raise
@@ -55,7 +66,7 @@ async def accept(client: KubeClient, key: ObjectKey) -> list[Listed]:
 
 
 async def _accept(client: KubeClient, node: PartialObject, key: ObjectKey) -> list[Listed]:
-    before = _listed(node)
+    before = _listed(node) or []
     after = [_accepted(one) if one.fence.key == key else one for one in before]
     if after != before:
         metadata = {
@@ -77,10 +88,14 @@ async def _nodes(client: KubeClient) -> list[PartialObject]:
     return [node async for page in pages for node in page.items or ()]
 
 
-def _listed(node: PartialObject) -> list[Listed]:
+def _unreadable(nodes: Iterable[PartialObject]) -> list[NodeName]:
+    return [NodeName(node.metadata.name) for node in nodes if _listed(node) is None]
+
+
+def _listed(node: PartialObject) -> list[Listed] | None:
+    """None: its list cannot be read."""
     name = NodeName(node.metadata.name)
     try:
         return [Listed(name, one) for one in decode(node.metadata.annotations.get(FENCED, ""))]
     except ValueError:
-        _LOG.error("fence list cannot be read", node=name, annotation=FENCED)
-        return []
+        return None

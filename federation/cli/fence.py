@@ -14,7 +14,7 @@ import typer
 from federation.cli.failures import reported
 
 if TYPE_CHECKING:
-    from federation.fences import Listed
+    from federation.fences import Found, Listed
 
 _COLUMNS = ("namespace", "name", "node", "since", "uid", "accepted")
 
@@ -59,12 +59,16 @@ def fence(
     name = _split(accept) if accept is not None else None
     with reported():
         found = asyncio.run(_work(kubeconfig, context, name))
-    if name is not None and not found:
+    _tell_unreadable(found)
+    if name is not None and not found.fences:
         typer.echo(
             f"error: no virtual node has a fence of pod {accept}; see: vnode fence", err=True
         )
         raise typer.Exit(1)
-    _show(found, output)
+    if found.fences or not found.unreadable or output is Output.JSON:
+        _show(found.fences, output)
+    if name is None and found.unreadable:
+        raise typer.Exit(1)
 
 
 def _split(text: str) -> tuple[str, str]:
@@ -76,7 +80,7 @@ def _split(text: str) -> tuple[str, str]:
 
 async def _work(
     kubeconfig: Path | None, context: str | None, name: tuple[str, str] | None
-) -> "list[Listed]":
+) -> "Found":
     # Imported here: the other commands start faster without it.
     from federation.fences import accept, list_fences
     from vnode.kube.client import KubeClient
@@ -93,6 +97,18 @@ async def _work(
         if name is None:
             return await list_fences(client)
         return await accept(client, ObjectKey(*name))
+
+
+def _tell_unreadable(found: "Found") -> None:
+    from vnode.pods.partition.fence_list import FENCED
+
+    for node in found.unreadable:
+        typer.echo(
+            f"error: the fence list of node {node} (annotation {FENCED}) cannot be read, and no "
+            "pod starts before it can: put it right, or, if it is certain that no pod that was "
+            f"given up runs there, remove it: kubectl annotate node {node} {FENCED}-",
+            err=True,
+        )
 
 
 def _show(found: "list[Listed]", output: Output) -> None:

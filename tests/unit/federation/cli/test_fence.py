@@ -131,3 +131,15 @@ def test_a_list_that_cannot_be_read_is_left_alone(tenant: Tenant) -> None:
     body = tenant.get_body(NODES, ObjectKey("", "vnode-a"))
     assert body is not None
     assert body["metadata"]["annotations"][FENCED] == "mine"
+
+
+def test_a_list_that_cannot_be_read_is_not_shown_as_empty(tenant: Tenant) -> None:
+    tenant.node("vnode-a", "mine")
+    result = run()
+    assert result.exit_code == 1
+    assert (
+        "fence list of node vnode-a (annotation vnode.dev/fenced) cannot be read" in result.output
+    )
+    assert "no pod is fenced" not in result.output
+    tenant.node("vnode-b", encode([ONE]))
+    assert "web-0" in run().output
