@@ -2,8 +2,8 @@
 
 import asyncio
 import copy
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TypeVar, cast
 
@@ -34,6 +34,7 @@ class FakeApi:
 
     name = "tenant"
     clock_offset = 0.0
+    mirrors = 1
 
     def __init__(self) -> None:
         self.objects: dict[str, Body] = {}
@@ -47,6 +48,10 @@ class FakeApi:
     @property
     def client(self) -> KubeClient:
         return cast("KubeClient", self)
+
+    @contextmanager
+    def mirroring(self) -> Iterator[None]:
+        yield
 
     @property
     def node(self) -> Body:
