@@ -187,8 +187,9 @@ class TokenRenewal:
 def mend(cluster: str) -> str:
     """The commands that make a new credential."""
     return (
-        f"vnode join --config FILE --cluster {cluster} --secret-file SECRET.yaml, in the compute "
-        "cluster; then kubectl apply --filename SECRET.yaml, in the tenant"
+        f"vnode join --config FILE --cluster {cluster} --tenant-uid UID "
+        "--secret-file SECRET.yaml, in the compute cluster; "
+        "then kubectl apply --filename SECRET.yaml, in the tenant"
     )
 
 

@@ -227,8 +227,9 @@ def _mend_credential(peer: Peer, life: Lifetime | None) -> str:
         return "kubectl -n vnode-system rollout restart deployment vnode"
     if peer.secret is not None:
         return (
-            f"vnode join --config FILE --cluster {peer.name} --secret-file SECRET.yaml  # as an "
-            "administrator of that cluster; then kubectl apply -f SECRET.yaml in the tenant"
+            f"vnode join --config FILE --cluster {peer.name} --tenant-uid UID "
+            "--secret-file SECRET.yaml  # as an administrator of that cluster; "
+            "then kubectl apply -f SECRET.yaml in the tenant"
         )
     _, user = _entries(path, peer.connection.context)
     namespace, account = "vnode-system", "vnode" if peer.name == TENANT else "vnode-TENANT"

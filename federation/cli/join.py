@@ -117,7 +117,7 @@ def join(
         typer.Option(
             "--tenant-uid",
             help="UID of the tenant's namespace kube-system: refuses other tenant clusters that "
-            "come with the same tenant name. Needed for the first --secret-file.",
+            "come with the same tenant name. --secret-file needs it.",
             show_default=False,
         ),
     ] = None,

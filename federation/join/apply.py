@@ -217,8 +217,6 @@ def _unbound(wanted: _Wanted) -> str | None:
     """What is missing for a token of this account; None: nothing, or it is no account."""
     if wanted.resource is not SERVICE_ACCOUNTS or _owner(wanted.body) is not None:
         return None
-    if wanted.found is not None and _owner(wanted.found) is not None:
-        return None
     return (
         f"{wanted} does not say which tenant cluster its tokens are for; give --tenant-uid "
         '"$(kubectl --context TENANT get namespace kube-system -o jsonpath={.metadata.uid})"'

@@ -203,7 +203,7 @@ def test_after_an_absence_longer_than_the_tokens_life_joining_again_mends_it(
     assert "vnode join" in said["message"]
     assert BELOW not in said["message"]
     log = agent.log.read_text()
-    assert f"vnode join --config FILE --cluster {CLUSTER} --secret-file" in log
+    assert f"vnode join --config FILE --cluster {CLUSTER} --tenant-uid UID --secret-file" in log
     events = until(lambda: _node_events(site), "an event says so too")
     assert "has to renew it (vnode join)" in events[0]
     site.join()

@@ -210,8 +210,10 @@ async def test_an_account_that_is_for_any_tenant_cluster_gives_no_token() -> Non
         await apply(server.client, objects())
 
 
-async def test_an_account_that_says_whose_it_is_need_not_be_told_again() -> None:
+async def test_a_token_of_an_account_is_for_who_says_again_whose_it_is() -> None:
     server = Server()
     await apply(server.client, BOUND, for_token=True)
-    again = await apply(server.client, objects(), for_token=True)
-    assert {one.result for one in again} == {Result.UNCHANGED}
+    with pytest.raises(Refused) as error:
+        await apply(server.client, objects(), for_token=True)
+    (problem,) = error.value.problems
+    assert "give --tenant-uid" in problem
