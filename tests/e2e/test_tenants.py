@@ -23,6 +23,7 @@ import pytest
 import yaml
 
 from tests.agents import AgentProcess, Federation, join
+from tests.agents.join import NAMESPACES
 from tests.clusters import ClusterSpec, Harness, NodePool, can_run_containers
 from tests.clusters.existing import requested
 from tests.e2e.attempts import (
@@ -496,6 +497,10 @@ def impostor(site: Site, agents: dict[str, AgentProcess]) -> Iterator[User]:
         pool["port"] = site.harness.free_port()
     directory = theirs.directory / "impostor"
     directory.mkdir()
+    # Else its agent is refused before it looks at copies.
+    for namespace in NAMESPACES:
+        marked = f"demo--{namespace}"
+        site.compute.kubectl("annotate", "namespace", marked, "vnode.dev/cluster-uid-")
     path = directory / "config.yaml"
     path.write_text(yaml.safe_dump(config))
     nodes = ("vnode-impostor", "vnode-impostor-simulated")

@@ -66,7 +66,7 @@ async def _round(
     openers: int,
     progress: Progress,
 ) -> Round:
-    result = Round(kept, count, {name: Starts() for name in clients})
+    result = Round(kept, count, {name: Starts() for name in clients}, questions=openers)
     groups = site.processes()
     result.before = footprint.resident(groups)
     result.agent_before = footprint.of(site.agent.pid)

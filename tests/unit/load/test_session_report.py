@@ -12,6 +12,7 @@ def a_round(name: str, *, agent: int, kubelet: int, after: int = 40) -> Round:
             "direct": Starts([0.01], [0.1]),
             "through": Starts([0.02], [0.15]),
         },
+        questions=4,
         answered=1024,
         before={"agent": 100 * MIB, "kubelet": 80 * MIB},
         during={"agent": (100 + agent) * MIB, "kubelet": (80 + kubelet) * MIB},
@@ -39,10 +40,10 @@ def test_starts_are_compared_as_a_ratio() -> None:
 
 
 def test_a_descriptor_that_stays_open_is_missed() -> None:
-    through = a_round("through", agent=1, kubelet=0, after=41)
+    through = a_round("through", agent=1, kubelet=0, after=45)
     made = report(a_round("direct", agent=0, kubelet=1), through)
     assert made.missed == [
-        "through: the agent has closed all descriptors: 40 before, 2088 during, 41 after"
+        "through: the agent has closed all descriptors: 40 before, 2088 during, 45 after"
     ]
 
 
