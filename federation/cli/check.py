@@ -7,7 +7,6 @@ the configuration or a kubeconfig. `federation.check` does the work; nothing is 
 """
 
 import asyncio
-import enum
 import json
 import sys
 from collections import Counter
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from federation.cli.failures import ExitCode, reported
+from federation.cli.output import Output
 from federation.config import AgentConfig, load_config
 
 if TYPE_CHECKING:
@@ -29,13 +29,6 @@ _PATIENCE = 2.0
 _WIDE = 10_000
 """Columns where nobody reads at a terminal: lines are not broken."""
 _STYLES = {"OK": "green", "WARN": "yellow", "WRONG": "bold red", "untried": "dim"}
-
-
-class Output(enum.StrEnum):
-    """Forms of the result."""
-
-    TABLE = "table"
-    JSON = "json"
 
 
 def check(

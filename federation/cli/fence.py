@@ -5,25 +5,18 @@ work.
 """
 
 import asyncio
-import enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from federation.cli.failures import reported
+from federation.cli.output import Output
 
 if TYPE_CHECKING:
     from federation.fences import Found, Listed
 
 _COLUMNS = ("namespace", "name", "node", "since", "uid", "accepted")
-
-
-class Output(enum.StrEnum):
-    """How a list is shown."""
-
-    TABLE = "table"
-    JSON = "json"
 
 
 def fence(

@@ -5,7 +5,6 @@ question. It may run beside the agent, which sees what was deleted.
 """
 
 import asyncio
-import enum
 import json
 import time
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from typing import Annotated
 import typer
 
 from federation.cli.failures import reported
+from federation.cli.output import Output
 from federation.config import AgentConfig, load_config
 from federation.held import POD_EXISTS, HeldCopies, HeldCopy, held_copies
 from vnode.backend import BackendError, Waiting
@@ -23,13 +23,6 @@ from vnode.kube.errors import ApiError
 from vnode.kube.timestamps import parse
 
 _HEAD = ("CLUSTER", "POD", "NODE", "AGE", "REASON", "UNTIL")
-
-
-class Output(enum.StrEnum):
-    """Forms of the list."""
-
-    TABLE = "table"
-    JSON = "json"
 
 
 def gc(

@@ -8,7 +8,6 @@ objects are in the way, 2 for wrong options.
 
 import asyncio
 import contextlib
-import enum
 import os
 import tempfile
 import time
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from federation.cli.failures import ExitCode, reported
+from federation.cli.output import Output
 
 if TYPE_CHECKING:
     from federation.credential import Account, AccountToken
@@ -32,13 +32,6 @@ _STDOUT = Path("-")
 _LIFE = "168h"
 _PATIENCE = 2.0
 """Seconds after which a line says what is being done."""
-
-
-class Output(enum.StrEnum):
-    """Forms of what is shown."""
-
-    TABLE = "table"
-    JSON = "json"
 
 
 def join(
