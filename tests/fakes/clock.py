@@ -1,4 +1,7 @@
-"""The event loop's clock as a `Clock`, so that tests under looptime take no time."""
+"""Clocks for tests: the event loop's, for looptime, and one that only tests move.
+
+Real sockets do not go with looptime: it would jump ahead while an answer is on its way.
+"""
 
 import asyncio
 
@@ -17,3 +20,21 @@ class LoopClock:
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+class SteppedClock:
+    """Stands still until somebody sleeps on it or sets `now`."""
+
+    def __init__(self, now: float = 1_800_000_000.0) -> None:
+        self.now = now
+        self.slept: list[float] = []
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def time(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds

@@ -1,0 +1,282 @@
+"""The ECI API of one account and region: typed calls, paged listings, one budget for all of them.
+
+In: parameters as the API names them. Out: the structs of `answers`, or an error of the tree in
+`errors`. Only calls that the service threw back as too many are repeated here, a few times and
+after the budget has shrunk: they were certainly not carried out. Everything else goes to the
+caller, who has a queue with backoff; a create is repeated with the same ClientToken and then
+returns the group that the first call made. Owned by whoever made it; `close` ends it.
+"""
+
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TypeVar
+
+import msgspec
+
+from federation.backends.eci import envelopes
+from federation.backends.eci.answers import (
+    AvailableZone,
+    ExecSession,
+    Group,
+    GroupEvents,
+    GroupStatus,
+    Price,
+)
+from federation.backends.eci.budget import Budget
+from federation.backends.eci.errors import Throttled, Unavailable
+from federation.backends.eci.parameters import Parameter, Parameters, flatten
+from federation.backends.eci.refusals import refusal
+from federation.backends.eci.signature import AccessKey, sign
+from federation.backends.eci.transport import Transport
+from vnode.runtime.clock import Clock
+
+__all__ = ["EciApi"]
+
+T = TypeVar("T")
+
+_TRIES = 6
+"""Calls at most, of which all but the last were throttled."""
+_IDS = 20
+"""Container groups that one call may name."""
+_PAGES = 10_000
+"""Pages of one listing, at most: the end of a service that always has a next token."""
+
+
+class EciApi:
+    """Calls for one account in one region."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        key: Callable[[], AccessKey],
+        region: str,
+        budget: Budget,
+        clock: Clock,
+        nonce: Callable[[], str],
+    ) -> None:
+        """`key` is asked for each call, since keys of STS expire; `nonce` never repeats itself."""
+        self._transport = transport
+        self._key = key
+        self._region = region
+        self._budget = budget
+        self._clock = clock
+        self._nonce = nonce
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._transport.close()
+
+    async def create(self, group: Parameters, *, token: str) -> str:
+        """Create a container group and return its id.
+
+        With the `token` (at most 64 ASCII characters) of an earlier create it returns the group
+        that the earlier one made. Raises TokenReused if that one asked for something else.
+        """
+        answer = await self._call(
+            "CreateContainerGroup", {**group, "ClientToken": token}, into=envelopes.Created
+        )
+        return answer.container_group_id
+
+    async def delete(self, group: str) -> None:
+        """Delete a container group. Raises NotFound when it is gone already."""
+        await self._call(
+            "DeleteContainerGroup", {"ContainerGroupId": group}, into=envelopes.Nothing
+        )
+
+    async def restart(self, group: str) -> None:
+        """Start all containers of a group anew."""
+        await self._call(
+            "RestartContainerGroup", {"ContainerGroupId": group}, into=envelopes.Nothing
+        )
+
+    async def groups(
+        self, *, ids: Sequence[str] = (), tags: Mapping[str, str] | None = None, status: str = ""
+    ) -> AsyncIterator[Group]:
+        """Yield container groups, 20 a call. For finding orphans, not for following states.
+
+        A key without the right to list gets an empty list and no error, so that absence here is no
+        proof that a group does not exist.
+        """
+        asked = _selection(tags) | ({"Status": status} if status else {})
+        for some in _batches(ids):
+            token: str | None = None
+            for _ in range(_PAGES):
+                page = await self._call(
+                    "DescribeContainerGroups",
+                    {**asked, **some, "Limit": 20, "NextToken": token},
+                    into=envelopes.Groups,
+                )
+                for group in page.container_groups:
+                    yield group
+                token = page.next_token
+                if not token:
+                    break
+            else:
+                raise Unavailable("DescribeContainerGroups: pages without end")
+
+    async def statuses(
+        self,
+        *,
+        ids: Sequence[str] = (),
+        tags: Mapping[str, str] | None = None,
+        since: float | None = None,
+    ) -> AsyncIterator[GroupStatus]:
+        """Yield the states of container groups, 200 a call.
+
+        With `since` only those whose state changed in so many seconds before the service's now;
+        ask for some more than passed, since clocks differ. What `groups` says of absence holds.
+        """
+        asked = _selection(tags) | ({} if since is None else {"SinceSecond": max(1, int(since))})
+        for some in _batches(ids):
+            token: str | None = None
+            for _ in range(_PAGES):
+                page = await self._call(
+                    "DescribeContainerGroupStatus",
+                    {**asked, **some, "Limit": 200, "NextToken": token},
+                    into=envelopes.Statuses,
+                )
+                for status in page.data:
+                    yield status
+                token = page.next_token
+                if not token:
+                    break
+            else:
+                raise Unavailable("DescribeContainerGroupStatus: pages without end")
+
+    async def events(self, ids: Sequence[str]) -> list[GroupEvents]:
+        """Return the events of these container groups."""
+        found: list[GroupEvents] = []
+        for some in _batches(ids) if ids else ():
+            page = await self._call("DescribeContainerGroupEvents", some, into=envelopes.Events)
+            found += page.data
+        return found
+
+    async def log(
+        self,
+        group: str,
+        container: str,
+        *,
+        tail: int = 500,
+        since: str = "",
+        timestamps: bool = False,
+        previous: bool = False,
+    ) -> str:
+        """Return the last `tail` lines (at most 2000, 1 MiB) since the RFC 3339 time `since`."""
+        asked: dict[str, Parameter] = {
+            "ContainerGroupId": group,
+            "ContainerName": container,
+            "Tail": tail,
+            "StartTime": since or None,
+            "Timestamps": timestamps,
+            "LastTime": previous,
+        }
+        return (await self._call("DescribeContainerLog", asked, into=envelopes.Log)).content
+
+    async def execute(
+        self, group: str, container: str, command: Sequence[str], *, tty: bool, stdin: bool
+    ) -> ExecSession:
+        """Prepare a command's session: its websocket is to be opened within 30 s."""
+        asked: dict[str, Parameter] = {
+            "ContainerGroupId": group,
+            "ContainerName": container,
+            "Command": json.dumps(list(command)),
+            "TTY": tty,
+            "Stdin": stdin,
+            "Sync": False,
+        }
+        return await self._call("ExecContainerCommand", asked, into=ExecSession)
+
+    async def price(self, asked: Parameters) -> Price:
+        """Return what a size (`Cpu` and `Memory` in GiB, or `InstanceType`) costs an hour."""
+        info = (
+            await self._call("DescribeContainerGroupPrice", asked, into=envelopes.Prices)
+        ).price_info
+        return Price(
+            currency=info.price.currency,
+            trade_price=info.price.trade_price,
+            original_price=info.price.original_price,
+            spot=info.spot_prices.spot_price,
+        )
+
+    async def stock(self, instance_type: str) -> list[AvailableZone]:
+        """Return the zones that know this instance type, and whether they have it."""
+        wanted = {"Category": "InstanceType", "Value": instance_type}
+        answer = await self._call(
+            "DescribeAvailableResource", {"DestinationResource": wanted}, into=envelopes.Stock
+        )
+        return [
+            AvailableZone(
+                zone=zone.zone_id,
+                stock={
+                    item.value: item.status_category
+                    for resource in zone.available_resources.available_resource
+                    for item in resource.supported_resources.supported_resource
+                },
+            )
+            for zone in answer.available_zones.available_zone
+        ]
+
+    async def usage(self) -> dict[str, float]:
+        """Return the account's limits and what is used of them, such as MaxCpu and UsedCpu."""
+        answer = await self._call("ListUsage", {}, into=envelopes.Usage)
+        numbers: dict[str, float] = {}
+        for name, value in answer.attributes.items():
+            # Privileges stand among them, as texts or objects of an undocumented form.
+            with contextlib.suppress(msgspec.ValidationError):
+                numbers[name] = msgspec.json.decode(value, type=float, strict=False)
+        return numbers
+
+    async def _call(
+        self, action: str, parameters: Parameters, *, into: type[T], timeout: float = 30.0
+    ) -> T:
+        flat = flatten({**parameters, "RegionId": self._region})
+        deadline = self._clock.monotonic() + timeout
+        for left in reversed(range(_TRIES)):
+            await self._budget.take(action, patience=deadline - self._clock.monotonic())
+            try:
+                body = await self._once(
+                    action, flat, timeout=max(1.0, deadline - self._clock.monotonic())
+                )
+            except Throttled:
+                self._budget.throttled(action)
+                if not left:
+                    raise
+                continue
+            self._budget.answered(action)
+            try:
+                return msgspec.json.decode(body, type=into)
+            except msgspec.DecodeError as error:
+                # The words of msgspec name a field's place, never its value.
+                raise Unavailable(f"{action}: an answer that cannot be read: {error}") from None
+        raise AssertionError("the last try returns or raises")
+
+    async def _once(self, action: str, flat: Mapping[str, str], *, timeout: float) -> bytes:
+        now = datetime.fromtimestamp(self._clock.time(), UTC)
+        call = sign(
+            flat,
+            key=self._key(),
+            host=self._transport.host,
+            action=action,
+            date=now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            nonce=self._nonce(),
+        )
+        answer = await self._transport.send(call, timeout=timeout)
+        if 200 <= answer.status < 300:
+            return answer.body
+        raise refusal(action, answer.status, answer.body, sent=flat)
+
+
+def _selection(tags: Mapping[str, str] | None) -> dict[str, Parameter]:
+    return {"Tag": [{"Key": k, "Value": v} for k, v in (tags or {}).items()]}
+
+
+def _batches(ids: Sequence[str]) -> list[dict[str, Parameter]]:
+    if not ids:
+        return [{}]
+    return [
+        {"ContainerGroupIds": json.dumps(list(ids[start : start + _IDS]))}
+        for start in range(0, len(ids), _IDS)
+    ]

@@ -1,0 +1,88 @@
+import pytest
+
+from federation.backends.eci.budget import Budget, Limit
+from federation.backends.eci.errors import Throttled
+from tests.fakes.clock import SteppedClock
+
+LIMITS = {"Create": Limit(rate=10, burst=5)}
+
+
+@pytest.fixture
+def clock() -> SteppedClock:
+    return SteppedClock()
+
+
+@pytest.fixture
+def budget(clock: SteppedClock) -> Budget:
+    return Budget(clock=clock, limits=LIMITS)
+
+
+async def take(budget: Budget, times: int) -> None:
+    for _ in range(times):
+        await budget.take("Create", patience=60)
+
+
+async def test_a_burst_goes_at_once_and_the_rest_at_the_rate(
+    budget: Budget, clock: SteppedClock
+) -> None:
+    start = clock.now
+    await take(budget, 5)
+    assert clock.now == start
+
+    await take(budget, 10)
+    assert clock.now - start == pytest.approx(1.0, abs=1e-3)
+
+
+async def test_a_call_that_would_wait_too_long_is_not_made(budget: Budget) -> None:
+    await take(budget, 5)
+
+    with pytest.raises(Throttled, match="not made"):
+        await budget.take("Create", patience=0.05)
+
+
+async def test_a_throttled_call_halves_the_rate_and_empties_the_bucket(
+    budget: Budget, clock: SteppedClock
+) -> None:
+    budget.throttled("Create")
+    start = clock.now
+    await take(budget, 1)
+
+    assert budget.statistics()["Create"].rate == 5
+    assert clock.now - start == pytest.approx(0.2, abs=1e-3)
+
+
+async def test_throttled_calls_that_were_on_the_way_together_are_one_blow(budget: Budget) -> None:
+    for _ in range(20):
+        budget.throttled("Create")
+
+    assert budget.statistics()["Create"].rate == 5
+    assert budget.statistics()["Create"].throttled == 20
+
+
+async def test_the_rate_never_sinks_to_nothing_and_comes_back(
+    budget: Budget, clock: SteppedClock
+) -> None:
+    for _ in range(50):
+        budget.throttled("Create")
+        clock.now += 2
+    assert budget.statistics()["Create"].rate == pytest.approx(0.5)
+
+    for _ in range(50):
+        budget.answered("Create")
+    assert budget.statistics()["Create"].rate == pytest.approx(10)
+
+
+async def test_one_action_does_not_wait_for_another(budget: Budget, clock: SteppedClock) -> None:
+    budget.throttled("Create")
+    start = clock.now
+    await budget.take("Describe", patience=1)
+
+    assert clock.now == start
+
+
+async def test_a_share_of_the_account_is_a_share_of_burst_and_rate(clock: SteppedClock) -> None:
+    budget = Budget(clock=clock, limits=LIMITS, share=0.4)
+    start = clock.now
+    await take(budget, 3)
+
+    assert clock.now - start == pytest.approx(0.25, abs=1e-3)
