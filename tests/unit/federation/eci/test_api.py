@@ -177,7 +177,7 @@ async def test_a_cut_connection_says_nothing_of_the_request(
         await api.create(asked, token="t")
 
     assert "name-of-a-tenant" not in str(raised.value)
-    assert raised.value.__suppress_context__
+    assert raised.value.__cause__ is None
 
 
 async def test_what_the_url_escapes_arrives_as_it_was(api: EciApi, emulator: Emulator) -> None:

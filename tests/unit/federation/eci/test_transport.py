@@ -1,0 +1,75 @@
+import asyncio
+
+import pytest
+from aiohttp import web
+
+from federation.backends.eci.errors import Unavailable
+from federation.backends.eci.signature import Signed
+from federation.backends.eci.transport import HttpTransport
+
+
+class Recorder:
+    """An endpoint that remembers request lines and answers as it is told, or never."""
+
+    def __init__(self, status: int = 200, body: bytes = b"{}", hangs: bool = False) -> None:
+        self.seen: list[str] = []
+        self._answer = (status, body, hangs)
+        self._runner: web.ServerRunner | None = None
+        self.url = ""
+
+    async def __aenter__(self) -> "Recorder":
+        self._runner = web.ServerRunner(web.Server(self._handle), shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._runner is not None
+        await self._runner.cleanup()
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        self.seen.append(request.raw_path)
+        status, body, hangs = self._answer
+        if hangs:
+            await asyncio.Event().wait()
+        return web.Response(status=status, body=body, headers={"Location": "/elsewhere"})
+
+
+async def send(recorder: Recorder, *, query: str = "", timeout: float = 5.0) -> bytes:
+    transport = HttpTransport(recorder.url)
+    try:
+        call = Signed(query=query, headers={"host": transport.host})
+        return (await transport.send(call, timeout=timeout)).body
+    finally:
+        await transport.close()
+
+
+async def test_the_query_goes_out_as_it_was_signed() -> None:
+    query = "A=%2A%27%28%29%21%2F%3A~&B=a%20b%2Bc"
+    async with Recorder() as recorder:
+        await send(recorder, query=query)
+
+    assert recorder.seen == [f"/?{query}"]
+
+
+async def test_an_answer_in_many_parts_is_read_to_its_end() -> None:
+    body = b"x" * 3_000_000
+    async with Recorder(body=body) as recorder:
+        assert await send(recorder) == body
+
+
+async def test_a_redirect_is_not_followed() -> None:
+    async with Recorder(status=307) as recorder:
+        await send(recorder, query="A=1")
+
+    assert recorder.seen == ["/?A=1"]
+
+
+async def test_no_answer_in_time_is_unavailable_and_says_nothing_of_the_query() -> None:
+    async with Recorder(hangs=True) as recorder:
+        with pytest.raises(Unavailable) as raised:
+            await send(recorder, query="Password=hunter2", timeout=0.05)
+
+    assert "hunter2" not in str(raised.value)
+    assert raised.value.__cause__ is None
