@@ -23,14 +23,16 @@ class Limit:
     burst: int
 
 
-def _a_minute(calls: int) -> Limit:
-    # How the service counts a minute is unknown: evenly, with a second's burst, always fits.
-    return Limit(rate=calls / 60, burst=max(1, calls // 60))
+def _a_minute(calls: int, *, burst: int | None = None) -> Limit:
+    # How the service counts a minute is unknown. No minute, wherever it begins, may have more than
+    # `calls`: what goes at once is taken off what follows evenly.
+    at_once = calls // 60 if burst is None else burst
+    return Limit(rate=(calls - at_once) / 60, burst=at_once)
 
 
 DOCUMENTED: Mapping[str, Limit] = {
-    "CreateContainerGroup": Limit(rate=1000 / 60, burst=100),
-    "DeleteContainerGroup": Limit(rate=1000 / 60, burst=100),
+    "CreateContainerGroup": _a_minute(1000, burst=100),
+    "DeleteContainerGroup": _a_minute(1000, burst=100),
     "DescribeContainerGroupEvents": _a_minute(10_000),
     "DescribeContainerGroupPrice": _a_minute(1000),
     "DescribeContainerGroupStatus": _a_minute(10_000),

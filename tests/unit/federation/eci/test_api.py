@@ -123,11 +123,13 @@ async def test_a_throttled_call_is_made_again_after_the_budget_allows_it(
     assert clock.slept
 
 
-async def test_three_hundred_creates_see_no_throttling(api: EciApi, emulator: Emulator) -> None:
-    for number in range(300):
+async def test_more_creates_than_the_bucket_holds_see_no_throttling(
+    api: EciApi, emulator: Emulator
+) -> None:
+    for number in range(150):
         await api.create(make_group(f"g-{number}"), token=f"t-{number}")
 
-    assert emulator.groups.made == 300
+    assert emulator.groups.made == 150
     assert emulator.throttle.refused == 0
 
 
@@ -282,3 +284,25 @@ async def test_a_spot_instance_is_warned_before_it_expires(
     assert await state(api, group) == "Running"
     clock.now += 180
     assert await state(api, group) == "Expired"
+
+
+async def test_many_creates_at_once_are_made_once_each_though_answers_are_lost(
+    emulator: Emulator,
+) -> None:
+    workers = asyncio.Semaphore(48)
+
+    async def make(api: EciApi, number: int) -> str:
+        async with workers:
+            for _ in range(5):
+                try:
+                    return await api.create(make_group(f"g-{number}"), token=f"t-{number}")
+                except errors.Unavailable:
+                    continue
+        raise AssertionError("no answer in five tries")
+
+    emulator.faults.lose_answers = 60
+    async with connected(emulator) as api:
+        made = await asyncio.gather(*(make(api, number) for number in range(200)))
+
+    assert len(set(made)) == emulator.groups.made == 200
+    assert emulator.faults.lose_answers == 0

@@ -1,7 +1,8 @@
 import pytest
 
-from federation.backends.eci.budget import Budget, Limit
+from federation.backends.eci.budget import DOCUMENTED, Budget, Limit
 from federation.backends.eci.errors import Throttled
+from tests.eci.throttle import PER_MINUTE, Throttle
 from tests.fakes.clock import SteppedClock
 
 LIMITS = {"Create": Limit(rate=10, burst=5)}
@@ -86,3 +87,35 @@ async def test_a_share_of_the_account_is_a_share_of_burst_and_rate(clock: Steppe
     await take(budget, 3)
 
     assert clock.now - start == pytest.approx(0.25, abs=1e-3)
+
+
+class FrozenClock(SteppedClock):
+    """Time does not pass: everybody asks at the same moment and is told how long to wait."""
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+
+
+@pytest.mark.parametrize("action", sorted(DOCUMENTED))
+@pytest.mark.parametrize("second", [0, 30, 59])
+async def test_calls_that_all_ask_at_once_stay_within_the_documented_limit(
+    action: str, second: int
+) -> None:
+    clock, throttle = FrozenClock(now=60_000.0 + second), Throttle()
+    budget = Budget(clock=clock)
+    many = int(DOCUMENTED[action].rate * 200)
+
+    for _ in range(many):
+        waits = len(clock.slept)
+        await budget.take(action, patience=1e9)
+        wait = clock.slept[-1] if len(clock.slept) > waits else 0.0
+        throttle.admit(action, clock.now + wait)
+
+
+@pytest.mark.parametrize(("action", "calls"), [*PER_MINUTE.items(), ("CreateContainerGroup", 1000)])
+def test_no_minute_wherever_it_begins_has_more_calls_than_documented(
+    action: str, calls: int
+) -> None:
+    limit = DOCUMENTED[action]
+
+    assert limit.burst + limit.rate * 60 <= calls + 1e-6
