@@ -59,7 +59,7 @@ class Emulator:
     async def __aenter__(self) -> Self:
         app = web.Application(client_max_size=_LONGEST_LINE)
         app.router.add_route("*", "/", self._call)
-        app.router.add_get("/exec/{session}", self._exec)
+        app.router.add_get("/exec/", self._exec)
         self._runner = web.AppRunner(
             app, max_line_size=_LONGEST_LINE, max_field_size=_LONGEST_LINE, shutdown_timeout=1
         )
@@ -106,7 +106,7 @@ class Emulator:
             self.faults.lose_answers -= 1
             return _cut(request)
         if session := answer.pop("Session", ""):
-            place = f"{request.host}/exec/{session}"
+            place = f"{request.host}/exec/?s={session}"
             answer |= {"WebSocketUri": f"ws://{place}", "HttpUrl": f"http://{place}"}
         return web.json_response({"RequestId": request_id, **answer})
 
@@ -126,7 +126,7 @@ class Emulator:
 
     async def _exec(self, request: web.Request) -> web.StreamResponse:
         """Write the command's output, then give back what comes in, until the client ends it."""
-        session = self._actions.sessions.pop(request.match_info["session"], None)
+        session = self._actions.sessions.pop(request.query.get("s", ""), None)
         if session is None or self.clock.time() > session[2]:
             return web.Response(status=404)
         socket = web.WebSocketResponse()

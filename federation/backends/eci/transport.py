@@ -19,6 +19,7 @@ __all__ = ["Answer", "HttpTransport", "Transport"]
 
 _LARGEST = 16 << 20
 _CONNECT = 10.0
+_THIS_MACHINE = ("127.0.0.1", "::1", "localhost")
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,16 @@ class Transport(Protocol):
 
 
 class HttpTransport:
-    """Connections to `endpoint`, such as https://eci.cn-beijing.aliyuncs.com. Make it in a loop."""
+    """Connections to `endpoint`, such as https://eci.cn-beijing.aliyuncs.com. Make it in a loop.
+
+    Raises ValueError for an endpoint that is not https, unless it is on this machine: parameters
+    hold secrets, and a signature does not hide them.
+    """
 
     def __init__(self, endpoint: str, *, connections: int = 32) -> None:
         self._url = yarl.URL(endpoint).with_path("/")
+        if self._url.scheme != "https" and self._url.host not in _THIS_MACHINE:
+            raise ValueError(f"the endpoint of ECI must be https://, not {self._url.scheme}://")
         port = self._url.explicit_port
         self._host = (self._url.host or "") + (f":{port}" if port else "")
         self._session = aiohttp.ClientSession(

@@ -73,3 +73,8 @@ async def test_no_answer_in_time_is_unavailable_and_says_nothing_of_the_query() 
 
     assert "hunter2" not in str(raised.value)
     assert raised.value.__cause__ is None
+
+
+def test_secrets_are_not_sent_in_clear_over_a_network() -> None:
+    with pytest.raises(ValueError, match="https"):
+        HttpTransport("http://eci.cn-beijing.aliyuncs.com")
