@@ -13,10 +13,8 @@ import json
 import math
 import secrets
 import shutil
-import signal
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +23,7 @@ from tests.chaos.run import Options, Run
 from tests.chaos.site import build
 from tests.clusters import Harness
 from tests.clusters.errors import HarnessError
+from tests.clusters.progress import begin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,8 +35,7 @@ if TYPE_CHECKING:
 def main(arguments: list[str]) -> int:
     """Run; returns the exit code."""
     asked = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    progress = _progress()
+    progress = begin()
     seed = secrets.randbelow(1 << 20) if asked.seed is None else asked.seed
     options = Options(
         rounds=asked.rounds,
@@ -90,15 +88,6 @@ def _keep(site: Site, folder: Path) -> None:
             shutil.copy(cluster.audit_log, folder / f"{name}.audit.log")
     for agent in site.agents:
         shutil.copy(agent.log, folder)
-
-
-def _progress() -> Callable[[str], None]:
-    started = time.monotonic()
-
-    def report(text: str) -> None:
-        print(f"[{time.monotonic() - started:6.1f} s] {text}", file=sys.stderr, flush=True)
-
-    return report
 
 
 def _parser() -> argparse.ArgumentParser:

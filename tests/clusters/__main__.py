@@ -15,13 +15,13 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-import time
 from pathlib import Path
 
 from tests.clusters import e2e_images, packages, programs
 from tests.clusters.errors import HarnessError
 from tests.clusters.harness import Harness
 from tests.clusters.host import can_run_containers
+from tests.clusters.progress import begin
 from tests.clusters.report import process_table
 from tests.clusters.spec import SpecError, parse_cluster_spec
 
@@ -31,7 +31,7 @@ _SETS = {"ordinary": programs.ORDINARY, "conformance": programs.CONFORMANCE}
 def main(arguments: list[str]) -> int:
     """Runs one command; returns the exit code."""
     options = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    options.progress = begin()
     try:
         code: int = options.run(options)
     except (HarnessError, SpecError) as error:
@@ -44,8 +44,9 @@ def main(arguments: list[str]) -> int:
 
 def _up(options: argparse.Namespace) -> int:
     specs = [parse_cluster_spec(text) for text in options.cluster]
-    progress = _progress()
-    with Harness(state=options.state, detached=options.detached, progress=progress) as harness:
+    with Harness(
+        state=options.state, detached=options.detached, progress=options.progress
+    ) as harness:
         for cluster in harness.up(specs).values():
             print(f"{cluster.name:12} {cluster.server:32} KUBECONFIG={cluster.kubeconfig}")
         print(f"servers on this host listen on {harness.listen_address}", flush=True)
@@ -56,7 +57,7 @@ def _up(options: argparse.Namespace) -> int:
 
 
 def _down(options: argparse.Namespace) -> int:
-    Harness(state=options.state, progress=_progress()).down()
+    Harness(state=options.state, progress=options.progress).down()
     return 0
 
 
@@ -66,11 +67,10 @@ def _ps(options: argparse.Namespace) -> int:
 
 
 def _programs(options: argparse.Namespace) -> int:
-    progress = _progress()
-    for name, path in programs.ensure(_SETS[options.set], progress).items():
+    for name, path in programs.ensure(_SETS[options.set], options.progress).items():
         print(f"{name:24} {path}")
     if options.set == "conformance":
-        print(f"{'images':24} {e2e_images.ensure(progress)}")
+        print(f"{'images':24} {e2e_images.ensure(options.progress)}")
     return 0
 
 
@@ -82,15 +82,6 @@ def _check(_: argparse.Namespace) -> int:
     for name, source in programs.sources().items():
         print(f"{name}: {source}")
     return 0
-
-
-def _progress() -> programs.Progress:
-    started = time.monotonic()
-
-    def report(text: str) -> None:
-        print(f"[{time.monotonic() - started:6.1f} s] {text}", file=sys.stderr, flush=True)
-
-    return report
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import argparse
 import re
-import signal
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.clusters import Harness, can_run_containers
 from tests.clusters.errors import HarnessError
+from tests.clusters.progress import begin
 from tests.conformance import page
 from tests.conformance import site as sites
 from tests.conformance.errors import SuiteError
@@ -42,13 +41,13 @@ _VIRTUAL_KUBELET, _KUBERNETES = "virtual-kubelet", "kubernetes"
 def main(arguments: Sequence[str]) -> int:
     """Run the judges; returns the exit code."""
     options = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    progress = begin()
     possible, reason = can_run_containers()
     if not possible:
         print(f"error: real containers cannot run here: {reason}", file=sys.stderr)
         return 1
     try:
-        return _judge(options, _progress())
+        return _judge(options, progress)
     except (HarnessError, SuiteError, by_design.ListError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -128,15 +127,6 @@ def _kubernetes(
         by_design=by_design.read(by_design.FILE.read_text()),
         whole=not options.focus and not options.list,
     )
-
-
-def _progress() -> Progress:
-    started = time.monotonic()
-
-    def report(text: str) -> None:
-        print(f"[{time.monotonic() - started:6.1f} s] {text}", file=sys.stderr, flush=True)
-
-    return report
 
 
 def _expression(text: str) -> str:

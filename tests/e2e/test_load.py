@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from tests.agents import AgentProcess, Federation
     from tests.e2e.user import User
-    from tests.load.report import Report
     from tests.load.site import Site
+    from tests.measuring.report import Report
 
 _SESSIONS = 50
 _FUZZ_SECONDS = 20.0

@@ -16,17 +16,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tests.load import footprint
 from tests.load.attacks import ATTACKS
-from tests.load.report import Report, Table, Target, mebibytes, milliseconds, percentile
 from tests.load.victim import HalfOpen, Victim, half_open
 from tests.load.watchdog import LONGEST, Watch, ask_healthz, ask_logs
+from tests.measuring import footprint
+from tests.measuring.report import Report, Table, Target, mebibytes, milliseconds, percentile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.load.footprint import Footprint
     from tests.load.site import Site
+    from tests.measuring.footprint import Footprint
 
     Progress = Callable[[str], None]
 

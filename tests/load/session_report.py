@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tests.load import footprint
-from tests.load.report import (
+from tests.measuring import footprint
+from tests.measuring.report import (
     Report,
     Table,
     Target,
@@ -20,7 +20,7 @@ from tests.load.report import (
 )
 
 if TYPE_CHECKING:
-    from tests.load.footprint import Footprint
+    from tests.measuring.footprint import Footprint
 
 _OURS = ("agent", "tenant API server")
 """What a direct session does not need."""

@@ -16,16 +16,16 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from tests.load import footprint
 from tests.load.client import SessionError, connected
 from tests.load.session_report import Round, Starts, report
+from tests.measuring import footprint
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
     from tests.load.client import Client, Exec
-    from tests.load.report import Report
     from tests.load.site import Site
+    from tests.measuring.report import Report
 
     Progress = Callable[[str], None]
 

@@ -14,8 +14,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tests.load import footprint
-from tests.load.report import Report, Table, Target
+from tests.measuring import footprint
+from tests.measuring.report import Report, Table, Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -13,22 +13,21 @@ The exit code is 1 if a target is missed.
 
 from __future__ import annotations
 
-import argparse
-import json
-import signal
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.clusters import Harness
-from tests.clusters.errors import HarnessError
+from tests.measuring import command
 from tests.reliability import absent, delete_node, grace, outage, site, takeover, upgrade
 
 if TYPE_CHECKING:
-    from tests.load.report import Report
-    from tests.reliability.site import Progress
+    import argparse
+    from collections.abc import Generator
+
+    from tests.clusters.programs import Progress
+    from tests.measuring.report import Report
 
 _WHAT = ("outage", "absent", "delete-node", "grace", "takeover")
 
@@ -36,26 +35,18 @@ _WHAT = ("outage", "absent", "delete-node", "grace", "takeover")
 def main(arguments: list[str]) -> int:
     """Measure; returns the exit code."""
     options = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    progress = _progress()
-    reports: list[Report] = []
-    try:
-        for what in _WHAT if "all" in options.what else options.what:
-            progress(what)
-            with (
-                Harness(progress=progress) as harness,
-                tempfile.TemporaryDirectory(prefix="vnode-reliability-") as directory,
-            ):
-                reports.append(_measure(what, harness, Path(directory), options, progress))
-            print(f"\n{reports[-1].text()}\n", file=sys.stderr, flush=True)
-    except (HarnessError, AssertionError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    if options.output == "json":
-        print(json.dumps([report.json() for report in reports], indent=1))
-    return 0 if all(report.passed for report in reports) else 1
+    return command.run(lambda progress: _reports(options, progress), output=options.output)
+
+
+def _reports(options: argparse.Namespace, progress: Progress) -> Generator[Report, None, None]:
+    for what in _WHAT if "all" in options.what else options.what:
+        progress(what)
+        with (
+            Harness(progress=progress) as harness,
+            tempfile.TemporaryDirectory(prefix="vnode-reliability-") as directory,
+        ):
+            report = _measure(what, harness, Path(directory), options, progress)
+        yield report
 
 
 def _measure(
@@ -95,21 +86,8 @@ def _measure(
                     kept.write_bytes(agent.log.read_bytes())
 
 
-def _progress() -> Progress:
-    started = time.monotonic()
-
-    def report(text: str) -> None:
-        print(f"[{time.monotonic() - started:6.1f} s] {text}", file=sys.stderr, flush=True)
-
-    return report
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.reliability",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command.parser("tests.reliability", __doc__)
     parser.add_argument("what", nargs="+", choices=[*_WHAT, "all", "upgrade"])
     parser.add_argument("--minutes", type=float, default=15.0, help="of outage or absence")
     parser.add_argument("--pods", type=int, default=0, help="instead of 500, or 2000 for takeover")
@@ -119,7 +97,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--most", type=float, default=45.0, help="seconds for a takeover")
     parser.add_argument("--from", dest="commit", default="HEAD~20", help="commit, for upgrade")
     parser.add_argument("--keep-logs", type=Path, help="copy the agents' logs to this folder")
-    parser.add_argument("-o", "--output", choices=["text", "json"], default="text")
     return parser
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tests.e2e.recorder import PodRecorder
 from tests.e2e.user import BELOW
 from tests.e2e.workloads import NAMESPACE, pod
-from tests.load.report import Report, Table, Target
+from tests.measuring.report import Report, Table, Target
 from tests.reliability import evidence
 from tests.reliability.site import COMPUTE, LOAD, wait
 

@@ -16,7 +16,7 @@ from tests.clusters import ClusterSpec, NodePool
 from tests.e2e.recorder import PodRecorder
 from tests.e2e.user import BELOW, User
 from tests.e2e.workloads import pod_spec, stateful_set
-from tests.load.report import Report, Table, Target
+from tests.measuring.report import Report, Table, Target
 from tests.reliability.site import COMPUTE, Site, wait
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from tests.e2e.recorder import PodRecorder
 from tests.e2e.user import BELOW
 from tests.e2e.workloads import NAMESPACE, deployment, pod, pod_spec, stateful_set
-from tests.load.report import Report, Table, Target
+from tests.measuring.report import Report, Table, Target
 from tests.reliability import evidence
 from tests.reliability.site import COMPUTE, LOAD, UNREACHABLE, wait
 

@@ -15,7 +15,7 @@ import yaml
 from tests.e2e.recorder import PodRecorder
 from tests.e2e.user import BELOW
 from tests.e2e.workloads import NAMESPACE
-from tests.load.report import Report, Table, Target
+from tests.measuring.report import Report, Table, Target
 from tests.reliability import evidence
 from tests.reliability.site import COMPUTE, LOAD, NODE, wait
 

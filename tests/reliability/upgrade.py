@@ -19,7 +19,7 @@ from tests.agents.replica import replica
 from tests.e2e.recorder import PodRecorder
 from tests.e2e.user import BELOW
 from tests.e2e.workloads import NAMESPACE
-from tests.load.report import Report, Table, Target
+from tests.measuring.report import Report, Table, Target
 from tests.reliability import evidence
 from tests.reliability.site import LOAD, SECOND_ADDRESS, MeasurementError
 

@@ -1,5 +1,5 @@
-from tests.load.footprint import Footprint
 from tests.load.session_report import Round, Starts, report
+from tests.measuring.footprint import Footprint
 
 MIB = 1 << 20
 

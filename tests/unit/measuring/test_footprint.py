@@ -3,7 +3,7 @@ import tempfile
 
 import pytest
 
-from tests.load import footprint
+from tests.measuring import footprint
 
 
 def test_an_open_file_is_one_descriptor() -> None:

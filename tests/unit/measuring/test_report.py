@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from tests.load.report import Report, Table, Target, percentile
+from tests.measuring.report import Report, Table, Target, percentile
 
 
 @pytest.mark.parametrize(
