@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 _RESIDENT = re.compile(r"^VmRSS:\s+(\d+) kB$", re.MULTILINE)
+_PEAK = re.compile(r"^VmHWM:\s+(\d+) kB$", re.MULTILINE)
 _EVERY = 1.0
 
 
@@ -41,6 +42,20 @@ def of(pid: int) -> Footprint:
         open_files = len(list(Path(f"/proc/{pid}/fd").iterdir()))
         return Footprint(int(found[1]) * 1024 if found else 0, open_files)
     return NONE
+
+
+def peak_resident(pid: int) -> int:
+    """Bytes of memory that a process has had at most since it began, or since `forget_peak`."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        found = _PEAK.search(Path(f"/proc/{pid}/status").read_text())
+        return int(found[1]) * 1024 if found else 0
+    return 0
+
+
+def forget_peak(pid: int) -> None:
+    """Let the peak begin anew, at what the process has now; proc(5), clear_refs."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
+        Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
 def processor_seconds(pid: int) -> float:

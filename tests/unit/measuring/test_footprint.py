@@ -31,3 +31,13 @@ def test_memory_is_summed_per_group() -> None:
 async def test_descriptors_are_waited_for_only_so_long() -> None:
     now = await footprint.settled(os.getpid(), most=0, timeout=0)
     assert now.descriptors > 0
+
+
+def test_the_peak_of_memory_is_kept_when_memory_is_given_back() -> None:
+    pid = os.getpid()
+    footprint.forget_peak(pid)
+    before = footprint.peak_resident(pid)
+    ballast = bytearray(os.urandom(1) * (64 << 20))
+    del ballast
+    assert footprint.peak_resident(pid) >= before + (48 << 20)
+    assert footprint.peak_resident(pid) >= footprint.of(pid).resident

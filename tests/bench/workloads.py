@@ -1,0 +1,107 @@
+"""What is submitted, as manifests. Pure.
+
+In: a name, a number of pods, where they go. Out: objects for one API server. A pod's name begins
+with the name of its workload, which no other workload of a run has.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from tests.e2e.workloads import IMAGE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+Kind = Literal["deployment", "job", "namespaces", "churn"]
+KINDS: tuple[Kind, ...] = ("deployment", "job", "namespaces", "churn")
+_PATHS = {"Deployment": "/apis/apps/v1", "Job": "/apis/batch/v1", "Pod": "/api/v1"}
+_COLLECTIONS = {"Deployment": "deployments", "Job": "jobs", "Pod": "pods"}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which nodes of which namespaces pods go to."""
+
+    namespaces: Sequence[str]
+    selector: Mapping[str, str]
+    tolerations: Sequence[Mapping[str, str]] = ()
+    automount: bool = True
+    """Whether pods have the token of their ServiceAccount, as is the default."""
+
+
+def pod_spec(place: Place, **fields: Any) -> dict[str, Any]:
+    """One container that asks for little."""
+    spec: dict[str, Any] = {
+        "nodeSelector": dict(place.selector),
+        "terminationGracePeriodSeconds": 1,
+        "containers": [
+            {
+                "name": "main",
+                "image": IMAGE,
+                "command": ["sleep", "36000"],
+                "resources": {"requests": {"cpu": "1m", "memory": "1Mi"}},
+            }
+        ],
+        **fields,
+    }
+    if place.tolerations:
+        spec["tolerations"] = [dict(each) for each in place.tolerations]
+    if not place.automount:
+        spec["automountServiceAccountToken"] = False
+    return spec
+
+
+def deployment(name: str, namespace: str, *, pods: int, place: Place) -> dict[str, Any]:
+    """So many pods at once."""
+    template = {"metadata": {"labels": {"app": name}}, "spec": pod_spec(place)}
+    selector = {"matchLabels": {"app": name}}
+    spec = {"replicas": pods, "selector": selector, "template": template}
+    return _object("apps/v1", "Deployment", name, namespace, spec)
+
+
+def job(name: str, namespace: str, *, pods: int, place: Place) -> dict[str, Any]:
+    """So many pods at once, which succeed after a second of simulated work."""
+    template = {"spec": pod_spec(place, restartPolicy="Never")}
+    spec = {"completions": pods, "parallelism": pods, "template": template}
+    return _object("batch/v1", "Job", name, namespace, spec)
+
+
+def pod(name: str, namespace: str, *, place: Place) -> dict[str, Any]:
+    """A bare pod."""
+    return _object("v1", "Pod", name, namespace, pod_spec(place))
+
+
+def objects(kind: Kind, name: str, *, pods: int, place: Place) -> list[dict[str, Any]]:
+    """All that is created at once; nothing for churn, whose pods come one by one."""
+    first = place.namespaces[0]
+    if kind == "deployment":
+        return [deployment(name, first, pods=pods, place=place)]
+    if kind == "job":
+        return [job(name, first, pods=pods, place=place)]
+    if kind == "namespaces":
+        share, rest = divmod(pods, len(place.namespaces))
+        return [
+            deployment(f"{name}-{number}", namespace, pods=share + (number < rest), place=place)
+            for number, namespace in enumerate(place.namespaces)
+        ]
+    return []
+
+
+def collection(made: Mapping[str, Any]) -> str:
+    """Path to which an object is posted; with its name, the path of the object."""
+    kind, namespace = made["kind"], made["metadata"]["namespace"]
+    return f"{_PATHS[kind]}/namespaces/{namespace}/{_COLLECTIONS[kind]}"
+
+
+def path(made: Mapping[str, Any]) -> str:
+    """Of the object itself."""
+    return f"{collection(made)}/{made['metadata']['name']}"
+
+
+def _object(
+    version: str, kind: str, name: str, namespace: str, spec: Mapping[str, Any]
+) -> dict[str, Any]:
+    metadata = {"name": name, "namespace": namespace}
+    return {"apiVersion": version, "kind": kind, "metadata": metadata, "spec": dict(spec)}
