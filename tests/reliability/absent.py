@@ -14,8 +14,9 @@ from tests.e2e.recorder import PodRecorder
 from tests.e2e.user import BELOW
 from tests.e2e.workloads import NAMESPACE, pod
 from tests.measuring.report import Report, Table, Target
+from tests.measuring.waiting import wait
 from tests.reliability import evidence
-from tests.reliability.site import COMPUTE, LOAD, wait
+from tests.reliability.site import COMPUTE, LOAD
 
 if TYPE_CHECKING:
     from pathlib import Path

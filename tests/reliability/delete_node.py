@@ -13,8 +13,9 @@ from tests.e2e.recorder import PodRecorder
 from tests.e2e.user import BELOW
 from tests.e2e.workloads import NAMESPACE
 from tests.measuring.report import Report, Table, Target
+from tests.measuring.waiting import wait
 from tests.reliability import evidence
-from tests.reliability.site import LOAD, NODE, wait
+from tests.reliability.site import LOAD, NODE
 
 if TYPE_CHECKING:
     from pathlib import Path

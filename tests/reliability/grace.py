@@ -17,7 +17,8 @@ from tests.e2e.recorder import PodRecorder
 from tests.e2e.user import BELOW, User
 from tests.e2e.workloads import pod_spec, stateful_set
 from tests.measuring.report import Report, Table, Target
-from tests.reliability.site import COMPUTE, Site, wait
+from tests.measuring.waiting import wait
+from tests.reliability.site import COMPUTE, Site
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,8 +16,9 @@ from tests.e2e.recorder import PodRecorder
 from tests.e2e.user import BELOW
 from tests.e2e.workloads import NAMESPACE, deployment, pod, pod_spec, stateful_set
 from tests.measuring.report import Report, Table, Target
+from tests.measuring.waiting import wait
 from tests.reliability import evidence
-from tests.reliability.site import COMPUTE, LOAD, UNREACHABLE, wait
+from tests.reliability.site import COMPUTE, LOAD, UNREACHABLE
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from tests.agents import AgentProcess, join
 from tests.agents.replica import replica
 from tests.clusters import ClusterSpec, NodePool
-from tests.clusters.errors import HarnessError
 from tests.e2e.user import BELOW, User
 from tests.e2e.workloads import deployment, pod_spec
+from tests.measuring.waiting import wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -38,10 +38,6 @@ _OWN_NODES = 3
 SECOND_ADDRESS = "127.0.0.2"
 """Of the second replica: replicas in a cluster have addresses of their own, too."""
 _READY_SECONDS = 900.0
-
-
-class MeasurementError(HarnessError):
-    """Something did not happen in time, so that nothing can be said."""
 
 
 @dataclass(frozen=True)
@@ -174,16 +170,6 @@ def built(
             other = replica(joined, identity, SECOND_ADDRESS)
             agents.append(stack.enter_context(AgentProcess(other, identity=identity)))
         yield Site(joined, agents, pods, progress)
-
-
-def wait(done: Callable[[], Any], what: str, *, timeout: float, every: float = 0.2) -> Any:
-    """Poll until `done` gives something true; returns that."""
-    deadline = time.monotonic() + timeout
-    while not (found := done()):
-        if time.monotonic() > deadline:
-            raise MeasurementError(f"waited {timeout:g} s in vain until {what}")
-        time.sleep(every)
-    return found
 
 
 def _wait_for_policy(user: User) -> None:

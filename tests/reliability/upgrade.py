@@ -20,8 +20,9 @@ from tests.e2e.recorder import PodRecorder
 from tests.e2e.user import BELOW
 from tests.e2e.workloads import NAMESPACE
 from tests.measuring.report import Report, Table, Target
+from tests.measuring.waiting import MeasurementError
 from tests.reliability import evidence
-from tests.reliability.site import LOAD, SECOND_ADDRESS, MeasurementError
+from tests.reliability.site import LOAD, SECOND_ADDRESS
 
 if TYPE_CHECKING:
     from pathlib import Path
