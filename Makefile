@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := vnode federation tests demo
 
-.PHONY: help demo demo-down test lint format types contracts unit e2e conformance load reliability chaos programs clean
+.PHONY: help demo demo-down test lint format types contracts unit e2e conformance load reliability chaos bench programs clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -63,6 +63,9 @@ reliability: $(VENV)/.ready ## Outage and absence of 15 minutes, takeover, and m
 
 chaos: $(VENV)/.ready ## Faults of every kind under a mixed workload, judged from audit logs; 200 rounds take half an hour
 	@$(BIN)/python -m tests.chaos --rounds $(or $(ROUNDS),20) $(if $(SEED),--seed $(SEED)) $(CHAOS)
+
+bench: $(VENV)/.ready ## How close to the API servers' own speed; an hour, or N=1000 for a quick look
+	@$(BIN)/python -m tests.bench $(or $(WHAT),all) $(if $(N),--pods $(N) --rounds 1,--write docs/benchmarks) $(BENCH)
 
 programs: $(VENV)/.ready ## Only fetch or build Kubernetes' programs
 	@$(BIN)/python -m tests.clusters programs

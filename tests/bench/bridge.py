@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from tests.bench.observer import MeasurementError
+from tests.measuring.waiting import MeasurementError
 
 if TYPE_CHECKING:
     from pathlib import Path

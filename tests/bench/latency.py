@@ -11,9 +11,10 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from tests.bench import targets, workloads
-from tests.bench.observer import MeasurementError, Observer
+from tests.bench.observer import Observer
 from tests.bench.watching import Api, connected
 from tests.measuring.report import Report, Table, percentile
+from tests.measuring.waiting import MeasurementError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,7 +16,7 @@ import msgspec
 
 from tests.agents.join import ROOT
 from tests.bench.timeline import Moment, Timeline
-from tests.clusters.errors import HarnessError
+from tests.measuring.waiting import MeasurementError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,10 +27,6 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 _EVERY = 0.1
 _END_SECONDS = 10.0
-
-
-class MeasurementError(HarnessError):
-    """Something did not happen in time, so that nothing can be said."""
 
 
 class Observer:

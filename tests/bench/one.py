@@ -7,6 +7,7 @@ when pods do not get where they should.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import itertools
 import time
@@ -25,7 +26,7 @@ from tests.measuring import footprint
 from tests.measuring.report import percentile
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from tests.bench.site import Site
     from tests.bench.timeline import Mark, Timeline
@@ -94,7 +95,7 @@ def run(site: Site, kind: Kind, variant: str, *, pods: int, automount: bool = Tr
         judges = [cluster.name for cluster, _ in places]
         work = _churn if kind == "churn" else _at_once
         ready, gone = work(observer, places, kind, name, pods=pods)
-        timeline = observer.read(lambda found: found)
+        timeline = observer.read(copy.deepcopy)
         outcome = Outcome(
             kind=kind,
             variant=variant,
@@ -170,22 +171,16 @@ def _churn(
 ) -> tuple[tuple[float, float], tuple[float, float]]:
     """Bare pods at a steady rate, each deleted when it has lived for some seconds."""
     cluster, place = places[0]
-    assert cluster.control_plane is not None
     made = [
         workloads.pod(f"{name}-{number}", place.namespaces[0], place=place)
         for number in range(min(pods, _CHURN_RATE * _CHURN_SECONDS))
     ]
     began = time.monotonic()
-
-    def live(turn: tuple[int, Mapping[str, Any]]) -> None:
-        number, manifest = turn
-        _sleep_until(began + number / _CHURN_RATE)
-        _create(cluster, [manifest])
-        _sleep_until(began + number / _CHURN_RATE + _CHURN_LIFE)
-        _delete(cluster, [manifest])
-
-    with ThreadPoolExecutor(int(_CHURN_RATE * (_CHURN_LIFE + 1))) as threads:
-        list(threads.map(live, enumerate(made)))
+    with ThreadPoolExecutor(2) as threads:
+        creating = threads.submit(_create, cluster, _paced(made, began))
+        deleting = threads.submit(_delete, cluster, _paced(made, began + _CHURN_LIFE))
+        creating.result()
+        deleting.result()
     asked = time.monotonic()
     _wait(observer, [cluster.name], "ready", f"{name}-", len(made), _LEAST_SECONDS)
     gone = _wait(observer, [cluster.name], "gone", f"{name}-", len(made), _LEAST_SECONDS)
@@ -206,19 +201,22 @@ def _wait(
     )
 
 
-def _create(cluster: Cluster, made: Sequence[Mapping[str, Any]]) -> None:
+def _create(cluster: Cluster, made: Iterable[Mapping[str, Any]]) -> None:
     assert cluster.control_plane is not None
     with cluster.control_plane.client() as client:
         for each in made:
             client.create(workloads.collection(each), each)
 
 
-def _delete(cluster: Cluster, made: Sequence[Mapping[str, Any]]) -> None:
+def _delete(cluster: Cluster, made: Iterable[Mapping[str, Any]]) -> None:
     assert cluster.control_plane is not None
     with cluster.control_plane.client() as client:
         for each in made:
             client.delete(workloads.path(each))
 
 
-def _sleep_until(at: float) -> None:
-    time.sleep(max(0.0, at - time.monotonic()))
+def _paced(made: Sequence[dict[str, Any]], began: float) -> Iterator[dict[str, Any]]:
+    """One after the other, at the rate of churn."""
+    for number, each in enumerate(made):
+        time.sleep(max(0.0, began + number / _CHURN_RATE - time.monotonic()))
+        yield each

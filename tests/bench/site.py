@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from tests.agents import Federation
     from tests.bench.bridge import Bridge, Other
     from tests.clusters import Cluster, Harness
     from tests.clusters.programs import Progress
@@ -57,8 +58,11 @@ class Site:
     progress: Progress
 
     @contextmanager
-    def bridged(self) -> Iterator[Bridge]:
-        """Let the bridge run."""
+    def bridged(self, *, leave_node: bool = False) -> Iterator[Bridge]:
+        """Let the bridge run; the virtual node goes with it unless it is to stay for its pods.
+
+        A Node that stays looks Ready for as long as its Lease lasts, to the next bridge too.
+        """
         self.bridge.start()
         try:
             self.bridge.wait_ready()
@@ -66,6 +70,8 @@ class Site:
             yield self.bridge
         finally:
             self.bridge.stop()
+            if not leave_node:
+                self.tenant.kubectl("delete", "node", self.node, "--ignore-not-found")
 
     def through(self, *, automount: bool = True) -> Place:
         """Pods for the virtual node."""
@@ -101,9 +107,11 @@ def built(
     names = [NAMESPACE, *(f"bench-{number}" for number in range(1, namespaces))]
     _make_namespaces(tenant, [name for name in names if name != NAMESPACE])
     _make_namespaces(compute, [f"{DIRECT}-{name}" for name in names])
-    joined = join(harness, tenant, {COMPUTE: compute}, directory=directory, namespaces=names)
-    for name in names:
-        _make_room(compute, f"demo--{name}", pods)
+    if namespaces > 1:
+        joined = _join_all(harness, tenant, compute, directory=directory, pods=pods)
+    else:
+        joined = join(harness, tenant, {COMPUTE: compute}, directory=directory, namespaces=names)
+        _make_room(compute, f"demo--{NAMESPACE}", pods)
     bridge: Bridge
     if other:
         bridge = OtherBridge(other, tenant, compute, log=directory / "other.log")
@@ -120,6 +128,24 @@ def built(
         user_agent=other.user_agent if other else "vnode/",
         other=other,
         progress=progress,
+    )
+
+
+def _join_all(
+    harness: Harness, tenant: Cluster, compute: Cluster, *, directory: Path, pods: int
+) -> Federation:
+    """All namespaces are forwarded, and made below when they are needed."""
+    room = {"cpu": "500", "memory": "2Ti", "pods": str(2 * pods + 1000)}
+    capacity = {"sources": ["static"], "static": room}
+    pool = {"name": "default", "port": harness.free_port(), "capacity": capacity}
+    return join(
+        harness,
+        tenant,
+        {COMPUTE: compute},
+        directory=directory,
+        namespaces=[],
+        on_demand=[COMPUTE],
+        overrides={COMPUTE: {"pools": [pool]}},
     )
 
 
