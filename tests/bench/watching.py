@@ -1,7 +1,7 @@
 """Pods of one cluster as its watch brings them, decoded no further than needed.
 
 In: a kubeconfig with the right to watch all pods. Out: `Sight`s, each with the time at which its
-bytes came. A watch that ends raises `WatchError`: no measurement is as long as a watch may be.
+bytes came. Fails with `WatchError` when a server refuses, or has forgotten what came in between.
 """
 
 from __future__ import annotations
@@ -82,6 +82,8 @@ class Sight(NamedTuple):
     """Of the first container: a number that a test can set."""
     at: float
     """Seconds of the monotonic clock."""
+    version: str
+    """From which a watch brings all that comes later."""
 
 
 class Api:
@@ -100,16 +102,25 @@ class Api:
             return _LISTS.decode(text).metadata.resource_version
 
     async def sights(self, version: str) -> AsyncIterator[Sight]:
-        """All events of all pods since then, until cancelled."""
-        query = {"watch": "1", "resourceVersion": version}
-        async with self._http.get(self._server + _PODS, params=query) as answer:
-            rest = b""
-            async for chunk in answer.content.iter_any():
-                at = time.monotonic()
-                *lines, rest = (rest + chunk).split(b"\n")
-                for line in lines:
-                    yield sight(line, at)
-        raise WatchError(f"{self._server}: the watch has ended")
+        """All events of all pods since then, until cancelled.
+
+        A server may end a watch at any time, and does so with one that it thinks is slow; the next
+        one goes on where it was.
+        """
+        while True:
+            query = {"watch": "1", "resourceVersion": version}
+            async with self._http.get(self._server + _PODS, params=query) as answer:
+                if answer.status != 200:
+                    text = await answer.read()
+                    raise WatchError(f"{self._server}: {answer.status} {text[:300]!r}")
+                rest = b""
+                async for chunk in answer.content.iter_any():
+                    at = time.monotonic()
+                    *lines, rest = (rest + chunk).split(b"\n")
+                    for line in lines:
+                        found = sight(line, at)
+                        version = found.version
+                        yield found
 
     async def set_restarts(self, namespace: str, name: str, number: int) -> float:
         """Change a pod's status as its kubelet would; when it was sent. Raises WatchError."""
@@ -136,7 +147,9 @@ def sight(line: bytes, at: float) -> Sight:
     pod = event.object
     states = pod.status.container_statuses
     restarts = states[0].restart_count if states else 0
-    return Sight(pod.metadata.name, tuple(_marks(event)), restarts, at)
+    return Sight(
+        pod.metadata.name, tuple(_marks(event)), restarts, at, pod.metadata.resource_version
+    )
 
 
 def _marks(event: _Event) -> Iterator[Mark]:
