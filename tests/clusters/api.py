@@ -66,9 +66,13 @@ class AdminClient:
         """POSTs an object."""
         return self._call("POST", path, json.dumps(body).encode(), "application/json")
 
-    def patch(self, path: str, body: Mapping[str, Any]) -> Any:
-        """PATCHes an object (strategic merge: entries of lists are found by their keys)."""
-        kind = "application/strategic-merge-patch+json"
+    def patch(self, path: str, body: Mapping[str, Any], *, whole_lists: bool = False) -> Any:
+        """PATCHes an object; entries of lists are found by their keys, or lists are `whole_lists`.
+
+        Custom resources only know whole lists.
+        """
+        merge = "merge" if whole_lists else "strategic-merge"
+        kind = f"application/{merge}-patch+json"
         return self._call("PATCH", path, json.dumps(body).encode(), kind)
 
     def delete(self, path: str) -> None:
