@@ -9,6 +9,7 @@ returns the group that the first call made. Owned by whoever made it; `close` en
 
 import contextlib
 import json
+import math
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -40,6 +41,7 @@ _TRIES = 6
 """Calls at most, of which all but the last were throttled."""
 _IDS = 20
 """Container groups that one call may name."""
+_SINCE_LEAST, _SINCE_MOST = 60, 3600
 _PAGES = 10_000
 """Pages of one listing, at most: the end of a service that always has a next token."""
 
@@ -127,9 +129,12 @@ class EciApi:
         """Yield the states of container groups, 200 a call.
 
         With `since` only those whose state changed in so many seconds before the service's now;
-        ask for some more than passed, since clocks differ. What `groups` says of absence holds.
+        ask for some more than passed, since clocks differ. The service takes 60 to 3,600: what is
+        less asks for 60, what is more for everything. What `groups` says of absence holds.
         """
-        asked = _selection(tags) | ({} if since is None else {"SinceSecond": max(1, int(since))})
+        asked = _selection(tags)
+        if since is not None and since <= _SINCE_MOST:
+            asked["SinceSecond"] = max(_SINCE_LEAST, math.ceil(since))
         for some in _batches(ids):
             token: str | None = None
             for _ in range(_PAGES):

@@ -77,6 +77,10 @@ class Refused(EciError):
     """An error of unknown meaning."""
 
 
+_BUSY = ("OperationConflict", "ServiceUnavailable", "InternalError")
+_FULL = ("QuotaExceeded", "QuotaFull", "IpNotEnough", "Throttling.Vcpu.PerDay")
+"""A vSwitch without addresses and a day's vCPUs used up: others fit, or this one later."""
+_UNPAID = ("InsufficientBalance", "Arrearage", "PassRoleForbidden")
 _DENIED = (
     "Forbidden",
     "Unauthorized",
@@ -90,7 +94,14 @@ _DENIED = (
     "InsufficientBalance",
 )
 _INVALID = ("Invalid", "Missing", "Duplicate", "Unsupported")
-_SOLD_OUT = ("NoStock", "OutOfStock", "StockClose", "NotOnSale")
+_SOLD_OUT = (
+    "NoStock",
+    "OutOfStock",
+    "StockClose",
+    "NotOnSale",
+    "Spot.NotMatched",
+    "InstanceTypeFamilyNotMatched",
+)
 
 
 def error_for(
@@ -105,21 +116,21 @@ def error_for(
 
 
 def _kind(status: int, code: str) -> type[EciError]:
+    if any(part in code for part in _FULL):
+        return QuotaExceeded
     if code.startswith("Throttling") or status == 429:
         return Throttled
     if any(part in code for part in _SOLD_OUT):
         return NoStock
     if code.startswith("IdempotentParameterMismatch"):
         return TokenReused
-    if "QuotaExceeded" in code or "QuotaFull" in code:
-        return QuotaExceeded
-    if code.startswith(_DENIED):
+    if code.startswith(_DENIED) or any(part in code for part in _UNPAID):
         return Denied
     if "ContainerGroup" in code and "NotFound" in code:
         return NotFound
     if code.startswith(_INVALID) or code.endswith("NotFound"):
         return InvalidParameter
-    if status >= 500 or code in {"ServiceUnavailable", "InternalError"} or not code:
+    if status >= 500 or code in _BUSY or not code:
         # Without a code it is not the API that answered but something before it.
         return Unavailable
     return Refused

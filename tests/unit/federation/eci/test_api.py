@@ -100,6 +100,16 @@ async def test_only_what_changed_lately_is_read(api: EciApi, clock: SteppedClock
     assert [one.name async for one in api.statuses(since=60)] == ["new"]
 
 
+async def test_a_look_back_that_the_service_would_refuse_is_widened(
+    api: EciApi, clock: SteppedClock
+) -> None:
+    await api.create(make_group("old"), token="a")
+    clock.now += 7200
+
+    assert [one.name async for one in api.statuses(since=5)] == []
+    assert [one.name async for one in api.statuses(since=8000)] == ["old"]
+
+
 async def test_groups_are_found_by_their_tags(api: EciApi) -> None:
     ours = await api.create(make_group("aa", Tag=[{"Key": "tenant", "Value": "x"}]), token="a")
     await api.create(make_group("bb", Tag=[{"Key": "tenant", "Value": "y"}]), token="b")
