@@ -33,6 +33,7 @@ class Actions:
         self._groups = groups
         self._faults = faults
         self._region = region
+        self._maker = ""
         self.sessions: dict[str, tuple[Group, Asked, float]] = {}
         """Exec sessions that wait to be opened: group, what was asked, and until when."""
         self._actions: dict[str, Callable[[Asked, float], Answer]] = {
@@ -49,8 +50,8 @@ class Actions:
             "RestartContainerGroup": self._restart,
         }
 
-    def carry_out(self, action: str, asked: Asked, now: float) -> Answer:
-        """Do it and return the answer."""
+    def carry_out(self, action: str, asked: Asked, now: float, *, maker: str) -> Answer:
+        """Do it for the key `maker` and return the answer."""
         handler = self._actions.get(action)
         if handler is None:
             raise Refusal("InvalidAction.NotFound", "Specified api is not found.", status=404)
@@ -58,8 +59,9 @@ class Actions:
             raise missing("RegionId")
         if asked["RegionId"] != self._region:
             raise Refusal("InvalidRegionId.NotFound", "The region does not exist.", status=404)
-        if refusal := self._faults.refuse.get(action):
+        if refusal := self._faults.due(action):
             raise refusal
+        self._maker = maker
         return handler(asked, now)
 
     def _create(self, asked: Asked, now: float) -> Answer:
@@ -80,7 +82,8 @@ class Actions:
             raise Refusal("QuotaExceeded", "The quota of vCPUs is exceeded.", status=403)
         if asked.get("DryRun") == "true":
             raise Refusal("DryRunOperation", "The request would have succeeded.")
-        return {"ContainerGroupId": self._groups.create(asked, now, token=token).id}
+        made = self._groups.create(asked, now, token=token, maker=self._maker)
+        return {"ContainerGroupId": made.id}
 
     def _delete(self, asked: Asked, now: float) -> Answer:
         self._groups.delete(self._one(asked, now), now)
@@ -97,22 +100,22 @@ class Actions:
             if asked.get("Status") in {None, group.status(now)}
             and asked.get("ContainerGroupName") in {None, group.asked["ContainerGroupName"]}
         ]
-        page, token = _page(found, asked, most=20)
+        page, token = self._page(found, asked, most=20)
         events = asked.get("WithEvent") == "true"
         shown = [shown_group(group, now, events=events) for group in page]
         return {"ContainerGroups": shown, "NextToken": token, "TotalCount": len(found)}
 
     def _statuses(self, asked: Asked, now: float) -> Answer:
-        since = now - _number(asked, "SinceSecond", default=10**9)
+        since = now - _since(asked)
         found = [g for g in self._selected(asked, now) if g.step(now).at >= since]
-        page, token = _page(found, asked, most=200)
+        page, token = self._page(found, asked, most=200)
         shown = [shown_status(group, now) for group in page]
         return {"Data": shown, "NextToken": token, "TotalCount": len(found)}
 
     def _events(self, asked: Asked, now: float) -> Answer:
-        since = now - _number(asked, "SinceSecond", default=10**9)
+        since = now - _since(asked)
         found = self._selected(asked, now)
-        page, token = _page(found, asked, most=200)
+        page, token = self._page(found, asked, most=200)
         shown = [shown_events(group, now, since=since) for group in page]
         return {"Data": shown, "NextToken": token, "TotalCount": len(found)}
 
@@ -178,6 +181,9 @@ class Actions:
     def _used(self, now: float) -> float:
         return sum(g.cpu for g in self._groups.at(now) if g.status(now) not in FINAL)
 
+    def _page(self, found: Iterable[Group], asked: Asked, *, most: int) -> tuple[list[Group], str]:
+        return _page(found, asked, most=most, shorter=self._faults.page)
+
     def _one(self, asked: Asked, now: float) -> Group:
         name = asked.get("ContainerGroupId")
         if not name:
@@ -197,7 +203,9 @@ class Actions:
         return [
             group
             for group in self._groups.at(now)
-            if (ids is None or group.id in ids) and _has(group, tags)
+            if (ids is not None or now - group.created >= self._faults.unseen)
+            and (ids is None or group.id in ids)
+            and _has(group, tags)
         ]
 
 
@@ -215,17 +223,26 @@ def _container(group: Group, asked: Asked) -> str:
     return str(name)
 
 
-def _number(asked: Asked, name: str, *, default: int, most: int = 10**9) -> int:
+def _number(asked: Asked, name: str, *, default: int, least: int = 1, most: int = 10**9) -> int:
     try:
         number = int(asked.get(name, default))
     except ValueError:
         raise invalid(name, "It is no number.") from None
-    if not 0 < number <= most:
-        raise invalid(name, f"It is not in 1..{most}.")
+    if not least <= number <= most:
+        raise invalid("ValueExceeded", f"{name} is not in {least}..{most}.")
     return number
 
 
-def _page(found: Iterable[Group], asked: Asked, *, most: int) -> tuple[list[Group], str]:
+def _since(asked: Asked) -> float:
+    """Seconds to look back: the OpenAPI metadata says 60 to 3,600."""
+    if "SinceSecond" not in asked:
+        return 1e9
+    return _number(asked, "SinceSecond", default=60, least=60, most=3600)
+
+
+def _page(
+    found: Iterable[Group], asked: Asked, *, most: int, shorter: int
+) -> tuple[list[Group], str]:
     """Pages go by the last id seen, so that what is made or deleted meanwhile moves nobody."""
     after = ""
     if token := asked.get("NextToken"):
@@ -234,6 +251,7 @@ def _page(found: Iterable[Group], asked: Asked, *, most: int) -> tuple[list[Grou
         except ValueError:
             raise invalid("NextToken", "The token is not one of ours.") from None
     limit = _number(asked, "Limit", default=most, most=most)
+    limit = min(limit, shorter or limit)
     rest = [group for group in found if group.id > after]
     page = rest[:limit]
     more = len(rest) > limit

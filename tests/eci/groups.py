@@ -59,6 +59,8 @@ class Group:
     created: float
     plan: list[Step]
     token: str = ""
+    maker: str = ""
+    """Id of the key that made it."""
     uid: str = field(default_factory=lambda: str(uuid.uuid4()))
     restarts: int = 0
     log: list[LogLine] = field(default_factory=list)
@@ -113,7 +115,9 @@ class Groups:
         """Id and parameters of the create that used this token first."""
         return self._tokens.get(token)
 
-    def create(self, asked: dict[str, Any], now: float, *, token: str = "") -> Group:
+    def create(
+        self, asked: dict[str, Any], now: float, *, token: str = "", maker: str = ""
+    ) -> Group:
         fate = self._fate(asked)
         self._number += 1
         group = Group(
@@ -123,6 +127,7 @@ class Groups:
             created=now,
             plan=_plan(fate, now),
             token=token,
+            maker=maker,
         )
         if fate.schedule_fails:
             group.events.append(replace(group.plan[-1], reason=fate.schedule_fails))

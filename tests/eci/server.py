@@ -6,6 +6,7 @@ of it. All time is of the injected clock. `async with Emulator(...)`; `url` is i
 
 import asyncio
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, Self
 from urllib.parse import parse_qsl
@@ -13,9 +14,11 @@ from urllib.parse import parse_qsl
 from aiohttp import WSMsgType, web
 
 from tests.eci.actions import WRITES, Actions
+from tests.eci.control import control
 from tests.eci.faults import Faults
 from tests.eci.groups import Fate, Group, Groups, LogLine
 from tests.eci.refusal import Refusal
+from tests.eci.schema import check_parameters
 from tests.eci.signatures import Verifier
 from tests.eci.throttle import Throttle
 from tests.eci.wire import nested
@@ -42,6 +45,8 @@ class Emulator:
         fate: Callable[[dict[str, Any]], Fate] = lambda _: Fate(),
         limits: float = 1.0,
         output: Callable[[list[str]], bytes] = _silent,
+        port: int = 0,
+        control_port: int = 0,
     ) -> None:
         """`keys` are secrets by key id; `limits` scales the documented call limits."""
         self.clock = clock or SystemClock()
@@ -50,28 +55,63 @@ class Emulator:
         self.throttle = Throttle(scale=limits)
         self.calls: list[str] = []
         """Actions that were carried out or refused for a reason of their own."""
+        self.counted: Counter[str] = Counter()
+        """The same, by action."""
         self._verifier = Verifier(keys)
         self._actions = Actions(self.groups, self.faults, region=region)
         self._output = output
-        self._runner: web.AppRunner | None = None
+        self._ports = (port, control_port)
+        self._runners: list[web.AppRunner] = []
+        self._site: web.TCPSite | None = None
+        self._reopening: asyncio.Task[None] | None = None
         self.url = ""
+        self.control_url = ""
+        """See `control`."""
 
     async def __aenter__(self) -> Self:
         app = web.Application(client_max_size=_LONGEST_LINE)
         app.router.add_route("*", "/", self._call)
         app.router.add_get("/exec/", self._exec)
-        self._runner = web.AppRunner(
-            app, max_line_size=_LONGEST_LINE, max_field_size=_LONGEST_LINE, shutdown_timeout=1
-        )
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        self.url, self._site = await self._listen(app, self._ports[0])
+        self.control_url, _ = await self._listen(control(self), self._ports[1])
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        assert self._runner is not None
-        await self._runner.cleanup()
+        if self._reopening is not None:
+            self._reopening.cancel()
+        for runner in self._runners:
+            await runner.cleanup()
+
+    async def refuse_connections(self, seconds: float) -> None:
+        """Close the port of the API now, and open it again after so long."""
+        assert self._site is not None
+        port = int(self.url.rpartition(":")[2])
+        await self._site.stop()
+        for connection in list(self._connections()):
+            connection.abort()
+
+        async def reopen(runner: web.AppRunner) -> None:
+            await self.clock.sleep(seconds)
+            self._site = web.TCPSite(runner, "127.0.0.1", port, reuse_address=True)
+            await self._site.start()
+
+        self._reopening = asyncio.create_task(reopen(self._runners[0]))
+
+    def _connections(self) -> list[asyncio.Transport]:
+        server = self._runners[0].server
+        assert server is not None
+        found = [connection.transport for connection in server.connections]
+        return [transport for transport in found if isinstance(transport, asyncio.Transport)]
+
+    async def _listen(self, app: web.Application, port: int) -> tuple[str, web.TCPSite]:
+        runner = web.AppRunner(
+            app, max_line_size=_LONGEST_LINE, max_field_size=_LONGEST_LINE, shutdown_timeout=1
+        )
+        await runner.setup()
+        self._runners.append(runner)
+        site = web.TCPSite(runner, "127.0.0.1", port)
+        await site.start()
+        return f"http://127.0.0.1:{runner.addresses[0][1]}", site
 
     def reclaim(self, group: str) -> None:
         """The spot market takes this group's instance back now."""
@@ -114,15 +154,22 @@ class Emulator:
         query = request.rel_url.raw_query_string
         headers = {name.lower(): value for name, value in request.headers.items()}
         now = self.clock.time()
-        self._verifier.check(request.method, request.path, query, headers, body, now)
+        maker = self._verifier.check(request.method, request.path, query, headers, body, now)
         if headers.get("x-acs-version") != VERSION:
             raise Refusal("InvalidVersion", "Specified parameter Version is not valid.")
         self.throttle.admit(action, now)
         self.calls.append(action)
+        self.counted[action] += 1
         flat = dict(parse_qsl(query, keep_blank_values=True))
         if headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
             flat |= parse_qsl(body.decode(), keep_blank_values=True)
-        return self._actions.carry_out(action, nested(flat), now)
+        try:
+            check_parameters(action, flat)
+        except KeyError:
+            raise Refusal(
+                "InvalidAction.NotFound", "Specified api is not found.", status=404
+            ) from None
+        return self._actions.carry_out(action, nested(flat), now, maker=maker)
 
     async def _exec(self, request: web.Request) -> web.StreamResponse:
         """Write the command's output, then give back what comes in, until the client ends it."""

@@ -35,8 +35,11 @@ class Verifier:
         headers: Mapping[str, str],
         body: bytes,
         now: float,
-    ) -> None:
-        """Raise the Refusal that the call deserves. `headers` have names in lower case."""
+    ) -> str:
+        """Return the key's id, or raise the Refusal that the call deserves.
+
+        `headers` have names in lower case.
+        """
         form = _FORM.fullmatch(headers.get("authorization", ""))
         if form is None:
             raise Refusal("IncompleteSignature", "The request signature is incomplete.")
@@ -64,6 +67,7 @@ class Verifier:
         if not hmac.compare_digest(wanted, form["signature"]):
             raise Refusal("SignatureDoesNotMatch", "Specified signature does not match.")
         self._fresh(headers["x-acs-date"], headers["x-acs-signature-nonce"], now)
+        return form["key"]
 
     def _fresh(self, date: str, nonce: str, now: float) -> None:
         try:

@@ -1,5 +1,7 @@
 """The documented limits per action. An action without a row has none here."""
 
+from collections import Counter
+
 from tests.eci.refusal import Refusal
 
 PER_MINUTE = {
@@ -23,7 +25,13 @@ class Throttle:
         self._scale = scale
         self._minutes: dict[str, tuple[int, int]] = {}
         self._buckets: dict[str, tuple[float, float]] = {}
-        self.refused = 0
+        self.by_action: Counter[str] = Counter()
+        """Calls that were thrown back, by action."""
+
+    @property
+    def refused(self) -> int:
+        """Calls that were thrown back."""
+        return self.by_action.total()
 
     def admit(self, action: str, now: float) -> None:
         """Count a call, or raise the Refusal."""
@@ -34,7 +42,7 @@ class Throttle:
             at, calls = self._minutes.get(action, (minute, 0))
             calls = calls if at == minute else 0
             if calls >= PER_MINUTE[action] * self._scale:
-                raise self._refusal()
+                raise self._refusal(action)
             self._minutes[action] = (minute, calls + 1)
 
     def _bucket(self, action: str, now: float) -> None:
@@ -42,9 +50,9 @@ class Throttle:
         tokens, at = self._buckets.get(action, (capacity, now))
         tokens = min(capacity, tokens + (now - at) * refill)
         if tokens < 1:
-            raise self._refusal()
+            raise self._refusal(action)
         self._buckets[action] = (tokens - 1, now)
 
-    def _refusal(self) -> Refusal:
-        self.refused += 1
+    def _refusal(self, action: str) -> Refusal:
+        self.by_action[action] += 1
         return Refusal("Throttling.User", "Request was denied due to user flow control.")

@@ -1,0 +1,71 @@
+"""`python -m tests.eci`: the emulator as a process of its own.
+
+    serve --port 8088 [--control-port 8089] [--key ID=SECRET] [--region cn-beijing]
+    table --control http://127.0.0.1:8089      what it has seen
+
+`serve` prints one line of JSON with `url`, `control` and `key` when it is ready, and ends on
+SIGTERM or SIGINT.
+"""
+
+import argparse
+import asyncio
+import json
+import signal
+import sys
+import urllib.request
+
+from tests.eci.connecting import KEYS
+from tests.eci.groups import Fate
+from tests.eci.server import Emulator
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command and return the exit code."""
+    options = _parser().parse_args(arguments)
+    if options.command == "table":
+        with urllib.request.urlopen(f"{options.control}/table", timeout=10) as answer:
+            print(answer.read().decode(), end="")
+        return 0
+    asyncio.run(_serve(options))
+    return 0
+
+
+async def _serve(options: argparse.Namespace) -> None:
+    keys = dict(one.split("=", 1) for one in options.key) or KEYS
+    fate = Fate(scheduling=options.scheduling, pulling=options.pulling, runs=options.runs)
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    async with Emulator(
+        keys=keys,
+        region=options.region,
+        fate=lambda _: fate,
+        limits=options.limits,
+        port=options.port,
+        control_port=options.control_port,
+    ) as emulator:
+        ready = {"url": emulator.url, "control": emulator.control_url, "key": next(iter(keys))}
+        print(json.dumps(ready), flush=True)
+        await ended.wait()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.eci", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    serve = commands.add_parser("serve", help="run the emulator")
+    serve.add_argument("--port", type=int, default=0, help="of the API; 0 is any")
+    serve.add_argument("--control-port", type=int, default=0, help="of the switches; 0 is any")
+    serve.add_argument("--key", action="append", default=[], metavar="ID=SECRET")
+    serve.add_argument("--region", default="cn-beijing")
+    serve.add_argument("--limits", type=float, default=1.0, help="scales the limits of calls")
+    serve.add_argument("--scheduling", type=float, default=1.0, help="seconds until a place")
+    serve.add_argument("--pulling", type=float, default=2.0, help="seconds until images are there")
+    serve.add_argument("--runs", type=float, help="seconds that containers run; none: for ever")
+    table = commands.add_parser("table", help="print what a running emulator has seen")
+    table.add_argument("--control", required=True, metavar="URL")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
