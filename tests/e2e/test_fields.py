@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from federation.backends.kubernetes.translate.fields import tables
-from federation.backends.kubernetes.translate.rules import Action
+from federation.backends.translation.rules import Action
 
 if TYPE_CHECKING:
     from tests.agents import Federation

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 
 from federation.backends.kubernetes.failures import is_missing_subresource, judges, pod_refused
 from federation.backends.kubernetes.observe import names_of
-from federation.backends.kubernetes.translate.rules import JSONObject
 from federation.backends.kubernetes.translate.update import (
     EPHEMERAL_CONTAINERS,
     REJECTED,
@@ -28,7 +27,7 @@ from vnode.backend import HeldBack, Rejected, Waiting
 from vnode.kube.client import KubeClient, PatchType
 from vnode.kube.errors import BadRequest, Forbidden, Invalid, KubeError, NotFound, ServerError
 from vnode.kube.resources import PODS
-from vnode.kube.types import JSON, Pod
+from vnode.kube.types import JSON, JSONObject, Pod
 
 _INFEASIBLE = ("NodeCapacity", "UnsupportedPlatform")
 _REFUSALS = (BadRequest, Forbidden, Invalid)

@@ -22,13 +22,12 @@ from federation.backends.kubernetes.translate.names import (
 )
 from federation.backends.kubernetes.translate.pod import translate
 from federation.backends.kubernetes.translate.policy import PvcMode, TranslationPolicy
-from federation.backends.kubernetes.translate.rules import JSONObject
 from federation.backends.kubernetes.translate.update import Update, update
 from vnode.backend import HeldBack, NameConflict, ObservedPod, PodRequest, Updated, Waiting
 from vnode.kube.client import KubeClient, PatchType
 from vnode.kube.errors import AlreadyExists, Conflict, KubeError, NotFound
 from vnode.kube.resources import PODS
-from vnode.kube.types import JSON, UID, NodeName, ObjectKey, Pod
+from vnode.kube.types import JSON, UID, JSONObject, NodeName, ObjectKey, Pod
 
 
 class PodWriter:

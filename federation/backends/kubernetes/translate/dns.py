@@ -4,7 +4,8 @@ In: dnsConfig.searches of the tenant pod. Out: the same with `<namespace>.svc` t
 compute namespace, so that short names of Services (MPI hostfiles) resolve below.
 """
 
-from federation.backends.kubernetes.translate.rules import Translation, as_list, as_text
+from federation.backends.kubernetes.translate.translation import Translation
+from federation.backends.translation.rules import as_list, as_text
 from vnode.kube.types import JSON
 
 

@@ -21,15 +21,9 @@ from federation.backends.kubernetes.translate.names import (
     ANNOTATION_NAMESPACE,
     ANNOTATION_UID,
 )
-from federation.backends.kubernetes.translate.rules import (
-    JSONObject,
-    Refused,
-    Translation,
-    as_object,
-    as_objects,
-    as_text,
-)
-from vnode.kube.types import JSON
+from federation.backends.kubernetes.translate.translation import Translation
+from federation.backends.translation.rules import Refused, as_object, as_objects, as_text
+from vnode.kube.types import JSON, JSONObject
 
 _SUBSCRIPT = re.compile(r"metadata\.(labels|annotations)\['([^']+)'\]")
 _MAPS = ("metadata.labels", "metadata.annotations")

@@ -11,15 +11,9 @@ comes out the same, and a container that is restarted sees the Services of then,
 
 from federation.backends.kubernetes.translate import downward
 from federation.backends.kubernetes.translate.names import object_name_below
-from federation.backends.kubernetes.translate.rules import (
-    JSONObject,
-    Refused,
-    Translation,
-    as_list,
-    as_object,
-    as_objects,
-)
-from vnode.kube.types import JSON
+from federation.backends.kubernetes.translate.translation import Translation
+from federation.backends.translation.rules import Refused, as_list, as_object, as_objects
+from vnode.kube.types import JSON, JSONObject
 from vnode.pods.objects.references import service_variables as reference
 
 

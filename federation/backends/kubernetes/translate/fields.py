@@ -11,19 +11,17 @@ allows it. A pod whose volumes cannot be had waits: that may be mended where it 
 """
 
 from collections.abc import Iterator
+from typing import TypeAlias
 
 from federation.backends.kubernetes.translate import dns, downward, env, scheduling, security
 from federation.backends.kubernetes.translate import volumes as volume
 from federation.backends.kubernetes.translate.policy import HostAccess
-from federation.backends.kubernetes.translate.rules import (
-    KEEP,
-    Row,
-    Table,
-    drop,
-    keep,
-    reject,
-    rewrite,
-)
+from federation.backends.kubernetes.translate.translation import Translation
+from federation.backends.translation import rules
+from federation.backends.translation.rules import KEEP, drop, keep, reject, rewrite
+
+Row: TypeAlias = rules.Row[Translation]
+Table: TypeAlias = rules.Table[Translation]
 
 
 def _policy(what: str, feature: HostAccess, *more: HostAccess, default: bool = False) -> Row:
@@ -45,7 +43,7 @@ def _all_kept(name: str, *fields: str) -> Table:
     return Table(name, dict.fromkeys(fields, KEEP))
 
 
-_HOST = reject(
+_HOST: Row = reject(
     "a host in a probe or hook is not allowed by this virtual node's policy: the compute node "
     "would connect to it",
     unless=(HostAccess.HOST_NETWORK,),

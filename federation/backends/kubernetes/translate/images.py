@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from federation.backends.kubernetes.translate.fingerprints import fingerprint
-from federation.backends.kubernetes.translate.rules import JSONObject, as_objects, as_text
+from federation.backends.translation.rules import as_objects, as_text
+from vnode.kube.types import JSONObject
 
 
 class NewImage(NamedTuple):

@@ -13,8 +13,8 @@ from federation.backends.kubernetes.translate.names import (
     ANNOTATION_GENERATION,
     ANNOTATION_NODE,
 )
-from federation.backends.kubernetes.translate.rules import JSONObject, Translation
-from vnode.kube.types import JSON, ObjectMeta
+from federation.backends.kubernetes.translate.translation import Translation
+from vnode.kube.types import JSON, JSONObject, ObjectMeta
 
 
 def labels_and_annotations(at: Translation) -> tuple[dict[str, str], dict[str, str]]:

@@ -36,11 +36,12 @@ from federation.backends.kubernetes.translate.policy import TranslationPolicy
 from federation.backends.kubernetes.translate.request import (
     SERVICE_ACCOUNT,
     decode_spec,
-    rejected,
     translation,
 )
-from federation.backends.kubernetes.translate.rules import JSONObject, Refused, Translation, walk
+from federation.backends.kubernetes.translate.translation import Translation
+from federation.backends.translation.rules import Refused, rejected, walk
 from vnode.backend import PodRequest
+from vnode.kube.types import JSONObject
 
 
 def translate(

@@ -1,24 +1,18 @@
-"""A `PodRequest` opened for translation, and refusals as the seam words them. Pure.
+"""A `PodRequest` opened for translation. Pure.
 
-In: what the seam hands down. Out: the decoded spec, the `Translation` that handlers look at, and
-`Rejected` (or `Waiting`) with the field of the tenant's pod wherever a handler raised `Refused`.
+In: what the seam hands down. Out: the decoded spec, the `Translation` that handlers look at, or
+`Rejected` with the field of the tenant's pod.
 """
-
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import msgspec
 
 from federation.backends.kubernetes.translate import env
 from federation.backends.kubernetes.translate.names import NamespaceMapping, Owner
 from federation.backends.kubernetes.translate.policy import TranslationPolicy
-from federation.backends.kubernetes.translate.rules import (
-    JSONObject,
-    Refused,
-    Translation,
-    as_object,
-)
-from vnode.backend import PodRequest, Rejected, Waiting
+from federation.backends.kubernetes.translate.translation import Translation
+from federation.backends.translation.rules import as_object, rejected
+from vnode.backend import PodRequest, Rejected
+from vnode.kube.types import JSONObject
 
 SERVICE_ACCOUNT = "default"
 """Every copy runs as this ServiceAccount of the compute namespace, without a token of it."""
@@ -64,21 +58,3 @@ def translation(
         sees_host=policy.expose_host_ip or spec.get("hostNetwork") is True,
         service_variables=env.service_variables(spec),
     )
-
-
-@contextmanager
-def rejected(root: str) -> Iterator[None]:
-    """Turn `Refused` into `Rejected`, whose field begins with `root`, or into `Waiting`."""
-    try:
-        yield
-    except Refused as refused:
-        why = as_rejected(refused, root)
-        if refused.waits_as:
-            raise Waiting(str(why), reason=refused.waits_as) from None
-        raise why from None
-
-
-def as_rejected(refused: Refused, root: str) -> Rejected:
-    """A refusal as the seam words it."""
-    path = refused.path(root)
-    return Rejected(f"{path}: {refused.text}", field=path)

@@ -9,8 +9,8 @@ may have been put there by somebody below.
 from collections.abc import Iterator, Mapping
 
 from federation.backends.kubernetes.translate.fingerprints import POD, fingerprint
-from federation.backends.kubernetes.translate.rules import JSONObject, as_object, as_objects
-from vnode.kube.types import JSON
+from federation.backends.translation.rules import as_object, as_objects
+from vnode.kube.types import JSON, JSONObject
 
 RESIZABLE = ("cpu", "memory")
 _AMOUNTS = ("limits", "requests")

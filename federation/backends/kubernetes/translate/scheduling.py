@@ -12,16 +12,9 @@ import itertools
 import math
 from dataclasses import dataclass
 
-from federation.backends.kubernetes.translate.rules import (
-    JSONObject,
-    Refused,
-    Translation,
-    as_list,
-    as_object,
-    as_objects,
-    as_text,
-)
-from vnode.kube.types import JSON
+from federation.backends.kubernetes.translate.translation import Translation
+from federation.backends.translation.rules import Refused, as_list, as_object, as_objects, as_text
+from vnode.kube.types import JSON, JSONObject
 
 _HOSTNAME = "kubernetes.io/hostname"
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"

@@ -6,7 +6,8 @@ values are harmless. The line is drawn where the Pod Security Standard `baseline
 """
 
 from federation.backends.kubernetes.translate.policy import HostAccess
-from federation.backends.kubernetes.translate.rules import Refused, Translation, as_text
+from federation.backends.kubernetes.translate.translation import Translation
+from federation.backends.translation.rules import Refused, as_text
 from vnode.kube.types import JSON
 
 _SELINUX_TYPES = frozenset(

@@ -46,22 +46,21 @@ from federation.backends.kubernetes.translate.names import (
 )
 from federation.backends.kubernetes.translate.policy import TranslationPolicy
 from federation.backends.kubernetes.translate.request import (
-    as_rejected,
     decode_spec,
-    rejected,
     translation,
 )
-from federation.backends.kubernetes.translate.rules import (
-    JSONObject,
+from federation.backends.kubernetes.translate.translation import Translation
+from federation.backends.translation.rules import (
     Refused,
-    Translation,
     as_object,
     as_objects,
+    as_rejected,
     as_text,
+    rejected,
     walk,
 )
 from vnode.backend import HeldBack, PodRequest, Rejected, UpdatePart
-from vnode.kube.types import JSON, ObjectMeta, Pod
+from vnode.kube.types import JSON, JSONObject, ObjectMeta, Pod
 
 RESIZE = "resize"
 EPHEMERAL_CONTAINERS = "ephemeralcontainers"

@@ -8,16 +8,10 @@ unless the policy shares them.
 
 from federation.backends.kubernetes.translate.names import object_name_below, token_secret_name
 from federation.backends.kubernetes.translate.policy import PvcMode
-from federation.backends.kubernetes.translate.rules import (
-    JSONObject,
-    Refused,
-    Translation,
-    as_object,
-    as_objects,
-    as_text,
-)
+from federation.backends.kubernetes.translate.translation import Translation
+from federation.backends.translation.rules import Refused, as_object, as_objects, as_text
 from vnode.backend import ReferenceKind
-from vnode.kube.types import JSON
+from vnode.kube.types import JSON, JSONObject
 from vnode.pods.objects.references import token_key
 
 NOT_SUPPORTED = "VolumeNotSupported"

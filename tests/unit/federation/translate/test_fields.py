@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from federation.backends.kubernetes.translate.fields import POD_SPEC, tables
-from federation.backends.kubernetes.translate.rules import Action, Table
+from federation.backends.kubernetes.translate.fields import POD_SPEC, Table, tables
+from federation.backends.translation.rules import Action
 from tests.unit.federation.translate.builders import (
     make_container,
     make_pod,

@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
 
 from federation.backends.kubernetes.observe import observed_pod
-from federation.backends.kubernetes.translate.fields import POD_SPEC
+from federation.backends.kubernetes.translate.fields import POD_SPEC, Table
 from federation.backends.kubernetes.translate.names import ANNOTATION_DIGEST
 from federation.backends.kubernetes.translate.pod import translate
-from federation.backends.kubernetes.translate.rules import Action, Table
+from federation.backends.translation.rules import Action
 from tests.builders import NODE_ADDRESS, NOW, loads, raw
 from tests.unit.federation.translate.builders import (
     NAMESPACES,

@@ -6,7 +6,7 @@ import pytest
 
 from federation.backends.kubernetes.translate.fields import VOLUME
 from federation.backends.kubernetes.translate.policy import PvcMode, TranslationPolicy
-from federation.backends.kubernetes.translate.rules import Action
+from federation.backends.translation.rules import Action
 from tests.unit.federation.translate.builders import TOKEN_SECRET, spec_below
 from vnode.backend import Rejected, TokenKey, Waiting
 from vnode.pods.objects.references import token_requests

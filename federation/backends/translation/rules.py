@@ -1,22 +1,19 @@
-"""The machinery of the field table: what a row can say, and how a value is taken through a table.
+"""The machinery of field tables: what a row can say, and how a value is taken through a table.
 
-In: decoded JSON of a tenant pod and the `Translation` it belongs to. Out: new JSON for the compute
-cluster; nothing of the input is changed, but parts of it are shared. A value that may not travel
-raises `Refused`, which collects the path of its field on the way out. The rows themselves are in
-`fields`; what they call is in `env`, `volumes`, `security`, `scheduling` and `dns`.
+In: decoded JSON of a tenant pod, and what the handlers of a table may look at. Out: new JSON of
+what travels; nothing of the input is changed, but parts of it are shared. A value that may not
+travel raises `Refused`, which collects the path of its field on the way out; `rejected` words it as
+the seam does. The rows themselves are each backend's own: its `translate.fields`.
 """
 
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Generic, Protocol, TypeAlias, TypeVar
 
-from federation.backends.kubernetes.translate.names import NamespaceMapping, Owner
-from federation.backends.kubernetes.translate.policy import HostAccess, TranslationPolicy
-from vnode.backend import PodRequest
-from vnode.kube.types import JSON
-
-JSONObject: TypeAlias = dict[str, JSON]
+from vnode.backend import Rejected, Waiting
+from vnode.kube.types import JSON, JSONObject
 
 _UNSET: tuple[JSON, ...] = (None, "", [], {})
 
@@ -44,25 +41,18 @@ class Refused(Exception):
         return root + "".join(reversed(self._segments))
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Translation:
-    """One pod on its way down: what handlers may look at."""
+class Allowing(Protocol):
+    """What every handler may look at, and this module itself: the policy's permissions."""
 
-    request: PodRequest
-    owner: Owner
-    namespaces: NamespaceMapping
-    policy: TranslationPolicy
-    namespace: str
-    """The compute namespace."""
-    service_account: str
-    """The tenant pod's serviceAccountName."""
-    sees_host: bool
-    """The pod may learn the address of the compute node that it runs on."""
-    service_variables: str
-    """Name of the ConfigMap with the service variables that every container gets."""
+    @property
+    def allow(self) -> Collection[str]:
+        """Features that the policy allows; each backend has its own."""
+        ...
 
 
-Handler: TypeAlias = Callable[[JSON, Translation], JSON]
+C = TypeVar("C", bound=Allowing)
+At = TypeVar("At", bound=Allowing, contravariant=True)
+Handler: TypeAlias = Callable[[JSON, C], JSON]
 """Computes a field's value below; None leaves the field out."""
 
 
@@ -75,19 +65,19 @@ class Action(enum.Enum):
     REJECT = "reject"
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+@dataclass(frozen=True)
+class Row(Generic[At]):
     """What happens to one field. Made by `keep`, `rewrite`, `drop` and `reject`."""
 
     action: Action
-    of: "Table | None" = None
+    of: "Table[At] | None" = None
     """Table of the field's value; None: the value is taken as it is."""
     many: bool = False
     """The value is a list of `of`."""
-    handler: Handler | None = None
+    handler: Callable[[JSON, At], JSON] | None = None
     default: JSON = None
     """REJECT: the API's default, which is left out and not refused."""
-    unless: frozenset[HostAccess] = frozenset()
+    unless: frozenset[str] = frozenset()
     """REJECT: policy features of which one is enough to keep the field."""
     text: str = ""
     """Why it is dropped or rejected, as users read it."""
@@ -95,30 +85,30 @@ class Row:
     """REJECT: the pod waits with that reason."""
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+@dataclass(frozen=True)
+class Table(Generic[At]):
     """All fields of one API type."""
 
     name: str
     """Name of the type in the OpenAPI document, without its group."""
-    rows: Mapping[str, Row]
+    rows: Mapping[str, Row[At]]
 
 
-KEEP = Row(Action.KEEP)
+KEEP: Row[Allowing] = Row(Action.KEEP)
 """The value travels as it is."""
 
 
-def keep(of: Table, *, many: bool = False) -> Row:
+def keep(of: Table[C], *, many: bool = False) -> Row[C]:
     """The value travels if all of its own fields do."""
     return Row(Action.KEEP, of=of, many=many)
 
 
-def rewrite(handler: Handler, of: Table | None = None, *, many: bool = False) -> Row:
+def rewrite(handler: Handler[C], of: Table[C] | None = None, *, many: bool = False) -> Row[C]:
     """The value goes through its own table first, then through `handler`."""
     return Row(Action.REWRITE, of=of, many=many, handler=handler)
 
 
-def drop(text: str, *, of: Table | None = None, many: bool = False) -> Row:
+def drop(text: str, *, of: Table[C] | None = None, many: bool = False) -> Row[C]:
     """The value stays in the tenant cluster, or is computed anew, because of `text`.
 
     `of` is the table of values that travel by another way.
@@ -130,11 +120,11 @@ def reject(
     text: str,
     *,
     default: JSON = None,
-    unless: tuple[HostAccess, ...] = (),
-    of: Table | None = None,
+    unless: tuple[str, ...] = (),
+    of: Table[C] | None = None,
     many: bool = False,
     waits_as: str = "",
-) -> Row:
+) -> Row[C]:
     """A value other than `default` refuses the pod, unless the policy allows such a feature."""
     return Row(
         Action.REJECT,
@@ -147,7 +137,7 @@ def reject(
     )
 
 
-def walk(value: JSON, table: Table, at: Translation) -> JSONObject:
+def walk(value: JSON, table: Table[C], at: C) -> JSONObject:
     """Take an object through its table.
 
     Raises:
@@ -171,7 +161,7 @@ def walk(value: JSON, table: Table, at: Translation) -> JSONObject:
     return result
 
 
-def walk_list(value: JSON, table: Table, at: Translation) -> list[JSONObject]:
+def walk_list(value: JSON, table: Table[C], at: C) -> list[JSONObject]:
     """Take every object of a list through the same table.
 
     Raises:
@@ -187,7 +177,7 @@ def walk_list(value: JSON, table: Table, at: Translation) -> list[JSONObject]:
     return result
 
 
-def _apply(row: Row | None, item: JSON, at: Translation) -> JSON:
+def _apply(row: Row[C] | None, item: JSON, at: C) -> JSON:
     if row is None:
         if item in _UNSET:
             return None
@@ -197,7 +187,7 @@ def _apply(row: Row | None, item: JSON, at: Translation) -> JSON:
     if row.action is Action.REJECT:
         if item in _UNSET or item == row.default:
             return None
-        if not row.unless & at.policy.allow:
+        if row.unless.isdisjoint(at.allow):
             raise Refused(row.text, waits_as=row.waits_as)
     if row.of is not None:
         # list[JSONObject] is a JSON value, though lists are invariant to the type checker
@@ -233,3 +223,21 @@ def as_text(value: JSON) -> str:
     if not isinstance(value, str):
         raise Refused("must be a string")
     return value
+
+
+@contextmanager
+def rejected(root: str) -> Iterator[None]:
+    """Turn `Refused` into `Rejected`, whose field begins with `root`, or into `Waiting`."""
+    try:
+        yield
+    except Refused as refused:
+        why = as_rejected(refused, root)
+        if refused.waits_as:
+            raise Waiting(str(why), reason=refused.waits_as) from None
+        raise why from None
+
+
+def as_rejected(refused: Refused, root: str) -> Rejected:
+    """A refusal as the seam words it."""
+    path = refused.path(root)
+    return Rejected(f"{path}: {refused.text}", field=path)

@@ -1,0 +1,1 @@
+"""What translations of tenant pods share, wherever the pods go. Pure."""
