@@ -15,7 +15,7 @@ import sys
 import urllib.request
 
 from tests.eci.connecting import KEYS
-from tests.eci.groups import Fate
+from tests.eci.script import Fate
 from tests.eci.server import Emulator
 
 

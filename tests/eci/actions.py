@@ -4,60 +4,99 @@ Owned by the server, which has checked the signature and counted the call.
 """
 
 import base64
-import json
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from tests.eci.creation import check_create
+from tests.eci.asking import identifiers, is_true, number, required, since
+from tests.eci.catalog import Bought, bought
+from tests.eci.creation import check_command, check_create
 from tests.eci.faults import Faults
-from tests.eci.groups import FINAL, Group, Groups, rfc3339, vcpus
-from tests.eci.refusal import Refusal, invalid, missing
+from tests.eci.groups import FINAL, Group, Groups
+from tests.eci.logs import content
+from tests.eci.market import price, stock
+from tests.eci.refusal import Refusal, invalid
 from tests.eci.views import shown_events, shown_group, shown_status
 
 Asked = dict[str, Any]
 Answer = dict[str, Any]
 
-WRITES = frozenset({"CreateContainerGroup", "DeleteContainerGroup", "RestartContainerGroup"})
+WRITES = frozenset(
+    {
+        "CreateContainerGroup",
+        "DeleteContainerGroup",
+        "RestartContainerGroup",
+        "TagResources",
+        "UntagResources",
+    }
+)
 EXEC_WAITS = 30.0
 """Seconds in which the address of an exec session may be opened."""
+_LISTED_TAGS = 10
 
-PRICES = {"ecs.gn6i-c4g1.xlarge": 11.0, "ecs.gn7i-c8g1.2xlarge": 16.0}
-"""Prices an hour by instance type: invented, as are those of vCPU and memory."""
+
+@dataclass(frozen=True)
+class Exec:
+    """A session that waits to be opened, until `until`, or a command whose output is the answer."""
+
+    group: Group
+    container: str
+    command: list[str]
+    tty: bool
+    stdin: bool
+    sync: bool
+    until: float
 
 
 class Actions:
     """One region of one account."""
 
-    def __init__(self, groups: Groups, faults: Faults, *, region: str) -> None:
+    def __init__(
+        self,
+        groups: Groups,
+        faults: Faults,
+        *,
+        region: str,
+        vswitches: Mapping[str, str] | None = None,
+    ) -> None:
+        """`vswitches` has the zone of each; without it any name is in the first zone."""
         self._groups = groups
         self._faults = faults
         self._region = region
+        self._vswitches = vswitches
         self._maker = ""
-        self.sessions: dict[str, tuple[Group, Asked, float]] = {}
-        """Exec sessions that wait to be opened: group, what was asked, and until when."""
+        self.sessions: dict[str, Exec] = {}
         self._actions: dict[str, Callable[[Asked, float], Answer]] = {
             "CreateContainerGroup": self._create,
             "DeleteContainerGroup": self._delete,
             "DescribeAvailableResource": self._stock,
             "DescribeContainerGroupEvents": self._events,
-            "DescribeContainerGroupPrice": self._price,
+            "DescribeContainerGroupPrice": lambda asked, _: price(asked, region=region),
             "DescribeContainerGroupStatus": self._statuses,
             "DescribeContainerGroups": self._describe,
             "DescribeContainerLog": self._log,
+            "DescribeRegions": self._regions,
             "ExecContainerCommand": self._execute,
+            "ListTagResources": self._list_tags,
             "ListUsage": self._usage,
             "RestartContainerGroup": self._restart,
+            "TagResources": self._tag,
+            "UntagResources": self._untag,
         }
+
+    @property
+    def zones(self) -> list[str]:
+        """All zones of the region."""
+        named = set(self._vswitches.values()) if self._vswitches else set()
+        return sorted(named | {f"{self._region}-a", f"{self._region}-b"})
 
     def carry_out(self, action: str, asked: Asked, now: float, *, maker: str) -> Answer:
         """Do it for the key `maker` and return the answer."""
         handler = self._actions.get(action)
         if handler is None:
             raise Refusal("InvalidAction.NotFound", "Specified api is not found.", status=404)
-        if not asked.get("RegionId"):
-            raise missing("RegionId")
-        if asked["RegionId"] != self._region:
+        if required(asked, "RegionId") != self._region:
             raise Refusal("InvalidRegionId.NotFound", "The region does not exist.", status=404)
         if refusal := self._faults.due(action):
             raise refusal
@@ -65,7 +104,8 @@ class Actions:
         return handler(asked, now)
 
     def _create(self, asked: Asked, now: float) -> Answer:
-        check_create(asked)
+        check_create(asked, privileged=self._faults.privileged)
+        wanted = bought(asked)
         token = asked.get("ClientToken", "")
         if token and (earlier := self._groups.by_token(token)):
             group, first = earlier
@@ -74,23 +114,48 @@ class Actions:
                     "IdempotentParameterMismatch", "The token was used with other parameters."
                 )
             return {"ContainerGroupId": group}
-        kinds = asked.get("InstanceType", "").split(",")
-        sold_out = self._faults.no_stock
-        if "*" in sold_out or (kinds != [""] and all(kind in sold_out for kind in kinds)):
-            raise Refusal("OperationDenied.NoStock", "The resource is out of stock.", status=403)
-        if self._used(now) + vcpus(asked) > self._faults.max_cpu:
-            raise Refusal("QuotaExceeded", "The quota of vCPUs is exceeded.", status=403)
-        if asked.get("DryRun") == "true":
-            raise Refusal("DryRunOperation", "The request would have succeeded.")
-        made = self._groups.create(asked, now, token=token, maker=self._maker)
+        paid, zone = self._place(wanted, self._zones_for(asked))
+        if self._used(now) + paid.cpu > self._faults.max_cpu:
+            raise Refusal("QuotaExceeded", "vCPU quota exceeded.", status=403)
+        if is_true(asked, "DryRun"):
+            raise Refusal("DryRunOperation", "Request validation has been passed with DryRun.")
+        made = self._groups.create(asked, now, token=token, maker=self._maker, paid=paid, zone=zone)
         return {"ContainerGroupId": made.id}
 
+    def _zones_for(self, asked: Asked) -> list[str]:
+        zones = []
+        for vswitch in filter(None, asked.get("VSwitchId", "").split(",")):
+            if self._vswitches is not None and vswitch not in self._vswitches:
+                raise Refusal("InvalidVSwitchId.NotFound", "The vSwitch is unknown.", status=404)
+            zones.append((self._vswitches or {}).get(vswitch, f"{self._region}-a"))
+        zone = asked.get("ZoneId")
+        if zone and zone not in self.zones:
+            raise Refusal("InvalidZoneId.NotFound", "The zone does not exist.", status=404)
+        if zone and zones and zone not in zones:
+            said = "The specified VSwitchId is not in the specified Zone."
+            raise Refusal("OperationDenied.VswZoneMisMatch", said, status=403)
+        return [zone] if zone else zones or [f"{self._region}-a"]
+
+    def _place(self, wanted: list[Bought], zones: list[str]) -> tuple[Bought, str]:
+        for one in wanted:
+            for zone in zones:
+                if not self._faults.sold_out(one.type, zone):
+                    return one, zone
+        raise Refusal(
+            "OperationDenied.NoStock",
+            "Sales of this resource are temporarily suspended in the specified zone.",
+            status=403,
+        )
+
     def _delete(self, asked: Asked, now: float) -> Answer:
-        self._groups.delete(self._one(asked, now), now)
+        self._one(asked, now).life.delete(now)
         return {}
 
     def _restart(self, asked: Asked, now: float) -> Answer:
-        self._groups.restart(self._one(asked, now), now)
+        group = self._one(asked, now)
+        if group.status(now) not in {"Pending", "Running"}:
+            raise Refusal("IncorrectStatus", "Only a pending or running one can be restarted.")
+        group.life.restart(now)
         return {}
 
     def _describe(self, asked: Asked, now: float) -> Answer:
@@ -101,93 +166,99 @@ class Actions:
             and asked.get("ContainerGroupName") in {None, group.asked["ContainerGroupName"]}
         ]
         page, token = self._page(found, asked, most=20)
-        events = asked.get("WithEvent") == "true"
-        shown = [shown_group(group, now, events=events) for group in page]
+        shown = [shown_group(one, now, events=is_true(asked, "WithEvent")) for one in page]
         return {"ContainerGroups": shown, "NextToken": token, "TotalCount": len(found)}
 
     def _statuses(self, asked: Asked, now: float) -> Answer:
-        since = now - _since(asked)
-        found = [g for g in self._selected(asked, now) if g.step(now).at >= since]
+        start = since(asked, now)
+        found = [g for g in self._selected(asked, now) if g.life.changed >= start]
         page, token = self._page(found, asked, most=200)
         shown = [shown_status(group, now) for group in page]
         return {"Data": shown, "NextToken": token, "TotalCount": len(found)}
 
     def _events(self, asked: Asked, now: float) -> Answer:
-        since = now - _since(asked)
-        found = self._selected(asked, now)
-        page, token = self._page(found, asked, most=200)
-        shown = [shown_events(group, now, since=since) for group in page]
-        return {"Data": shown, "NextToken": token, "TotalCount": len(found)}
+        start, source = since(asked, now), asked.get("EventSource", "")
+        if source not in {"", "EciService", "K8sAgent"}:
+            raise invalid("EventSource", "It is none of EciService and K8sAgent.")
+        page, _ = self._page(self._selected(asked, now), asked, most=200)
+        shown = [shown_events(group, since=start, source=source) for group in page]
+        return {"Data": shown, "TotalCount": sum(len(one["Events"]) for one in shown)}
 
     def _log(self, asked: Asked, now: float) -> Answer:
-        group, container = self._one(asked, now), _container(self._one(asked, now), asked)
-        tail = _number(asked, "Tail", default=500, most=2000)
-        since = now - _number(asked, "SinceSeconds", default=10**9)
-        start = asked.get("StartTime", "")
-        stamped = asked.get("Timestamps") == "true"
-        lines = [
-            f"{rfc3339(line.at)} {line.text}" if stamped else line.text
-            for line in group.log
-            if line.container == container and line.at >= since and rfc3339(line.at) >= start
-        ]
-        text = "".join(f"{line}\n" for line in lines[-tail:])
-        limit = _number(asked, "LimitBytes", default=1 << 20, most=1 << 20)
-        return {"ContainerName": container, "Content": text.encode()[:limit].decode()}
+        group = self._one(asked, now)
+        name = _container(group, asked)
+        lines = group.engine.log(name, previous=is_true(asked, "LastTime"))
+        return {"ContainerName": name, "Content": content(lines, asked, now)}
 
     def _execute(self, asked: Asked, now: float) -> Answer:
         group = self._one(asked, now)
-        _container(group, asked)
-        if group.status(now) != "Running":
-            raise Refusal("OperationDenied.Status", "The container group is not running.")
-        command = json.loads(asked.get("Command", "[]"))
-        if not 0 < len(command) <= 20 or any(len(word) > 256 for word in command):
-            raise invalid("Command", "The command has too many words or a word is too long.")
+        name = _container(group, asked)
+        command = check_command(required(asked, "Command"))
+        running = {one.name for one in group.life.everyone if one.running}
+        if group.status(now) != "Running" or name not in running:
+            raise Refusal("IncorrectStatus", "The container is not running.")
+        sync, tty = is_true(asked, "Sync"), is_true(asked, "TTY")
+        if sync and tty:
+            raise invalid("TTY", "It cannot be true with Sync.")
         session = uuid.uuid4().hex
-        self.sessions[session] = (group, {**asked, "Command": command}, now + EXEC_WAITS)
+        self.sessions[session] = Exec(
+            group=group,
+            container=name,
+            command=command,
+            tty=tty,
+            stdin=is_true(asked, "Stdin", default=True) and not sync,
+            sync=sync,
+            until=now + EXEC_WAITS,
+        )
         return {"Session": session}
 
-    def _price(self, asked: Asked, _: float) -> Answer:
-        kind = asked.get("InstanceType")
-        if kind is not None and kind not in PRICES:
-            raise invalid("InstanceType", "The instance type is unknown.")
-        size = 0.35 * float(asked.get("Cpu", 0)) + 0.04 * float(asked.get("Memory", 0))
-        price = PRICES[kind] if kind else size
-        shown = {"Currency": "CNY", "OriginalPrice": price, "DiscountPrice": 0, "TradePrice": price}
-        spot: list[Answer] = []
-        if asked.get("SpotStrategy", "NoSpot") != "NoSpot":
-            zone = f"{self._region}-a"
-            each = {"ZoneId": zone, "InstanceType": kind or "", "OriginPrice": price}
-            spot.append({**each, "SpotPrice": price / 5})
-        return {"PriceInfo": {"Price": shown, "SpotPrices": {"SpotPrice": spot}}}
-
     def _stock(self, asked: Asked, _: float) -> Answer:
-        wanted = asked.get("DestinationResource", {})
-        if wanted.get("Category") != "InstanceType":
-            raise invalid("DestinationResource", "Only instance types are emulated.")
-        kind = wanted.get("Value", "")
-        gone = {"*", kind} & self._faults.no_stock
-        item = {"Value": kind, "StatusCategory": "WithoutStock" if gone else "WithStock"}
-        resource = {"Type": "InstanceType", "SupportedResources": {"SupportedResource": [item]}}
-        zone = {
-            "RegionId": self._region,
-            "ZoneId": f"{self._region}-a",
-            "AvailableResources": {"AvailableResource": [resource]},
-        }
-        return {"AvailableZones": {"AvailableZone": [zone]}}
+        zones = [asked["ZoneId"]] if asked.get("ZoneId") else self.zones
+        return stock(asked, region=self._region, zones=zones, faults=self._faults)
 
     def _usage(self, _: Asked, now: float) -> Answer:
         return {"Attributes": {"UsedCpu": self._used(now), "MaxCpu": self._faults.max_cpu}}
 
+    def _regions(self, _: Asked, __: float) -> Answer:
+        return {"Regions": [{"RegionId": self._region, "Zones": self.zones}]}
+
+    def _tag(self, asked: Asked, now: float) -> Answer:
+        for group in self._resources(asked, now):
+            tags = group.tags | {tag["Key"]: tag.get("Value", "") for tag in asked.get("Tag", ())}
+            group.retag(tags)
+        return {}
+
+    def _untag(self, asked: Asked, now: float) -> Answer:
+        gone = set(asked.get("TagKey", ()))
+        for group in self._resources(asked, now):
+            kept = {
+                k: v for k, v in group.tags.items() if not is_true(asked, "All") and k not in gone
+            }
+            group.retag(kept)
+        return {}
+
+    def _list_tags(self, asked: Asked, now: float) -> Answer:
+        ids = set(asked.get("ResourceId", ()))
+        found = [one for one in self._selected(asked, now) if not ids or one.id in ids]
+        page, token = self._page(found, asked, most=50)
+        shown = [
+            {"ResourceId": one.id, "ResourceType": "ALIYUN::ECI::CONTAINERGROUP"}
+            | {"TagKey": key, "TagValue": value}
+            for one in page
+            for key, value in one.tags.items()
+        ]
+        return {"TagResources": shown, "NextToken": token}
+
+    def _resources(self, asked: Asked, now: float) -> list[Group]:
+        return [self._named(name, now) for name in required(asked, "ResourceId")]
+
     def _used(self, now: float) -> float:
         return sum(g.cpu for g in self._groups.at(now) if g.status(now) not in FINAL)
 
-    def _page(self, found: Iterable[Group], asked: Asked, *, most: int) -> tuple[list[Group], str]:
-        return _page(found, asked, most=most, shorter=self._faults.page)
-
     def _one(self, asked: Asked, now: float) -> Group:
-        name = asked.get("ContainerGroupId")
-        if not name:
-            raise missing("ContainerGroupId")
+        return self._named(required(asked, "ContainerGroupId"), now)
+
+    def _named(self, name: str, now: float) -> Group:
         group = self._groups.get(name, now)
         if group is None:
             raise Refusal("ContainerGroup.NotFound", "No such container group.", status=404)
@@ -196,63 +267,43 @@ class Actions:
     def _selected(self, asked: Asked, now: float) -> list[Group]:
         if self._faults.blind:
             return []
-        ids = json.loads(asked.get("ContainerGroupIds", "null"))
-        if ids is not None and len(ids) > 20:
-            raise invalid("ContainerGroupIds", "There are more than 20 ids.")
+        ids = identifiers(asked)
+        if len(asked.get("Tag", ())) > _LISTED_TAGS:
+            raise invalid("Tag", f"There are more than {_LISTED_TAGS} tags.")
         tags = {tag["Key"]: tag.get("Value") for tag in asked.get("Tag", ())}
         return [
             group
             for group in self._groups.at(now)
             if (ids is not None or now - group.created >= self._faults.unseen)
             and (ids is None or group.id in ids)
+            and asked.get("ZoneId") in {None, group.zone}
             and _has(group, tags)
         ]
 
+    def _page(self, found: Iterable[Group], asked: Asked, *, most: int) -> tuple[list[Group], str]:
+        """Pages go by the last id seen, so that what is made or deleted meanwhile moves nobody."""
+        after = ""
+        if token := asked.get("NextToken"):
+            try:
+                after = base64.urlsafe_b64decode(token).decode()
+            except ValueError:
+                raise invalid("NextToken", "The token is not one of ours.") from None
+        limit = number(asked, "Limit", default=most, most=most)
+        limit = min(limit, self._faults.page or limit)
+        rest = [group for group in found if group.id > after]
+        page = rest[:limit]
+        more = len(rest) > limit
+        return page, base64.urlsafe_b64encode(page[-1].id.encode()).decode() if more else ""
 
-def _has(group: Group, tags: dict[str, str | None]) -> bool:
+
+def _has(group: Group, tags: Mapping[str, str | None]) -> bool:
     return all(
         key in group.tags and value in {None, group.tags[key]} for key, value in tags.items()
     )
 
 
 def _container(group: Group, asked: Asked) -> str:
-    name = asked.get("ContainerName")
-    inside = [*group.asked["Container"], *group.asked.get("InitContainer", ())]
-    if name not in {container["Name"] for container in inside}:
+    name = required(asked, "ContainerName")
+    if name not in {container.name for container in group.life.everyone}:
         raise invalid("ContainerName", "The group has no such container.")
     return str(name)
-
-
-def _number(asked: Asked, name: str, *, default: int, least: int = 1, most: int = 10**9) -> int:
-    try:
-        number = int(asked.get(name, default))
-    except ValueError:
-        raise invalid(name, "It is no number.") from None
-    if not least <= number <= most:
-        raise invalid("ValueExceeded", f"{name} is not in {least}..{most}.")
-    return number
-
-
-def _since(asked: Asked) -> float:
-    """Seconds to look back: the OpenAPI metadata says 60 to 3,600."""
-    if "SinceSecond" not in asked:
-        return 1e9
-    return _number(asked, "SinceSecond", default=60, least=60, most=3600)
-
-
-def _page(
-    found: Iterable[Group], asked: Asked, *, most: int, shorter: int
-) -> tuple[list[Group], str]:
-    """Pages go by the last id seen, so that what is made or deleted meanwhile moves nobody."""
-    after = ""
-    if token := asked.get("NextToken"):
-        try:
-            after = base64.urlsafe_b64decode(token).decode()
-        except ValueError:
-            raise invalid("NextToken", "The token is not one of ours.") from None
-    limit = _number(asked, "Limit", default=most, most=most)
-    limit = min(limit, shorter or limit)
-    rest = [group for group in found if group.id > after]
-    page = rest[:limit]
-    more = len(rest) > limit
-    return page, base64.urlsafe_b64encode(page[-1].id.encode()).decode() if more else ""

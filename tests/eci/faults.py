@@ -36,6 +36,8 @@ class Faults:
     """Instance types that are sold out, in a zone only as `type@zone`; `*` is everything."""
     max_cpu: float = 1e9
     """The account's quota of vCPUs in the region."""
+    privileged: bool = True
+    """The account may run privileged containers."""
     blind: bool = False
     """The key may not list: listings are empty, without an error, as documented."""
     unseen: float = 0.0
@@ -63,6 +65,10 @@ class Faults:
                     failing.times -= 1
                 return failing.refusal
         return self.refuse.get(action)
+
+    def sold_out(self, kind: str, zone: str) -> bool:
+        """Whether nothing of an instance type, or of no type, is left in a zone."""
+        return bool(self.no_stock & {"*", f"*@{zone}", kind or "*", f"{kind}@{zone}"})
 
     def change(self, wanted: Mapping[str, Any]) -> None:
         """Set switches by name, as JSON has them. Raises ValueError for an unknown one.

@@ -7,18 +7,20 @@ of it. All time is of the injected clock. `async with Emulator(...)`; `url` is i
 import asyncio
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 from urllib.parse import parse_qsl
 
 from aiohttp import WSMsgType, web
 
-from tests.eci.actions import WRITES, Actions
+from tests.eci.actions import WRITES, Actions, Exec
 from tests.eci.control import control
 from tests.eci.faults import Faults
-from tests.eci.groups import Fate, Group, Groups, LogLine
+from tests.eci.groups import Group, Groups
+from tests.eci.modes import Mode
 from tests.eci.refusal import Refusal
 from tests.eci.schema import check_parameters
+from tests.eci.script import Fate, Scripted, ScriptedEngine
 from tests.eci.signatures import Verifier
 from tests.eci.throttle import Throttle
 from tests.eci.wire import nested
@@ -29,8 +31,10 @@ _LONGEST_LINE = 4 << 20
 """Bytes of a request's first line, which holds all parameters. The real limit is unknown."""
 
 
-def _silent(command: list[str]) -> bytes:
-    return (" ".join(command) + "\n").encode()
+_LOOKS = 0.05
+"""Seconds between looks at groups that run by themselves."""
+_LONGEST_COMMAND = 60.0
+"""Seconds for a command whose output is the answer. Invented."""
 
 
 class Emulator:
@@ -44,13 +48,19 @@ class Emulator:
         clock: Clock | None = None,
         fate: Callable[[dict[str, Any]], Fate] = lambda _: Fate(),
         limits: float = 1.0,
-        output: Callable[[list[str]], bytes] = _silent,
+        mode: Mode | None = None,
+        vswitches: Mapping[str, str] | None = None,
         port: int = 0,
         control_port: int = 0,
     ) -> None:
-        """`keys` are secrets by key id; `limits` scales the documented call limits."""
+        """An emulator that listens when it is entered.
+
+        `keys` are secrets by key id; `limits` scales the documented call limits. `fate` says what
+        becomes of groups, unless a `mode` runs them. `vswitches` has the zone of each; without it
+        any name will do.
+        """
         self.clock = clock or SystemClock()
-        self.groups = Groups(fate)
+        self.groups = Groups(mode=mode or Scripted(fate))
         self.faults = Faults()
         self.throttle = Throttle(scale=limits)
         self.calls: list[str] = []
@@ -58,12 +68,12 @@ class Emulator:
         self.counted: Counter[str] = Counter()
         """The same, by action."""
         self._verifier = Verifier(keys)
-        self._actions = Actions(self.groups, self.faults, region=region)
-        self._output = output
+        self._actions = Actions(self.groups, self.faults, region=region, vswitches=vswitches)
         self._ports = (port, control_port)
         self._runners: list[web.AppRunner] = []
         self._site: web.TCPSite | None = None
         self._reopening: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
         self.url = ""
         self.control_url = ""
         """See `control`."""
@@ -72,15 +82,27 @@ class Emulator:
         app = web.Application(client_max_size=_LONGEST_LINE)
         app.router.add_route("*", "/", self._call)
         app.router.add_get("/exec/", self._exec)
+        await self.groups.mode.open()
+        if self.groups.mode.live:
+            self._looking = asyncio.create_task(self._look())
         self.url, self._site = await self._listen(app, self._ports[0])
         self.control_url, _ = await self._listen(control(self), self._ports[1])
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._reopening is not None:
-            self._reopening.cancel()
+        for task in (self._reopening, self._looking):
+            if task is not None:
+                task.cancel()
         for runner in self._runners:
             await runner.cleanup()
+        await self.groups.mode.close()
+
+    async def _look(self) -> None:
+        while True:
+            now = self.clock.time()
+            for group in self.groups.at(now):
+                group.life.advance(now)
+            await self.clock.sleep(_LOOKS)
 
     async def refuse_connections(self, seconds: float) -> None:
         """Close the port of the API now, and open it again after so long."""
@@ -115,12 +137,14 @@ class Emulator:
 
     def reclaim(self, group: str) -> None:
         """The spot market takes this group's instance back now."""
-        now = self.clock.time()
-        self.groups.reclaim(self._known(group), now)
+        self._known(group).life.reclaim(self.clock.time())
 
     def write_log(self, group: str, container: str, text: str) -> None:
-        """The container writes a line now."""
-        self._known(group).log.append(LogLine(self.clock.time(), container, text))
+        """The container, which is a played one, writes a line now."""
+        engine = self._known(group).engine
+        if not isinstance(engine, ScriptedEngine):
+            raise TypeError("the group's containers write themselves")
+        engine.write(container, text, self.clock.time())
 
     def _known(self, group: str) -> Group:
         found = self.groups.get(group, self.clock.time())
@@ -145,7 +169,11 @@ class Emulator:
         if action in WRITES and self.faults.lose_answers:
             self.faults.lose_answers -= 1
             return _cut(request)
-        if session := answer.pop("Session", ""):
+        session = answer.pop("Session", "")
+        if session and self._actions.sessions[session].sync:
+            asked = self._actions.sessions.pop(session)
+            answer["SyncResponse"] = await self._output(asked)
+        elif session:
             place = f"{request.host}/exec/?s={session}"
             answer |= {"WebSocketUri": f"ws://{place}", "HttpUrl": f"http://{place}"}
         return web.json_response({"RequestId": request_id, **answer})
@@ -171,21 +199,50 @@ class Emulator:
             ) from None
         return self._actions.carry_out(action, nested(flat), now, maker=maker)
 
+    async def _output(self, asked: Exec) -> str:
+        """All that a command writes."""
+        session = await asked.group.engine.execute(
+            asked.container, asked.command, tty=False, stdin=False
+        )
+        written = bytearray()
+        try:
+            async with asyncio.timeout(_LONGEST_COMMAND):
+                while data := await session.read():
+                    written += data
+        except TimeoutError:
+            pass
+        finally:
+            await session.close()
+        return written.decode(errors="replace")
+
     async def _exec(self, request: web.Request) -> web.StreamResponse:
-        """Write the command's output, then give back what comes in, until the client ends it."""
-        session = self._actions.sessions.pop(request.query.get("s", ""), None)
-        if session is None or self.clock.time() > session[2]:
+        """Pass on what the command writes and, with stdin, what is typed; end with the command."""
+        asked = self._actions.sessions.pop(request.query.get("s", ""), None)
+        if asked is None or self.clock.time() > asked.until:
             return web.Response(status=404)
         socket = web.WebSocketResponse()
         await socket.prepare(request)
-        _, asked, _ = session
-        await socket.send_bytes(self._output(asked["Command"]))
-        if asked.get("Stdin") == "true":
+        session = await asked.group.engine.execute(
+            asked.container, asked.command, tty=asked.tty, stdin=asked.stdin
+        )
+
+        async def write() -> None:
+            while data := await session.read():
+                await socket.send_bytes(data)
+            await socket.close()
+
+        writer = asyncio.create_task(write())
+        try:
             async for message in socket:
                 if message.type not in {WSMsgType.TEXT, WSMsgType.BINARY}:
                     break
                 data = message.data
-                await socket.send_bytes(data.encode() if isinstance(data, str) else data)
+                if asked.stdin:
+                    await session.write(data.encode() if isinstance(data, str) else data)
+        finally:
+            await session.close()
+            writer.cancel()
+            await asyncio.gather(writer, return_exceptions=True)
         await socket.close()
         return socket
 

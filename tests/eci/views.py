@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from tests.eci.groups import FINAL, Group, rfc3339
+from tests.eci.containers import Container, Ended
+from tests.eci.groups import Group, rfc3339
+from tests.eci.lifecycle import FINAL, Event
 
 _PHASES = {
     "Succeeded": "Succeeded",
@@ -11,31 +13,26 @@ _PHASES = {
     "Expired": "Failed",
     "Running": "Running",
 }
+_SHOWN_EVENTS = 50
 
 
 def shown_status(group: Group, now: float) -> dict[str, Any]:
-    """One item of DescribeContainerGroupStatus."""
+    """One item of DescribeContainerGroupStatus. Init containers are in none, as in the SDK's."""
     status = group.status(now)
-    started = group.started(now)
-    ready = "True" if status == "Running" else "False"
+    life = group.life
+    phase = _PHASES.get(status, "Pending")
+    if status in {"Terminating", "Restarting"} and any(one.running for one in life.containers):
+        phase = "Running"
     pod: dict[str, Any] = {
-        "Phase": _PHASES.get(status, "Pending"),
-        "Conditions": [
-            {
-                "type": "Ready",
-                "status": ready,
-                "lastTransitionTime": rfc3339(group.step(now).at),
-                "Reason": group.step(now).reason,
-                "Message": "",
-            }
-        ],
-        "ContainerStatuses": [
-            _container(group, container, now) for container in group.asked["Container"]
-        ],
+        "Phase": phase,
+        "Conditions": _conditions(group),
+        "ContainerStatuses": [_status(group, container) for container in life.containers],
+        "QosClass": "Guaranteed",
     }
-    if started is not None:
-        pod |= {"PodIp": _address(group), "HostIp": _address(group), "StartTime": rfc3339(started)}
-        pod["PodIps"] = [{"Ip": _address(group)}]
+    if life.placed is not None:
+        address = group.address
+        pod |= {"PodIp": address, "HostIp": address, "PodIps": [{"Ip": address}]}
+        pod["StartTime"] = rfc3339(life.placed)
     return {
         "ContainerGroupId": group.id,
         "Name": group.asked["ContainerGroupName"],
@@ -48,120 +45,173 @@ def shown_status(group: Group, now: float) -> dict[str, Any]:
 
 def shown_group(group: Group, now: float, *, events: bool) -> dict[str, Any]:
     """One item of DescribeContainerGroups."""
-    status, at = group.status(now), rfc3339(group.step(now).at)
+    status, at, life = group.status(now), rfc3339(group.step(now).at), group.life
     shown: dict[str, Any] = {
         "ContainerGroupId": group.id,
         "ContainerGroupName": group.asked["ContainerGroupName"],
-        "RegionId": group.asked["RegionId"],
+        "RegionId": group.asked.get("RegionId", ""),
+        "ZoneId": group.zone,
         "Status": status,
-        "Cpu": group.cpu,
-        "InstanceType": group.asked.get("InstanceType", ""),
+        "Cpu": group.bought.cpu,
+        "Memory": group.bought.memory,
+        "InstanceType": group.bought.type,
         "SpotStrategy": group.asked.get("SpotStrategy", "NoSpot"),
         "RestartPolicy": group.asked.get("RestartPolicy", "Always"),
         "CreationTime": rfc3339(group.created),
         "Tags": [{"Key": key, "Value": value} for key, value in group.tags.items()],
-        "Containers": [
-            {
-                "Name": container["Name"],
-                "Image": container["Image"],
-                "Ready": status == "Running",
-                "RestartCount": group.restarts,
-                "CurrentState": _current(group, now),
-            }
-            for container in group.asked["Container"]
-        ],
+        "Containers": [_shown(container) for container in life.containers],
+        "InitContainers": [_shown(container) for container in life.inits],
     }
-    if group.started(now) is not None:
-        shown["IntranetIp"] = _address(group)
+    if life.placed is not None:
+        shown["IntranetIp"] = group.address
     if status in {"Succeeded", "Failed", "Expired"}:
         shown[f"{status}Time"] = at
     if events:
-        shown["Events"] = _events(group, now)
+        shown["Events"] = [
+            {"Name": f"{group.asked['ContainerGroupName']}.{number:x}", **_event(event)}
+            for number, event in enumerate(life.events[-_SHOWN_EVENTS:])
+        ]
     return shown
 
 
-def shown_events(group: Group, now: float, *, since: float) -> dict[str, Any]:
-    """One item of DescribeContainerGroupEvents."""
+def shown_events(group: Group, *, since: float, source: str) -> dict[str, Any]:
+    """One item of DescribeContainerGroupEvents: the newest fifty."""
+    name = group.asked["ContainerGroupName"]
+    found = [e for e in group.life.events if e.at >= since and source in {"", e.source}]
+    involved = {"Kind": "Pod", "Name": name, "Namespace": "default", "Uid": group.id}
     return {
         "ContainerGroupId": group.id,
-        "Name": group.asked["ContainerGroupName"],
+        "Name": name,
         "Namespace": "default",
         "uuid": group.uid,
-        "Events": [event for at, event in _timed_events(group, now) if at >= since],
+        "Events": [
+            {
+                **_event(event),
+                "Source": {"Component": event.source, "Host": "eci"},
+                "involvedObject": {**involved, "ApiVersion": "v1"},
+                "Metadata": {"Name": f"{name}.{number:x}", "Namespace": "default"},
+            }
+            for number, event in enumerate(found[-_SHOWN_EVENTS:])
+        ],
     }
 
 
-def _events(group: Group, now: float) -> list[dict[str, Any]]:
-    return [event for _, event in _timed_events(group, now)]
+def _event(event: Event) -> dict[str, Any]:
+    return {
+        "Type": event.type,
+        "Reason": event.reason,
+        "Message": event.message,
+        "Count": 1,
+        "FirstTimestamp": rfc3339(event.at),
+        "LastTimestamp": rfc3339(event.at),
+    }
 
 
-def _timed_events(group: Group, now: float) -> list[tuple[float, dict[str, Any]]]:
+def _conditions(group: Group) -> list[dict[str, Any]]:
+    life = group.life
+    containers = life.containers
+    began = any(one.attempt for one in life.everyone)
+    ready = life.status not in FINAL and all(one.running and one.ready for one in containers)
+    initialized = all(one.ended and one.ended.exit_code == 0 for one in life.inits)
+    made = life.placed is not None
+    why = "" if made else life.step.reason or "Creating"
+    facts = [
+        ("ContainerInstanceCreated", made, why),
+        ("SandboxReady", began and life.status not in FINAL, ""),
+        ("Initialized", made and initialized, "" if initialized else "ContainersNotInitialized"),
+        ("Ready", ready, "" if ready else life.step.reason or "ContainersNotReady"),
+        ("ContainersReady", ready, "" if ready else "ContainersNotReady"),
+        ("PodScheduled", made, ""),
+    ]
+    at = rfc3339(life.changed)
     return [
-        (
-            step.at,
-            {
-                "Type": "Warning",
-                "Reason": step.reason,
-                "Message": f"{step.reason} of {group.id}",
-                "Count": 1,
-                "FirstTimestamp": rfc3339(step.at),
-                "LastTimestamp": rfc3339(step.at),
-            },
-        )
-        for step in group.events
-        if step.at <= now
+        {
+            "type": kind,
+            "status": "True" if holds else "False",
+            "lastTransitionTime": at,
+            "Reason": reason,
+            "Message": "",
+        }
+        for kind, holds, reason in facts
     ]
 
 
-def _container(group: Group, container: dict[str, Any], now: float) -> dict[str, Any]:
-    running = group.status(now) == "Running"
+def _status(group: Group, container: Container) -> dict[str, Any]:
+    if container.started is not None:
+        state: dict[str, Any] = {"Running": {"StartedAt": rfc3339(container.started)}}
+    elif container.ended is not None and not container.waiting:
+        state = {"Terminated": _terminated(group, container, container.ended)}
+    else:
+        state = {"Waiting": {"Reason": _waits(group, container), "Message": _why(container)}}
+    last = container.previous
+    if container.waiting and container.ended:
+        last = container.ended
     return {
-        "Name": container["Name"],
-        "Image": container["Image"],
+        "Name": container.name,
+        "Image": container.asked["Image"],
         "ImageID": "",
-        "Ready": running,
-        "Started": running,
-        "RestartCount": group.restarts,
-        "State": _state(group, now),
-        "LastState": {},
+        "Ready": container.ready,
+        "Started": container.running,
+        "RestartCount": container.restarts,
+        "State": state,
+        "LastState": {"Terminated": _terminated(group, container, last)} if last else {},
     }
 
 
-def _state(group: Group, now: float) -> dict[str, Any]:
-    started, step = group.started(now), group.step(now)
-    if started is None:
-        return {"Waiting": {"Reason": step.reason or "ContainerCreating", "Message": ""}}
-    if step.status in FINAL:
-        ended: dict[str, Any] = {
-            "ExitCode": _exit_code(group, step.status),
-            "Reason": "Completed" if step.status == "Succeeded" else "Error",
-            "StartedAt": rfc3339(started),
-            "FinishedAt": rfc3339(step.at),
-        }
-        return {"Terminated": ended}
-    return {"Running": {"StartedAt": rfc3339(started)}}
+def _waits(group: Group, container: Container) -> str:
+    if container.attempt or container.waiting != "ContainerCreating":
+        return container.waiting
+    if group.life.step.reason:
+        return group.life.step.reason
+    starting = any(one.attempt for one in group.life.inits)
+    return "PodInitializing" if starting else container.waiting
 
 
-def _current(group: Group, now: float) -> dict[str, Any]:
-    state = _state(group, now)
-    if "Waiting" in state:
-        return {"State": "Waiting", **state["Waiting"]}
-    if "Running" in state:
-        return {"State": "Running", "StartTime": state["Running"]["StartedAt"]}
-    ended = state["Terminated"]
+def _why(container: Container) -> str:
+    return container.waiting_message
+
+
+def _terminated(group: Group, container: Container, ended: Ended) -> dict[str, Any]:
+    return {
+        "ContainerID": f"containerd://{group.uid}-{container.name}-{container.attempt}",
+        "ExitCode": ended.exit_code,
+        "Reason": ended.reason,
+        "Message": ended.message,
+        "StartedAt": rfc3339(ended.started),
+        "FinishedAt": rfc3339(ended.finished),
+    }
+
+
+def _shown(container: Container) -> dict[str, Any]:
+    hidden = container.asked.get("EnvironmentVarHide", "").lower() == "true"
+    variables = [] if hidden else list(container.environment.items())
+    if container.started is not None:
+        now: dict[str, Any] = {"State": "Running", "StartTime": rfc3339(container.started)}
+    elif container.ended is not None and not container.waiting:
+        now = _past(container.ended)
+    else:
+        now = {"State": "Waiting", "Reason": container.waiting}
+    last = container.ended if container.waiting and container.ended else container.previous
+    return {
+        "Name": container.name,
+        "Image": container.asked["Image"],
+        "Cpu": float(container.asked.get("Cpu", 0)),
+        "Memory": float(container.asked.get("Memory", 0)),
+        "Gpu": int(container.asked.get("Gpu", 0)),
+        "Ready": container.ready,
+        "RestartCount": container.restarts,
+        "EnvironmentVars": [{"Key": key, "Value": value} for key, value in variables],
+        "CurrentState": now,
+        "PreviousState": _past(last) if last else {},
+    }
+
+
+def _past(ended: Ended) -> dict[str, Any]:
     return {
         "State": "Terminated",
-        "ExitCode": ended["ExitCode"],
-        "Reason": ended["Reason"],
-        "StartTime": ended["StartedAt"],
-        "FinishTime": ended["FinishedAt"],
+        "ExitCode": ended.exit_code,
+        "Reason": ended.reason,
+        "Message": ended.message,
+        "StartTime": rfc3339(ended.started),
+        "FinishTime": rfc3339(ended.finished),
     }
-
-
-def _exit_code(group: Group, status: str) -> int:
-    return 137 if status == "Expired" else group.fate.exit_code
-
-
-def _address(group: Group) -> str:
-    number = int(group.id.removeprefix("eci-"), 16)
-    return f"10.0.{number // 250 % 250}.{number % 250 + 1}"

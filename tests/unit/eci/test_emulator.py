@@ -2,12 +2,12 @@
 
 import pytest
 
-from federation.backends.eci import errors
 from federation.backends.eci.signature import sign
 from federation.backends.eci.transport import HttpTransport
 from tests.eci.connecting import KEY, KEYS, connected, make_group
-from tests.eci.groups import KEPT, RETENTION, Fate, Groups
+from tests.eci.groups import KEPT, RETENTION, Groups
 from tests.eci.refusal import Refusal
+from tests.eci.script import Fate
 from tests.eci.server import Emulator
 from tests.eci.throttle import Throttle
 from tests.fakes.clock import SteppedClock
@@ -18,7 +18,7 @@ ENDED = Fate(scheduling=0, pulling=0, runs=0)
 def test_final_states_are_kept_for_an_hour() -> None:
     groups = Groups(lambda _: ENDED)
     for number in range(KEPT + 50):
-        groups.create(make_group(f"g-{number}"), float(number))
+        groups.create(make_group(f"g-{number}", RestartPolicy="Never"), float(number))
 
     assert len(groups.at(RETENTION)) == KEPT + 50
 
@@ -26,7 +26,7 @@ def test_final_states_are_kept_for_an_hour() -> None:
 def test_after_the_hour_only_the_newest_hundred_are_kept() -> None:
     groups = Groups(lambda _: ENDED)
     for number in range(KEPT + 50):
-        groups.create(make_group(f"g-{number}"), float(number))
+        groups.create(make_group(f"g-{number}", RestartPolicy="Never"), float(number))
 
     kept = groups.at(RETENTION + 1000)
 
@@ -99,21 +99,3 @@ async def test_a_recorded_call_is_not_taken_again(away: float, code: bytes) -> N
         await transport.close()
 
     assert code in again.body
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        make_group("Upper"),
-        make_group("a.b"),
-        make_group(DnsPolicy="ClusterFirst"),
-        make_group(Tag=[{"Key": "acs:mine", "Value": ""}]),
-        make_group(Volume=[{"Name": "a"}, {"Name": "a"}]),
-    ],
-)
-async def test_a_create_that_the_documentation_forbids_is_refused(wrong: dict[str, object]) -> None:
-    async with Emulator(keys=KEYS, clock=SteppedClock()) as emulator, connected(emulator) as api:
-        with pytest.raises(errors.InvalidParameter):
-            await api.create(wrong, token="t")  # type: ignore[arg-type]
-
-        assert emulator.groups.made == 0

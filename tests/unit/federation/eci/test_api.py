@@ -9,7 +9,7 @@ from federation.backends.eci import errors
 from federation.backends.eci.api import EciApi
 from federation.backends.eci.signature import AccessKey
 from tests.eci.connecting import KEYS, connected, make_group
-from tests.eci.groups import Fate
+from tests.eci.script import Fate
 from tests.eci.server import Emulator
 from tests.fakes.clock import SteppedClock
 
@@ -261,7 +261,7 @@ async def test_prices_stock_and_usage_are_numbers(api: EciApi, emulator: Emulato
     emulator.faults.no_stock.add(kind)
 
     assert price.trade_price > price.spot[0].spot_price > 0
-    assert [zone.stock for zone in await api.stock(kind)] == [{kind: "WithoutStock"}]
+    assert [zone.stock for zone in await api.stock(kind)] == [{kind: "WithoutStock"}] * 2
     assert await api.usage() == {"UsedCpu": 1.0, "MaxCpu": 64.0}
 
 
@@ -272,7 +272,7 @@ async def test_the_end_of_a_group_is_told_with_its_exit_code() -> None:
         Emulator(keys=KEYS, clock=clock, fate=lambda _: fate) as emulator,
         connected(emulator) as api,
     ):
-        group = await api.create(make_group(), token="t")
+        group = await api.create(make_group(RestartPolicy="Never"), token="t")
         clock.now += 60
         [status] = [one async for one in api.statuses(ids=[group])]
 
@@ -290,7 +290,7 @@ async def test_a_spot_instance_is_warned_before_it_expires(
     emulator.reclaim(group)
 
     [events] = await api.events([group])
-    assert [event.reason for event in events.events] == ["SpotToBeReleased"]
+    assert [event.reason for event in events.events] == ["Started", "SpotToBeReleased"]
     assert await state(api, group) == "Running"
     clock.now += 180
     assert await state(api, group) == "Expired"

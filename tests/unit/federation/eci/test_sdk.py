@@ -14,7 +14,7 @@ from Tea.request import TeaRequest
 from federation.backends.eci.parameters import flatten
 from federation.backends.eci.signature import ALGORITHM, sign
 from tests.eci.connecting import KEY, KEYS, make_group
-from tests.eci.groups import Fate
+from tests.eci.script import Fate
 from tests.eci.server import Emulator
 
 REGION = "cn-beijing"
@@ -145,7 +145,7 @@ async def test_the_sdk_reads_logs_prices_stock_usage_events_and_sessions(
     events = await sdk.describe_container_group_events_async(
         models.DescribeContainerGroupEventsRequest(region_id=REGION)
     )
-    assert events.body.data[0].events[0].reason == "SpotToBeReleased"
+    assert events.body.data[0].events[-1].reason == "SpotToBeReleased"
 
 
 async def test_the_sdk_is_told_of_a_reused_token(sdk: Any) -> None:
