@@ -226,6 +226,16 @@ def as_text(value: JSON) -> str:
 
 
 @contextmanager
+def inside(segment: str) -> Iterator[None]:
+    """Note where a value stands that is refused in the block: `.name` or `[index]`."""
+    try:
+        yield
+    except Refused as refused:
+        refused.inside(segment)
+        raise
+
+
+@contextmanager
 def rejected(root: str) -> Iterator[None]:
     """Turn `Refused` into `Rejected`, whose field begins with `root`, or into `Waiting`."""
     try:

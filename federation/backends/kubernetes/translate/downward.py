@@ -13,7 +13,7 @@ container really runs on, not of the virtual node. Format: k8s.io/kubernetes pkg
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from hashlib import blake2b
 
 from federation.backends.kubernetes.translate.names import (
@@ -22,6 +22,7 @@ from federation.backends.kubernetes.translate.names import (
     ANNOTATION_UID,
 )
 from federation.backends.kubernetes.translate.translation import Translation
+from federation.backends.translation.downward import format_map
 from federation.backends.translation.rules import Refused, as_object, as_objects, as_text
 from vnode.kube.types import JSON, JSONObject
 
@@ -31,17 +32,6 @@ _ENV_NATIVE = frozenset({"metadata.name", "status.podIP", "status.podIPs"})
 _HOST_IP = frozenset({"status.hostIP", "status.hostIPs"})
 _VOLUME_MARKS = {"metadata.namespace": ANNOTATION_NAMESPACE, "metadata.uid": ANNOTATION_UID}
 _CONTAINERS = ("containers", "initContainers", "ephemeralContainers")
-_ESCAPES = {
-    '"': r"\"",
-    "\\": r"\\",
-    "\a": r"\a",
-    "\b": r"\b",
-    "\f": r"\f",
-    "\n": r"\n",
-    "\r": r"\r",
-    "\t": r"\t",
-    "\v": r"\v",
-}
 
 
 def variable(source: JSONObject, at: Translation) -> JSONObject:
@@ -146,28 +136,3 @@ def _paths(spec: JSONObject) -> Iterator[str]:
     for item in items:
         if (reference := item.get("fieldRef")) is not None:
             yield as_text(as_object(reference).get("fieldPath"))
-
-
-def format_map(values: Mapping[str, str]) -> str:
-    """Labels or annotations as a kubelet writes them to a file: `key="value"` lines by key."""
-    return "\n".join(f"{key}={_quoted(value)}" for key, value in sorted(values.items()))
-
-
-def _quoted(text: str) -> str:
-    """Go's strconv.Quote."""
-    return f'"{text}"' if _is_plain(text) else f'"{"".join(map(_escaped, text))}"'
-
-
-def _is_plain(text: str) -> bool:
-    return text.isprintable() and '"' not in text and "\\" not in text
-
-
-def _escaped(char: str) -> str:
-    if (escape := _ESCAPES.get(char)) is not None:
-        return escape
-    if char.isprintable():
-        return char
-    code = ord(char)
-    if code < ord(" ") or code == ord("\x7f"):
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code < 1 << 16 else f"\\U{code:08x}"

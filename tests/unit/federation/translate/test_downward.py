@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from federation.backends.kubernetes.translate.downward import format_map
 from federation.backends.kubernetes.translate.policy import HostAccess, TranslationPolicy
+from federation.backends.translation.downward import format_map
 from tests.builders import loads, raw
 from tests.unit.federation.translate.builders import (
     POLICY,

@@ -1,0 +1,133 @@
+"""Logins for image registries: what `imagePullSecrets` and the pool bring, for the pod's images.
+
+In: Secrets of the types kubernetes.io/dockerconfigjson and kubernetes.io/dockercfg, and the images
+of the pod. Out: one ImageRegistryCredential per server. A kubelet tries all logins that match; ECI
+has one per server, so the most specific is sent, of those the first. Rules of matching:
+k8s.io/kubernetes pkg/credentialprovider (host by host parts with `*`, path by beginning).
+"""
+
+import base64
+import binascii
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
+
+import msgspec
+
+from federation.backends.eci.parameters import Parameter
+from federation.backends.eci.translate.contents import Contents
+from federation.backends.eci.translate.policy import RegistryLogin
+from federation.backends.eci.translate.spec import PodSpec
+from vnode.backend import ReferenceKind, Waiting
+
+__all__ = ["logins", "parameters"]
+
+_KEYS = (".dockerconfigjson", ".dockercfg")
+_HUB = "docker.io"
+_HUB_NAMES = ("index.docker.io", "registry-1.docker.io", "docker.io")
+
+
+class _Entry(msgspec.Struct, frozen=True):
+    """One login of a docker configuration."""
+
+    username: str = ""
+    password: str = ""
+    auth: str = ""
+
+    def __repr__(self) -> str:
+        return "_Entry(...)"
+
+
+class _Config(msgspec.Struct, frozen=True):
+    auths: dict[str, _Entry] = {}
+
+    def __repr__(self) -> str:
+        return "_Config(...)"
+
+
+def logins(
+    spec: PodSpec, contents: Contents, *, own: Sequence[RegistryLogin]
+) -> list[RegistryLogin]:
+    """The logins that the pod's images need, the tenant's before the platform's.
+
+    Raises:
+        Waiting: an image pull Secret cannot be read; its content is not shown.
+    """
+    known = [*_of_secrets(spec, contents), *own]
+    images = [container.image for container in (*spec.init_containers, *spec.containers)]
+    chosen: dict[str, RegistryLogin] = {}
+    for image in images:
+        host, path = _place(image)
+        matching = [login for login in known if _matches(login.server, host, path)]
+        if not matching:
+            continue
+        best = max(matching, key=lambda login: len(_parts(login.server)[1]))
+        prefix = _parts(best.server)[1]
+        server = f"{host}/{prefix}" if prefix else host
+        chosen.setdefault(server, RegistryLogin(server, best.user, best.password))
+    return list(chosen.values())
+
+
+def parameters(found: Sequence[RegistryLogin]) -> list[Parameter]:
+    """Logins as ImageRegistryCredential parameters."""
+    return [{"Server": one.server, "UserName": one.user, "Password": one.password} for one in found]
+
+
+def _of_secrets(spec: PodSpec, contents: Contents) -> Iterator[RegistryLogin]:
+    for index, ref in enumerate(spec.image_pull_secrets):
+        where = f"spec.imagePullSecrets[{index}]"
+        files = contents.files(ReferenceKind.SECRET, ref.name, optional=True, where=where)
+        for key in _KEYS:
+            if files is not None and key in files:
+                yield from _entries(files[key], nested=key == _KEYS[0], where=where)
+
+
+def _entries(content: bytes, *, nested: bool, where: str) -> Iterator[RegistryLogin]:
+    try:
+        if nested:
+            auths = msgspec.json.decode(content, type=_Config).auths
+        else:
+            auths = msgspec.json.decode(content, type=dict[str, _Entry])
+        for server, entry in auths.items():
+            user, password = entry.username, entry.password
+            if entry.auth:
+                text = base64.b64decode(entry.auth + "==").decode()
+                user, _, password = text.rstrip("\x00").partition(":")
+            if user:
+                yield RegistryLogin(server, user, password)
+    except (msgspec.MsgspecError, binascii.Error, UnicodeDecodeError):
+        raise Waiting(
+            f"{where}: the Secret's docker configuration cannot be read",
+            reason="InvalidImagePullSecret",
+            not_done=True,
+        ) from None
+
+
+def _place(image: str) -> tuple[str, str]:
+    """Host and path of an image."""
+    first, slash, rest = image.partition("/")
+    if slash and ("." in first or ":" in first or first == "localhost"):
+        return (_HUB if first in _HUB_NAMES else first), rest
+    return _HUB, image
+
+
+def _parts(server: str) -> tuple[str, str]:
+    """Host and path of a login's server: without scheme, and without the path of an old API."""
+    plain = server.removeprefix("https://").removeprefix("http://")
+    host, _, path = plain.partition("/")
+    path = path.strip("/")
+    if path in ("v1", "v2"):
+        path = ""
+    return (_HUB if host in _HUB_NAMES else host), path
+
+
+def _matches(server: str, host: str, path: str) -> bool:
+    wanted, prefix = _parts(server)
+    name, _, port = host.partition(":")
+    wanted_name, _, wanted_port = wanted.partition(":")
+    labels, patterns = name.split("."), wanted_name.split(".")
+    return (
+        port == wanted_port
+        and len(labels) == len(patterns)
+        and all(fnmatchcase(label, one) for label, one in zip(labels, patterns, strict=True))
+        and path.startswith(prefix)
+    )
