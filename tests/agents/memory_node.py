@@ -15,17 +15,18 @@ import subprocess
 import sys
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, cast
 
 from prometheus_client import CollectorRegistry
 
+from tests.agents.pods import run_pods
 from tests.builders import running_status
 from tests.fakes.backend import Below, FakeBackend
-from vnode.backend import Capacity, ObjectRef, ReferenceKind
+from vnode.backend import Capacity
 from vnode.kube.client import KubeClient
 from vnode.kube.config import Connection
-from vnode.kube.resources import CONFIG_MAPS, NAMESPACES, PODS, SECRETS, SERVICES, Resource
-from vnode.kube.types import ConfigMap, HasMetadata, NodeName, ObjectKey, PartialObject, Pod
+from vnode.kube.resources import CONFIG_MAPS
+from vnode.kube.types import ConfigMap, NodeName, ObjectKey, Pod
 from vnode.kubelet.access.authenticator import Authenticator
 from vnode.kubelet.access.reviews import Reviews
 from vnode.kubelet.metrics import KubeletMetrics
@@ -37,31 +38,19 @@ from vnode.node.lease import NodeLease
 from vnode.node.serving.key_pair import self_signed
 from vnode.node.serving.tls import ServingCertificate
 from vnode.node.spec import VirtualNode
-from vnode.pods.controller import PodController
-from vnode.pods.events import EventRecorder
 from vnode.pods.lifecycle import phase_below
-from vnode.pods.objects.copies import ReferencedObjects
-from vnode.pods.objects.service_env import Service
-from vnode.pods.objects.service_variables import ServiceVariables, service_store
-from vnode.pods.objects.tokens import TokenIssuer
-from vnode.pods.orphans import OrphanGuard
-from vnode.pods.partition.fence_keeper import FenceKeeper
-from vnode.pods.partition.fences import Fences
-from vnode.pods.status.addresses import AddressPool
 from vnode.pods.status.mirror import NodeSettings
 from vnode.runtime.clock import SystemClock
-from vnode.runtime.reflector import Reflector
 from vnode.runtime.store import Store
-from vnode.runtime.workqueue import WorkQueue, run_workers
 from vnode.usage import UsageReport
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tests.agents.pods import RunningBackend
     from tests.clusters import Cluster
     from vnode.backend import ObservedPod
 
-T = TypeVar("T", bound=HasMetadata)
 
 _CLIENT_CA = ("kube-system", "extension-apiserver-authentication")
 
@@ -143,7 +132,6 @@ class _Node:
             below = Below()
             below.watchers.append(lambda copy, _version: self._kubelet(below, copy))
             backend = _Backend(below)
-            backend.start()
             node = NodeController(
                 client,
                 VirtualNode(
@@ -166,92 +154,22 @@ class _Node:
             await server.start()
             stack.push_async_callback(server.stop, drain_seconds=0)
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
-            await self._control(tasks, client, backend, pods, node)
+            copies = run_pods(
+                client,
+                cast("RunningBackend", backend),
+                pods,
+                node=NodeSettings(self.name, self._address, flat_network=False),
+                born=lambda _name: node.born,
+                clock=self._clock,
+                rng=self._rng,
+                copies=lambda: len(below.copies),
+            )
+            tasks.create_task(copies)
             tasks.create_task(node.run())
             lease = NodeLease(
                 client, self.name, node_uid=lambda: node.uid, clock=self._clock, rng=self._rng
             )
             tasks.create_task(lease.run())
-
-    async def _control(
-        self,
-        tasks: asyncio.TaskGroup,
-        client: KubeClient,
-        backend: FakeBackend,
-        pods: Store[Pod],
-        node: NodeController,
-    ) -> None:
-        """Start what makes copies of the node's pods."""
-        config_maps: Store[PartialObject] = Store("configmaps")
-        secrets: Store[PartialObject] = Store("secrets")
-        services = service_store("services")
-        for watch in (
-            self._watch(client, PODS, Pod, pods, field_selector=f"spec.nodeName={self.name}"),
-            self._watch(client, CONFIG_MAPS, PartialObject, config_maps, metadata_only=True),
-            self._watch(client, SECRETS, PartialObject, secrets, metadata_only=True),
-            self._watch(client, SERVICES, Service, services),
-        ):
-            tasks.create_task(watch.run())
-        keys: WorkQueue[ObjectKey] = WorkQueue("pods", rng=self._rng)
-        refs: WorkQueue[ObjectRef] = WorkQueue("objects", rng=self._rng)
-        objects = ReferencedObjects(
-            client,
-            backend.backend,
-            metadata={ReferenceKind.CONFIG_MAP: config_maps, ReferenceKind.SECRET: secrets},
-            services=ServiceVariables(services, {}),
-            queue=refs,
-            pods_synced=pods.synced,
-        )
-        events = EventRecorder(client, clock=self._clock)
-        system = await client.get(NAMESPACES, PartialObject, name="kube-system")
-        fences = Fences(client, Store("virtual nodes"), ours=[], clock=self._clock)
-        controller = PodController(
-            client=client,
-            pods=pods,
-            backend=backend.backend,
-            nodes={self.name: NodeSettings(self.name, self._address, flat_network=False)},
-            objects=objects,
-            tokens=TokenIssuer(client, self._clock),
-            events=events,
-            addresses=AddressPool("240.0.0.0/16"),
-            orphans=OrphanGuard(
-                client,
-                cluster_uid=system.metadata.uid,
-                node_born=lambda _name: node.born,
-                copies=lambda: len(backend.below.copies),
-                clock=self._clock,
-                rng=self._rng,
-            ),
-            queue=keys,
-            pods_synced=pods.synced,
-            clock=self._clock,
-            rng=self._rng,
-            keeper=FenceKeeper(client, fences, nodes=[self.name], clock=self._clock, rng=self._rng),
-        )
-        tasks.create_task(events.run())
-        tasks.create_task(run_workers(keys, controller.reconcile, workers=2, name="pods"))
-        tasks.create_task(run_workers(refs, objects.reconcile, workers=2, name="objects"))
-
-    def _watch(
-        self,
-        client: KubeClient,
-        resource: Resource,
-        kind: type[T],
-        store: Store[T],
-        *,
-        field_selector: str = "",
-        metadata_only: bool = False,
-    ) -> Reflector[T]:
-        return Reflector(
-            client,
-            resource,
-            kind,
-            store,
-            field_selector=field_selector,
-            metadata_only=metadata_only,
-            clock=self._clock,
-            rng=self._rng,
-        )
 
     async def _server(
         self, client: KubeClient, backend: _Backend, pods: Store[Pod]

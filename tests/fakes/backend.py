@@ -11,7 +11,6 @@ import itertools
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import cast
 
 from tests.builders import (
@@ -45,9 +44,11 @@ from vnode.backend import (
     Waiting,
     WaitingReason,
 )
-from vnode.kube.types import UID, ConfigMap, ObjectKey, Secret
+from vnode.kube.timestamps import rfc3339
+from vnode.kube.types import UID, ConfigMap, ObjectKey, Pod, Secret
 from vnode.pods.lifecycle import phase_below
 from vnode.pods.view import TERMINAL
+from vnode.runtime.clock import Clock
 
 UNREACHABLE = Waiting("the compute cluster does not answer", reason="ComputeUnreachable")
 
@@ -71,10 +72,13 @@ class Below:
     started: Counter[UID] = field(default_factory=Counter)
     """How often a copy of a tenant UID could start: made without gate, or let start."""
     removed_by_others: set[UID] = field(default_factory=set)
+    pods: dict[str, Pod] = field(default_factory=dict)
+    """The tenant pod as of which each copy is, by handle."""
     objects: dict[ObjectRef, ConfigMap | Secret] = field(default_factory=dict)
     tokens: dict[str, Mapping[TokenKey, Token]] = field(default_factory=dict)
     calls: list[tuple[object, ...]] = field(default_factory=list)
     faults: list[_Fault] = field(default_factory=list)
+    clock: Clock = field(default_factory=LoopClock)
     cut: bool = False
     """Nobody gets through to it, and no watch brings anything until that ends."""
     watchers: list[Callable[[ObservedPod, int], None]] = field(default_factory=list)
@@ -142,11 +146,13 @@ class Below:
         metadata = request.pod.metadata
         self.made[metadata.uid] += 1
         self.started[metadata.uid] += not request.gated
+        handle = f"below-{next(self.handles)}"
+        self.pods[handle] = request.pod
         self.put(
             ObservedPod(
                 key=metadata.key,
                 uid=metadata.uid,
-                handle=f"below-{next(self.handles)}",
+                handle=handle,
                 node=request.node,
                 digest=request.digest,
                 generation=metadata.generation,
@@ -168,9 +174,8 @@ class Below:
             if copy.gated:
                 self._remove(key)  # No kubelet has it.
 
-    @staticmethod
-    def _now() -> str:
-        return datetime.fromtimestamp(LoopClock().time(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    def _now(self) -> str:
+        return rfc3339(self.clock.time())
 
     def _set(self, key: ObjectKey, *, status: Object, scheduled: bool) -> None:
         if self.copies[key].gated:
@@ -249,6 +254,14 @@ class FakeBackend:
         self.below.event_watchers.append(self._relay)
         if not self.below.cut:
             self._list()
+
+    async def run(self) -> None:
+        """Start, and stop when cancelled."""
+        self.start()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.stop()
 
     def _list(self) -> None:
         self._listed = True
@@ -351,6 +364,7 @@ class FakeBackend:
             raise Waiting("the copy has just gone", reason="ComputeConflict")
         held_back = self.holds_back(request)
         digest = "" if held_back else request.digest
+        self.below.pods[now.handle] = request.pod
         if (now.digest, now.generation) != (digest, metadata.generation):
             self.below.put(replace(now, digest=digest, generation=metadata.generation))
         now = self.below.copies[metadata.key]
