@@ -7,9 +7,10 @@ In a test of the same event loop:
         emulator.faults.fail("CreateContainerGroup", times=3)
 
 As a process: `python -m tests.eci serve --port 8088`, in a test `with EciService() as eci:`, with
-the same switches over its second port (`control`).
+the same switches over its second port (`control`). With `--process`, or `mode=Processes([archive])`
+(`process`), containers really run; otherwise a `Fate` says what becomes of them (`script`).
 
 `server` is HTTP, `signatures`, `wire` and `schema` read a call, `actions` answers it from `groups`
-(the state machine, driven by an injected clock), `throttle` and `faults` spoil it. It shares no
+(each a `lifecycle` of `containers`, driven by an injected clock), `throttle` and `faults` spoil it. It shares no
 code with `federation.backends.eci`: the official SDK is the check of both (docs/eci.md).
 """

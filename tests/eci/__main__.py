@@ -1,10 +1,12 @@
 """`python -m tests.eci`: the emulator as a process of its own.
 
     serve --port 8088 [--control-port 8089] [--key ID=SECRET] [--region cn-beijing]
+          [--process [--images ARCHIVE]… [--nfs SERVER:/PATH=FOLDER]…]
     table --control http://127.0.0.1:8089      what it has seen
 
 `serve` prints one line of JSON with `url`, `control` and `key` when it is ready, and ends on
-SIGTERM or SIGINT.
+SIGTERM or SIGINT. With `--process` containers really run here (root); images are those of real
+nodes of the test clusters, unless archives are given.
 """
 
 import argparse
@@ -13,9 +15,13 @@ import json
 import signal
 import sys
 import urllib.request
+from pathlib import Path
 
 from tests.eci.connecting import KEYS
-from tests.eci.script import Fate
+from tests.eci.lifecycle import Timing
+from tests.eci.process.images import node_images
+from tests.eci.process.mode import Processes
+from tests.eci.script import Fate, Scripted
 from tests.eci.server import Emulator
 
 
@@ -33,6 +39,8 @@ def main(arguments: list[str]) -> int:
 async def _serve(options: argparse.Namespace) -> None:
     keys = dict(one.split("=", 1) for one in options.key) or KEYS
     fate = Fate(scheduling=options.scheduling, pulling=options.pulling, runs=options.runs)
+    played = Scripted(lambda _: fate)
+    mode = await asyncio.to_thread(_processes, options) if options.process else played
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -40,7 +48,7 @@ async def _serve(options: argparse.Namespace) -> None:
     async with Emulator(
         keys=keys,
         region=options.region,
-        fate=lambda _: fate,
+        mode=mode,
         limits=options.limits,
         port=options.port,
         control_port=options.control_port,
@@ -48,6 +56,14 @@ async def _serve(options: argparse.Namespace) -> None:
         ready = {"url": emulator.url, "control": emulator.control_url, "key": next(iter(keys))}
         print(json.dumps(ready), flush=True)
         await ended.wait()
+
+
+def _processes(options: argparse.Namespace) -> Processes:
+    timing = Timing(options.scheduling, options.pulling, terminating=0.1)
+    folders = dict(one.split("=", 1) for one in options.nfs)
+    volumes = {name: Path(folder) for name, folder in folders.items()}
+    archives = options.images or [node_images()]
+    return Processes(archives, timing=timing, network_volumes=volumes)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -62,6 +78,9 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--scheduling", type=float, default=1.0, help="seconds until a place")
     serve.add_argument("--pulling", type=float, default=2.0, help="seconds until images are there")
     serve.add_argument("--runs", type=float, help="seconds that containers run; none: for ever")
+    serve.add_argument("--process", action="store_true", help="run containers on this machine")
+    serve.add_argument("--images", type=Path, action="append", default=[], metavar="ARCHIVE")
+    serve.add_argument("--nfs", action="append", default=[], metavar="SERVER:/PATH=FOLDER")
     table = commands.add_parser("table", help="print what a running emulator has seen")
     table.add_argument("--control", required=True, metavar="URL")
     return parser

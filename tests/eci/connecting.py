@@ -10,6 +10,7 @@ from federation.backends.eci.budget import Budget
 from federation.backends.eci.signature import AccessKey
 from federation.backends.eci.transport import HttpTransport
 from tests.eci.server import Emulator
+from vnode.runtime.clock import Clock, SystemClock
 
 KEY = AccessKey(id="LTAItest", secret="a-secret-of-an-access-key")
 KEYS = {KEY.id: KEY.secret}
@@ -18,13 +19,23 @@ KEYS = {KEY.id: KEY.secret}
 @contextlib.asynccontextmanager
 async def connected(emulator: Emulator, *, key: AccessKey = KEY) -> AsyncIterator[EciApi]:
     """Yield a client of the emulator that goes by the emulator's clock."""
+    async with client_of(emulator.url, key=key, clock=emulator.clock) as api:
+        yield api
+
+
+@contextlib.asynccontextmanager
+async def client_of(
+    url: str, *, key: AccessKey = KEY, clock: Clock | None = None
+) -> AsyncIterator[EciApi]:
+    """Yield a client of an emulator in another process."""
     numbers = itertools.count()
+    clock = clock or SystemClock()
     api = EciApi(
-        HttpTransport(emulator.url),
+        HttpTransport(url),
         key=lambda: key,
         region="cn-beijing",
-        budget=Budget(clock=emulator.clock),
-        clock=emulator.clock,
+        budget=Budget(clock=clock),
+        clock=clock,
         nonce=lambda: f"nonce-{next(numbers)}-{id(numbers)}",
     )
     try:

@@ -28,7 +28,7 @@ class Session(Protocol):
         """What is typed."""
 
     async def close(self) -> None:
-        """Nobody reads or types any more."""
+        """Nobody reads or types any more; a `read` that waits has been cancelled before."""
 
 
 class GroupEngine(Engine, Protocol):

@@ -240,9 +240,9 @@ class Emulator:
                 if asked.stdin:
                     await session.write(data.encode() if isinstance(data, str) else data)
         finally:
-            await session.close()
             writer.cancel()
             await asyncio.gather(writer, return_exceptions=True)
+            await session.close()
         await socket.close()
         return socket
 
