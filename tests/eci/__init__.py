@@ -11,6 +11,7 @@ the same switches over its second port (`control`). With `--process`, or `mode=P
 (`process`), containers really run; otherwise a `Fate` says what becomes of them (`script`).
 
 `server` is HTTP, `signatures`, `wire` and `schema` read a call, `actions` answers it from `groups`
-(each a `lifecycle` of `containers`, driven by an injected clock), `throttle` and `faults` spoil it. It shares no
-code with `federation.backends.eci`: the official SDK is the check of both (docs/eci.md).
+(each a `lifecycle` of `containers`, driven by an injected clock), `throttle` and `faults` spoil it.
+It shares no code with `federation.backends.eci`: the official SDK is the check of both.
+What is known of the service, and the frames of exec: docs/eci.md.
 """
