@@ -70,6 +70,12 @@ def environment(container: Container, where: str, at: Environment) -> dict[str, 
             with rejected("spec.enableServiceLinks"):
                 check_value(name, text)
             own[name] = text
+    if len(own) > limits.VARIABLES:
+        with rejected(f"{where}.env"):
+            raise Refused(
+                f"{len(own)} variables, those of Services included, are more than the "
+                f"{limits.VARIABLES} of ECI: use fewer, or set enableServiceLinks to false"
+            )
     return own
 
 

@@ -96,6 +96,8 @@ def _check_secrets(pod: Pod, policy: EciPolicy) -> None:
 
 def _check_container(container: Container, policy: EciPolicy) -> None:
     split(container.command, container.args)
+    if len(container.image) > limits.IMAGE:
+        raise Refused(f"image: ECI takes names of at most {limits.IMAGE} characters")
     with inside(".ports"):
         for index, port in enumerate(container.ports):
             with inside(f"[{index}]"):

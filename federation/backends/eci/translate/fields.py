@@ -10,9 +10,19 @@ allows the weaker form, and then it is left out. Order: leaves first, PodSpec la
 from collections.abc import Iterator
 from typing import TypeAlias
 
+from federation.backends.eci.translate import limits
 from federation.backends.eci.translate.policy import EciFeature, EciPolicy
 from federation.backends.translation import rules
-from federation.backends.translation.rules import KEEP, Refused, drop, keep, reject, rewrite
+from federation.backends.translation.rules import (
+    KEEP,
+    Refused,
+    as_list,
+    as_text,
+    drop,
+    keep,
+    reject,
+    rewrite,
+)
 from vnode.kube.types import JSON
 
 Row: TypeAlias = rules.Row[EciPolicy]
@@ -62,6 +72,18 @@ def _os(value: JSON, at: EciPolicy) -> JSON:
     """Handler for os.name."""
     if value != "linux":
         raise Refused(_text("an operating system other than linux"))
+    return value
+
+
+def _capabilities(value: JSON, at: EciPolicy) -> JSON:
+    """Handler for capabilities.add."""
+    if value and EciFeature.CAPABILITIES not in at.allow:
+        raise Refused(
+            "adding capabilities is not allowed by this virtual node's policy: remove it, or let "
+            f"the pool's configuration allow {EciFeature.CAPABILITIES}"
+        )
+    if {as_text(one) for one in as_list(value)} - limits.CAPABILITIES:
+        raise Refused(_text("a capability other than NET_ADMIN and NET_RAW"))
     return value
 
 
@@ -142,11 +164,7 @@ LIFECYCLE = Table(
 CAPABILITIES = Table(
     "Capabilities",
     {
-        "add": reject(
-            "adding capabilities is not allowed by this virtual node's policy: remove it, or let "
-            f"the pool's configuration allow {EciFeature.CAPABILITIES}",
-            unless=(EciFeature.CAPABILITIES,),
-        ),
+        "add": rewrite(_capabilities),
         "drop": _confines("dropping capabilities"),
     },
 )

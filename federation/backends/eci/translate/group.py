@@ -177,7 +177,7 @@ def _container(container: Container, where: str, at: Environment) -> dict[str, P
         ],
         "SecurityContext": {
             "Capability": {"Add": own.capabilities.add},
-            "ReadOnlyRootFilesystem": own.read_only_root_filesystem,
+            "ReadOnlyRootFilesystem": own.read_only_root_filesystem or None,
             "RunAsUser": whole.run_as_user if own.run_as_user is None else own.run_as_user,
         },
         "TerminationMessagePath": container.termination_message_path or None,

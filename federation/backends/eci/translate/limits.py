@@ -16,12 +16,22 @@ WORD = 256
 """Characters of one word."""
 VALUE = 256
 """Characters of an environment variable's value."""
+VARIABLES = 240
+"""Variables of one container."""
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 """Names of environment variables."""
 FILE = 32 << 10
 """Bytes of one file of a ConfigFileVolume."""
 FILES = 60 << 10
 """Bytes of all files of a ConfigFileVolume."""
+FILE_COUNT = 90
+"""Files of one ConfigFileVolume."""
+LOGINS = 10
+"""Logins for image registries."""
+CAPABILITIES = frozenset({"NET_ADMIN", "NET_RAW"})
+"""Linux capabilities that can be added."""
+IMAGE = 255
+"""Characters of an image's name."""
 NAME = 128
 """Characters of a container group's name; at least 2."""
 TAGS = 20

@@ -5,7 +5,8 @@ parameters. Ports may be named; a name that no port has is `Refused`.
 """
 
 from federation.backends.eci.parameters import Parameter, Parameters
-from federation.backends.eci.translate.spec import Container, Handler, HttpGet, Probe
+from federation.backends.eci.translate import limits
+from federation.backends.eci.translate.spec import Container, Exec, Handler, HttpGet, Probe
 from federation.backends.translation.rules import Refused, inside
 
 __all__ = ["hooks", "probes"]
@@ -40,11 +41,13 @@ def hooks(container: Container) -> dict[str, Parameter]:
 def _probe(probe: Probe, container: Container) -> Parameters:
     what: dict[str, Parameter] = {}
     if probe.exec is not None:
-        what["Exec"] = {"Command": probe.exec.command}
+        what["Exec"] = {"Command": _command(probe.exec)}
     if probe.http_get is not None:
         what["HttpGet"] = _http(probe.http_get, container)
     if probe.tcp_socket is not None:
         what["TcpSocket"] = {"Port": _port(probe.tcp_socket.port, container)}
+    if probe.success_threshold not in (None, 1):
+        raise Refused("ECI takes no successThreshold but 1: remove it")
     return {
         **what,
         "FailureThreshold": probe.failure_threshold,
@@ -58,7 +61,7 @@ def _probe(probe: Probe, container: Container) -> Parameters:
 def _hook(hook: Handler, container: Container) -> dict[str, Parameter]:
     found: dict[str, Parameter] = {}
     if hook.exec is not None:
-        found["Exec"] = hook.exec.command
+        found["Exec"] = _command(hook.exec)
     if hook.http_get is not None:
         for name, value in _http(hook.http_get, container).items():
             found[f"HttpGet{name}"] = value
@@ -82,3 +85,12 @@ def _port(port: int | str, container: Container) -> int:
         if one.name == port:
             return one.container_port
     raise Refused(f"the container has no port named {port!r}")
+
+
+def _command(run: Exec) -> list[str]:
+    if len(run.command) > limits.WORDS or any(len(word) > limits.WORD for word in run.command):
+        raise Refused(
+            f"ECI takes commands of at most {limits.WORDS} words with {limits.WORD} characters "
+            "each: put it into a script"
+        )
+    return list(run.command)

@@ -14,10 +14,11 @@ from fnmatch import fnmatchcase
 import msgspec
 
 from federation.backends.eci.parameters import Parameter
+from federation.backends.eci.translate import limits
 from federation.backends.eci.translate.contents import Contents
 from federation.backends.eci.translate.policy import RegistryLogin
 from federation.backends.eci.translate.spec import PodSpec
-from vnode.backend import ReferenceKind, Waiting
+from vnode.backend import ReferenceKind, Rejected, Waiting
 
 __all__ = ["logins", "parameters"]
 
@@ -50,6 +51,7 @@ def logins(
     """The logins that the pod's images need, the tenant's before the platform's.
 
     Raises:
+        Rejected: they are too many.
         Waiting: an image pull Secret cannot be read; its content is not shown.
     """
     known = [*_of_secrets(spec, contents), *own]
@@ -64,6 +66,12 @@ def logins(
         prefix = _parts(best.server)[1]
         server = f"{host}/{prefix}" if prefix else host
         chosen.setdefault(server, RegistryLogin(server, best.user, best.password))
+    if len(chosen) > limits.LOGINS:
+        raise Rejected(
+            f"spec.containers: images of {len(chosen)} registries that need a login are more than "
+            f"the {limits.LOGINS} of ECI: use fewer",
+            field="spec.containers",
+        )
     return list(chosen.values())
 
 

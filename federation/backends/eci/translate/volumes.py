@@ -161,6 +161,11 @@ def _token(source: TokenSource, where: str, one: Volume, at: Environment) -> tup
 
 def _check_sizes(files: dict[str, _File], where: str) -> None:
     with rejected(where):
+        if len(files) > limits.FILE_COUNT:
+            raise Refused(
+                f"{len(files)} files are more than the {limits.FILE_COUNT} that ECI takes in a "
+                "volume: choose keys by items, or use several volumes"
+            )
         for path, file in files.items():
             if len(file.content) > limits.FILE:
                 raise Refused(
