@@ -17,8 +17,11 @@ from federation.backends.eci.errors import EciError, error_for
 
 __all__ = ["refusal"]
 
-_CONFIDENTIAL = re.compile(r"(\.Value|\.Password|\.UserName|\.Content|\.Options)$|^Command$")
-"""Parameters that hold a tenant's secrets: environment, registry logins, files, options."""
+_CONFIDENTIAL = re.compile(
+    r"(\.Value|\.Password|\.UserName|\.Content|\.Options|\.(Arg|Command)\.\d+)$|^Command$"
+)
+"""Parameters that hold a tenant's secrets: environment, registry logins, files, options, and
+commands, into which variables are expanded."""
 _SHORTEST = 4
 """Characters; what is shorter would blot out half the message and gives nothing away."""
 _LONGEST = 1000

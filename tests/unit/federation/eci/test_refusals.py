@@ -63,6 +63,8 @@ def test_a_page_of_something_before_the_api_says_nothing_about_a_group(status: i
         "ImageRegistryCredential.1.Password",
         "Volume.1.FlexVolume.Options",
         "Command",
+        "Container.1.Command.2",
+        "InitContainer.1.Arg.3",
     ],
 )
 def test_what_was_sent_in_confidence_is_not_said_again(name: str) -> None:
