@@ -95,8 +95,9 @@ def test_a_resource_is_counted_in_its_divisor(
     resource: str, divisor: str | None, value: str
 ) -> None:
     asked = {"limits": {"cpu": "1500m"}, "requests": {"cpu": "500m"}}
-    source = {"resourceFieldRef": {"resource": resource, "divisor": divisor}}
-    assert resolved(resources=asked, env=[var("X", **source)]) == {"X": value}
+    source = {"resource": resource, "divisor": divisor}
+    found = resolved(resources=asked, env=[var("X", resourceFieldRef=source)])
+    assert found == {"X": value}
 
 
 @pytest.mark.parametrize(

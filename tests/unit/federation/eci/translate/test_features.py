@@ -40,7 +40,7 @@ def refused_field(policy: EciPolicy = TRUSTING, **spec: Any) -> str:
         ("hostUsers", False),
     ],
 )
-def test_a_pod_field_that_eci_has_not_is_refused(field: str, value: object) -> None:
+def test_a_pod_field_that_eci_has_not_is_refused(field: str, value: Any) -> None:
     assert refused_field(**{field: value}) == f"spec.{field}"
 
 

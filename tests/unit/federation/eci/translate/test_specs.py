@@ -54,4 +54,4 @@ def test_containers_are_summed_up_and_init_containers_run_before_them() -> None:
         [Asked(cpu=Fraction(1)), Asked(cpu=Fraction(2), memory=Fraction(1))],
         before=[Asked(memory=Fraction(5)), Asked(cpu=Fraction(2))],
     )
-    assert (asked.cpu, asked.memory) == (3, 5)
+    assert (asked.cpu, asked.memory) == (Fraction(3), Fraction(5))
