@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
@@ -21,6 +21,9 @@ from tests.eci.process.images import node_images
 from tests.eci.process.mode import Processes
 from tests.eci.server import Emulator
 from tests.eci.service import EciService
+
+if TYPE_CHECKING:
+    from federation.backends.eci.parameters import Parameters
 
 pytestmark = [
     pytest.mark.containers,
@@ -209,23 +212,27 @@ async def test_an_app_sees_what_its_sidecar_mounts_and_does_not_wait_for_it(api:
     assert ended == {"main": 0, "fuse": 7}
 
 
-async def test_without_propagation_an_app_sees_no_mount_of_another(api: EciApi) -> None:
+@pytest.mark.parametrize(("propagation", "seen"), [("None", ""), ("HostToContainer", "f\n")])
+async def test_a_mount_made_later_is_seen_only_with_propagation(
+    api: EciApi, propagation: str, seen: str
+) -> None:
     mounting = shell(
-        "mkdir -p /m/fs; mount -t tmpfs none /m/fs; touch /m/fs/f; sleep 100",
+        "while ! test -e /m/up; do sleep 0.02; done; mkdir /m/fs; mount -t tmpfs none /m/fs; "
+        "touch /m/fs/f; touch /m/done; exec sleep 100",
         name="other",
         SecurityContextPrivileged=True,
         EnvironmentVar=[{"Key": "ECI_CONTAINER_TYPE", "Value": "sidecar"}],
         VolumeMount=[{"Name": "v", "MountPath": "/m", "MountPropagation": "Bidirectional"}],
     )
     app = shell(
-        "while ! test -d /d/fs; do sleep 0.02; done; sleep 0.2; ls /d/fs",
-        VolumeMount=[{"Name": "v", "MountPath": "/d"}],
+        "touch /d/up; while ! test -e /d/done; do sleep 0.02; done; ls /d/fs",
+        VolumeMount=[{"Name": "v", "MountPath": "/d", "MountPropagation": propagation}],
     )
     volumes = [{"Name": "v", "Type": "EmptyDirVolume"}]
     asked = group(app, mounting, Volume=volumes, TerminationGracePeriodSeconds=0)
     _, output = await ran(api, asked)
 
-    assert output == ""
+    assert output == seen
 
 
 async def test_commands_run_in_the_container(api: EciApi) -> None:
@@ -244,6 +251,53 @@ async def test_commands_run_in_the_container(api: EciApi) -> None:
     assert set(output.splitlines()) >= {"/here", "err"}
     assert typed == "a\n"
     assert terminal == "24 80\r\n"
+
+
+async def test_a_command_can_be_answered_at_once(api: EciApi) -> None:
+    made = await create(api, group(shell("exec sleep 100"), TerminationGracePeriodSeconds=0))
+    await until(api, made, {"Running"})
+    asked: Parameters = {
+        "ContainerGroupId": made,
+        "ContainerName": "main",
+        "Command": '["sh", "-c", "echo out; echo err >&2"]',
+        "Sync": True,
+    }
+    answer = await api._call("ExecContainerCommand", asked, into=dict)
+
+    assert sorted(answer["SyncResponse"].split()) == ["err", "out"]
+
+
+@pytest.mark.parametrize("how", ["HttpGet", "TcpSocket"])
+async def test_a_probe_connects_inside_the_groups_network(api: EciApi, how: str) -> None:
+    asked: dict[str, Any] = {how: {"Port": 8080}, "PeriodSeconds": 1}
+    if how == "HttpGet":
+        asked[how]["Path"] = "/f"
+    serve = "mkdir /w; touch /w/f; sleep 0.2; httpd -f -p 127.0.0.1:8080 -h /w"
+    made = await create(
+        api, group(shell(serve, ReadinessProbe=asked), TerminationGracePeriodSeconds=0)
+    )
+    for _ in range(100):
+        [container] = (await until(api, made, {"Running"})).pod_status.container_statuses
+        if container.ready:
+            break
+        await asyncio.sleep(0.05)
+
+    assert container.ready
+    events = [event.reason for one in await api.events([made]) for event in one.events]
+    assert "Unhealthy" in events
+
+
+async def test_hooks_run_in_the_container(api: EciApi) -> None:
+    loop = "trap 'cat /stopping; exit 0' TERM; while :; do sleep 0.05; done"
+    asked = shell(
+        loop,
+        LifecyclePostStartHandlerExec=["sh", "-c", "echo started > /proc/1/fd/1"],
+        LifecyclePreStopHandlerExec=["sh", "-c", "echo stopping > /stopping"],
+    )
+    made = await create(api, group(asked, ActiveDeadlineSeconds=2))
+    await until(api, made, {"Failed"})
+
+    assert await api.log(made, "main") == "started\nstopping\n"
 
 
 async def test_a_container_that_ends_is_started_again_and_its_log_kept(api: EciApi) -> None:

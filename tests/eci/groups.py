@@ -20,6 +20,8 @@ __all__ = ["FINAL", "KEPT", "RETENTION", "Fate", "Group", "Groups", "rfc3339"]
 
 RETENTION = 3600.0
 KEPT = 100
+WITHOUT_PLACE = 86400.0
+"""Seconds that a group is kept for which there was no place."""
 
 
 @dataclass
@@ -129,10 +131,14 @@ class Groups:
             step = group.step(now)
             if step.status == "Gone":
                 del self._all[group.id]
+            elif step.status == "ScheduleFailed":
+                if now - step.at > WITHOUT_PLACE:
+                    del self._all[group.id]
             elif step.status in FINAL and now - step.at > RETENTION:
                 ended.append(group)
         if ended:
-            final = [g for g in self._all.values() if g.life.status in FINAL]
+            kept_as_such = FINAL - {"ScheduleFailed"}
+            final = [g for g in self._all.values() if g.life.status in kept_as_such]
             final.sort(key=lambda g: g.life.step.at, reverse=True)
             kept = {group.id for group in final[:KEPT]}
             for group in ended:

@@ -17,6 +17,7 @@ from tests.eci.actions import WRITES, Actions, Exec
 from tests.eci.control import control
 from tests.eci.faults import Faults
 from tests.eci.groups import Group, Groups
+from tests.eci.lifecycle import CannotStart
 from tests.eci.modes import Mode
 from tests.eci.refusal import Refusal
 from tests.eci.schema import check_parameters
@@ -164,15 +165,17 @@ class Emulator:
         try:
             answer = self._answer(action, request, await request.read())
         except Refusal as refusal:
-            said = {"RequestId": request_id, "Code": refusal.code, "Message": refusal.message}
-            return web.json_response({**said, "HostId": request.host}, status=refusal.status)
+            return _refused(request, request_id, refusal)
         if action in WRITES and self.faults.lose_answers:
             self.faults.lose_answers -= 1
             return _cut(request)
         session = answer.pop("Session", "")
         if session and self._actions.sessions[session].sync:
             asked = self._actions.sessions.pop(session)
-            answer["SyncResponse"] = await self._output(asked)
+            try:
+                answer["SyncResponse"] = await self._output(asked)
+            except CannotStart as error:
+                return _refused(request, request_id, Refusal("IncorrectStatus", str(error)))
         elif session:
             place = f"{request.host}/exec/?s={session}"
             answer |= {"WebSocketUri": f"ws://{place}", "HttpUrl": f"http://{place}"}
@@ -220,11 +223,14 @@ class Emulator:
         asked = self._actions.sessions.pop(request.query.get("s", ""), None)
         if asked is None or self.clock.time() > asked.until:
             return web.Response(status=404)
+        try:
+            session = await asked.group.engine.execute(
+                asked.container, asked.command, tty=asked.tty, stdin=asked.stdin
+            )
+        except CannotStart as error:
+            return web.Response(status=404, text=f"{error}\n")
         socket = web.WebSocketResponse()
         await socket.prepare(request)
-        session = await asked.group.engine.execute(
-            asked.container, asked.command, tty=asked.tty, stdin=asked.stdin
-        )
 
         async def write() -> None:
             while data := await session.read():
@@ -245,6 +251,11 @@ class Emulator:
             await session.close()
         await socket.close()
         return socket
+
+
+def _refused(request: web.Request, request_id: str, refusal: Refusal) -> web.Response:
+    said = {"RequestId": request_id, "Code": refusal.code, "Message": refusal.message}
+    return web.json_response({**said, "HostId": request.host}, status=refusal.status)
 
 
 def _cut(request: web.Request) -> web.StreamResponse:

@@ -22,7 +22,7 @@ from tests.eci.lifecycle import CannotStart, Lifecycle
 from tests.eci.modes import LogLine, Session
 from tests.eci.process import probes
 from tests.eci.process.images import Image, Images
-from tests.eci.process.session import CommandSession, ended, launch, run_command
+from tests.eci.process.session import CommandSession, closed, ended, launch, run_command
 from tests.eci.process.spec import (
     Places,
     container_spec,
@@ -44,6 +44,8 @@ class _Run:
     log: list[LogLine] = field(default_factory=list)
     process: "subprocess.Popen[bytes] | None" = None
     stopping: bool = False
+    up: asyncio.Event = field(default_factory=asyncio.Event)
+    """Its own program runs, or has run."""
 
 
 class ProcessEngine:
@@ -117,6 +119,7 @@ class ProcessEngine:
         self, container: str, command: Sequence[str], *, tty: bool, stdin: bool
     ) -> Session:
         run = self._runs[container][-1]
+        await run.up.wait()
         return CommandSession(self._inside(run, command) | {"tty": tty}, stdin=stdin)
 
     def _present(self, container: Container) -> _Run:
@@ -136,6 +139,7 @@ class ProcessEngine:
         except (OSError, CannotStart) as error:
             run.log.append(LogLine(time.time(), f"failed to start: {error}"))
             code = 128
+        run.up.set()
         if container.attempt == attempt:
             life.exited(container, code, now=time.time(), message=self._message(run, code))
 
@@ -150,10 +154,16 @@ class ProcessEngine:
             places=self._places,
         )
         ours, theirs = os.pipe()
+        waiting, up = os.pipe()
         try:
-            run.process = launch("container", spec, output=theirs, errors=theirs)
+            run.process = launch(
+                "container", spec | {"up": up}, output=theirs, errors=theirs, keeps=[up]
+            )
         finally:
             os.close(theirs)
+            os.close(up)
+        await closed(waiting)
+        run.up.set()
         reading = asyncio.create_task(_lines(ours, run.log))
         hook = container.asked.get("LifecyclePostStartHandlerExec")
         if hook:
@@ -192,9 +202,10 @@ class ProcessEngine:
 
     async def _stop(self, run: _Run) -> None:
         run.stopping = True
+        await run.up.wait()
         hook = run.container.asked.get("LifecyclePreStopHandlerExec")
         if hook:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, CannotStart):
                 await self._command(run, hook, timeout=_HOOK)
         if run.process is not None and run.process.poll() is None:
             run.process.send_signal(signal.SIGTERM)
@@ -222,6 +233,7 @@ class ProcessEngine:
     async def _command(
         self, run: _Run, command: Sequence[str], *, timeout: float
     ) -> tuple[int, str]:
+        await run.up.wait()
         return await run_command(self._inside(run, command), timeout=timeout)
 
     def _inside(self, run: _Run, command: Sequence[str]) -> dict[str, Any]:

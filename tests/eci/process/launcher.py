@@ -4,7 +4,8 @@
     python -I launcher.py container  run a container in a group's namespaces; exits as it does
     python -I launcher.py command    run a command in a container; exits as it does
 
-What to do comes as JSON in the environment variable ECI_LAUNCH. A container's own words go to its
+What to do comes as JSON in the environment variable ECI_LAUNCH; `up` is a pipe that is closed when
+the container's own program runs. A container's own words go to its
 standard output and error; those of this program too, and then it exits with 128.
 """
 
@@ -71,12 +72,15 @@ def _container(spec: dict[str, Any]) -> int:
     _enter(spec["init"], ("uts", "ipc", "net", "mnt", "pid"))
     inner = os.fork()
     if inner:
+        os.close(spec["up"])
         return _wait(inner)
     _die_with_parent()
     _call("unshare", NEWNS | (0 if spec["share_pids"] else NEWPID))
     first = os.fork()
     if first:
+        os.close(spec["up"])
         os._exit(_wait(first))
+    os.set_inheritable(spec["up"], False)  # closed by the container's own program
     try:
         _build_root(spec)
         _become(spec, parent=True)

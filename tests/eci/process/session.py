@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 import termios
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +22,35 @@ _CHUNK = 1 << 16
 
 
 def launch(
-    what: str, spec: dict[str, Any], *, stdin: int = subprocess.DEVNULL, output: int, errors: int
+    what: str,
+    spec: dict[str, Any],
+    *,
+    stdin: int = subprocess.DEVNULL,
+    output: int,
+    errors: int,
+    keeps: Sequence[int] = (),
 ) -> "subprocess.Popen[bytes]":
-    """Start the launcher."""
+    """Start the launcher, which `keeps` these of our open files."""
     return subprocess.Popen(
         [sys.executable, "-I", "-S", str(_LAUNCHER), what],
         stdin=stdin,
         stdout=output,
         stderr=errors,
+        pass_fds=keeps,
         env={"ECI_LAUNCH": json.dumps(spec)},
     )
+
+
+async def closed(handle: int) -> None:
+    """Return when nobody holds the other end of a pipe any more, and close ours."""
+    os.set_blocking(handle, False)
+    loop, done = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(handle, done.set)
+    try:
+        await done.wait()
+    finally:
+        loop.remove_reader(handle)
+        os.close(handle)
 
 
 async def ended(process: "subprocess.Popen[bytes]") -> int:

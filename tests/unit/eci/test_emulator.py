@@ -49,6 +49,14 @@ def test_a_group_without_a_place_says_why() -> None:
     assert (group.status(5), group.step(5).reason) == ("ScheduleFailed", "NoStock")
 
 
+def test_a_group_without_a_place_is_kept_for_a_day() -> None:
+    groups = Groups(lambda _: Fate(scheduling=0, schedule_fails="NoStock"))
+    groups.create(make_group(), 0.0)
+
+    assert len(groups.at(86400)) == 1
+    assert groups.at(86401) == []
+
+
 def test_creates_are_a_bucket_of_a_hundred_and_twenty_a_second() -> None:
     throttle = Throttle()
     for _ in range(100):
