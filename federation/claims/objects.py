@@ -36,10 +36,22 @@ class Claim(APIObject, frozen=True):
     spec: ClaimSpec = ClaimSpec()
 
 
+class SecretRef(APIObject, frozen=True):
+    """v1.SecretReference."""
+
+    name: str = ""
+    namespace: str = ""
+
+
 class CSISource(APIObject, frozen=True):
-    """v1.CSIPersistentVolumeSource."""
+    """v1.CSIPersistentVolumeSource, without the Secrets that only attaching and staging need."""
 
     driver: str = ""
+    volume_handle: str = ""
+    fs_type: str = ""
+    read_only: bool = False
+    volume_attributes: dict[str, str] = {}
+    node_publish_secret_ref: SecretRef | None = None
 
 
 class VolumeSpec(APIObject, frozen=True):
@@ -47,6 +59,9 @@ class VolumeSpec(APIObject, frozen=True):
 
     claim_ref: ObjectReference | None = None
     csi: CSISource | None = None
+    capacity: dict[str, str] = {}
+    mount_options: list[str] = []
+    volume_mode: str = "Filesystem"
     node_affinity: Anything | None = None
 
 

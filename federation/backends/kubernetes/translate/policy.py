@@ -82,6 +82,15 @@ class PvcMode(StrEnum):
     """A claim of the same name exists in the compute namespace."""
 
 
+class FluidDialect(StrEnum):
+    """Whose Fluid brings data to pods, and so by what labels pods and claims are known to it."""
+
+    FLUID = "fluid"
+    """As it is published."""
+    ACK = "ack"
+    """ack-fluid of Alibaba Cloud: its pvc-wrapper makes Datasets by a label of the claim."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TranslationPolicy:
     """Rules of one compute cluster and pool for one tenant."""
