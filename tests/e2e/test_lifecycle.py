@@ -1,10 +1,9 @@
-"""Identity and lifecycle under changes from both sides, on simulated compute nodes."""
+"""Identity under changes from both sides, on simulated compute nodes; rules: `lifecycle/`."""
 
-import json
 import re
 
-from tests.agents import AgentProcess, Federation
-from tests.e2e.user import BELOW, User, pods_created, until
+from tests.agents import Federation
+from tests.e2e.user import BELOW, User, until
 from tests.e2e.workloads import pod
 
 KWOK = "kwok-a"
@@ -13,60 +12,6 @@ NODE = f"vnode-{KWOK}"
 
 def _below(federation: Federation) -> User:
     return User(federation.computes[KWOK], BELOW)
-
-
-def test_a_pod_force_deleted_while_the_agent_is_down_goes_below_too(
-    user: User, federation: Federation, agent: AgentProcess
-) -> None:
-    below = _below(federation)
-    user.apply(pod("orphan", cluster=KWOK), pod("other", cluster=KWOK))
-    user.wait_phase("orphan", "Running")
-    user.wait_phase("other", "Running")
-    agent.kill()
-    user.kubectl("delete", "pod", "orphan", "--force", "--grace-period=0")
-    agent.start()
-    below.wait_gone("pod", "orphan", timeout=60)
-    assert below.get("pod", "other") is not None
-    assert user.get("pod", "other")["status"]["phase"] == "Running"
-
-
-def test_changes_missed_while_the_agent_was_down_are_mirrored_and_nothing_is_made_again(
-    user: User, federation: Federation, agent: AgentProcess
-) -> None:
-    below = _below(federation)
-    user.apply(*(pod(n, cluster=KWOK, restartPolicy="Never") for n in ("gone", "done", "same")))
-    for name in ("gone", "done", "same"):
-        user.wait_phase(name, "Running")
-    agent.kill()
-    below.kubectl("delete", "pod", "gone", "--force", "--grace-period=0")
-    ended = {"exitCode": 0, "reason": "Completed"}
-    state = {"name": "main", "image": "x", "imageID": "", "ready": False, "restartCount": 0}
-    patch = {
-        "status": {
-            "phase": "Succeeded",
-            "containerStatuses": [{**state, "state": {"terminated": ended}}],
-        }
-    }
-    below.kubectl("patch", "pod", "done", "--subresource=status", "-p", json.dumps(patch))
-    agent.start()
-    assert user.wait_phase("gone", "Failed", timeout=60)["status"]["reason"] == "Evicted"
-    user.wait_phase("done", "Succeeded")
-    assert user.get("pod", "same")["status"]["phase"] == "Running"
-    created = pods_created(federation.computes[KWOK])
-    assert [created[n] for n in ("gone", "done", "same")] == [1, 1, 1]
-
-
-def test_the_status_of_a_pod_is_put_right_after_somebody_else_wrote_it(user: User) -> None:
-    user.apply(pod("ready", cluster=KWOK))
-    user.wait_phase("ready", "Running")
-    wrong = {"status": {"conditions": [{"type": "Ready", "status": "False", "reason": "Lost"}]}}
-    user.kubectl("patch", "pod", "ready", "--subresource=status", "-p", json.dumps(wrong))
-
-    def is_ready() -> bool:
-        conditions = user.get("pod", "ready")["status"]["conditions"]
-        return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
-
-    until(is_ready, "it is Ready again")
 
 
 def test_labels_and_images_changed_in_the_tenant_reach_the_copy(

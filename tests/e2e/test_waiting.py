@@ -5,7 +5,7 @@ from typing import Any
 
 from tests.agents import Federation
 from tests.e2e.user import BELOW, User, until
-from tests.e2e.workloads import config_map, pod
+from tests.e2e.workloads import pod
 
 KWOK = "kwok-a"
 
@@ -18,17 +18,6 @@ def _reason(user: User, name: str, reason: str) -> Any:
         return seen if seen and seen["status"].get("reason") == reason else None
 
     return until(said, f"status.reason of pod {name} is {reason}")
-
-
-def test_a_pod_waits_for_a_missing_configmap_and_runs_once_it_is_there(user: User) -> None:
-    source = {"configMapRef": {"name": "later"}}
-    user.apply(pod("early", cluster=KWOK, container={"envFrom": [source]}))
-    _reason(user, "early", "MandatoryConfigMapNotFound")
-    assert "MandatoryConfigMapNotFound" in user.kubectl("get", "pod", "early")
-    until(lambda: user.event_reasons("early")["MandatoryConfigMapNotFound"], "there is an event")
-    user.apply(config_map("later", a="b"))
-    seen = user.wait_phase("early", "Running")
-    assert "reason" not in seen["status"]
 
 
 def test_a_pod_that_does_not_fit_below_says_why(user: User, federation: Federation) -> None:
@@ -64,22 +53,3 @@ def test_quota_below_is_the_waiting_reason(user: User, federation: Federation) -
         user.wait_phase("over", "Running", timeout=90)
     finally:
         below.kubectl("delete", "quota", "tight")
-
-
-def test_a_foreign_pod_of_the_same_name_is_never_touched(
-    user: User, federation: Federation
-) -> None:
-    below = User(federation.computes[KWOK], BELOW)
-    below.kubectl("run", "taken", "--image=busybox")
-    before = below.get("pod", "taken")["metadata"]
-    try:
-        user.apply(pod("taken", cluster=KWOK))
-        _reason(user, "taken", "NameConflict")
-        until(lambda: user.event_reasons("taken")["NameConflict"], "there is an event")
-        after = below.get("pod", "taken")["metadata"]
-        assert after["uid"] == before["uid"]
-        assert after.get("labels") == before.get("labels")
-        assert "deletionTimestamp" not in after
-    finally:
-        below.kubectl("delete", "pod", "taken", "--now")
-    user.wait_phase("taken", "Running", timeout=90)

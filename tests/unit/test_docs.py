@@ -25,6 +25,8 @@ import yaml
 
 from federation.cli import app
 from federation.config import config_schema, load_config
+from tests.e2e.lifecycle.needs import CAPABILITIES, Need, exemptions
+from tests.e2e.lifecycle.places import PLACES
 from vnode.backend import ObservedPod, PodBackend, Sight
 from vnode.kube.types import UID, NodeName, ObjectKey
 from vnode.pods import lifecycle
@@ -265,13 +267,16 @@ def test_every_python_example_runs(page: Page) -> None:
     _run(page)
 
 
+BACKENDS = Page(ROOT / "docs" / "backends.md")
+
+
 def _signature(function: object) -> list[tuple[str, object]]:
     assert isinstance(function, FunctionType)
     return [(p.name, p.kind) for p in inspect.signature(function).parameters.values()]
 
 
 def test_the_backend_of_the_guide_has_all_methods_of_a_backend() -> None:
-    made = _run(Page(ROOT / "docs" / "backend-guide.md"))["MemoryBackend"]
+    made = _run(BACKENDS)["FolderBackend"]
     for name, member in vars(PodBackend).items():
         if name.startswith("_"):
             continue
@@ -281,10 +286,50 @@ def test_the_backend_of_the_guide_has_all_methods_of_a_backend() -> None:
 
 
 def test_the_backend_of_the_guide_needs_nothing_but_vnode() -> None:
-    blocks = Page(ROOT / "docs" / "backend-guide.md").blocks
-    example = "\n".join(block.text for block in blocks if block.info == "python run")
+    example = "\n".join(b.text for b in BACKENDS.blocks if b.info == "python run")
     program = f"import sys\n{example}\nassert not {{'federation', 'tests'}} & set(sys.modules)"
     subprocess.run([sys.executable, "-W", "error", "-c", program], check=True, cwd=ROOT, timeout=9)
+
+
+def test_what_puts_pods_together_needs_nothing_but_vnode() -> None:
+    source = (ROOT / "tests" / "agents" / "pods.py").read_text()
+    assert not re.findall(r"^ *(?:from|import) (federation|tests)\b", source, re.M)
+
+
+def test_the_backend_of_the_guide_is_typed(tmp_path: Path) -> None:
+    file = tmp_path / "example.py"
+    file.write_text("\n".join(b.text for b in BACKENDS.blocks if b.info == "python run"))
+    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path), str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stdout
+
+
+def _table(head: str) -> list[list[str]]:
+    """A table of the page about backends, by its first cell."""
+    lines = BACKENDS.path.read_text().partition(f"\n| {head} |")[2].split("\n\n")[0].splitlines()
+    return [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in lines[2:]]
+
+
+def test_the_table_of_backends_says_what_each_place_lacks() -> None:
+    rows = {_INLINE.findall(row[0])[0]: row[1:] for row in _table("what")}
+    assert rows.keys() == set(Need)
+    for number, place in enumerate(PLACES):
+        assert {need for need in Need if rows[need][number].startswith("no: ")} == place.lacks
+
+
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: place.name)
+def test_a_place_lacks_what_its_capabilities_say(place: Any) -> None:
+    missing = {need for need in CAPABILITIES if not getattr(place.capabilities, need.value)}
+    assert missing == place.lacks & CAPABILITIES
+
+
+def test_the_table_of_exemptions_names_every_test_that_is_left_out() -> None:
+    listed = {
+        (row[0], _INLINE.findall(row[1])[0], test)
+        for row in _table("exempt")
+        for test in _INLINE.findall(row[2])
+    }
+    assert listed == {(p.name, n.value, t) for p in PLACES for n, t in exemptions(p.lacks)}
 
 
 def _rows(title: str) -> list[list[str]]:

@@ -35,6 +35,8 @@ class Need(enum.StrEnum):
     """A copy can be there and wait for a place to run."""
     SLOW_END = "slow end"
     """A copy that is being deleted is there until its containers have ended."""
+    LINK = "a link"
+    """The place may not answer."""
 
 
 CAPABILITIES = frozenset(

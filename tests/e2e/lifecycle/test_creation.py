@@ -42,6 +42,7 @@ async def test_a_restart_adopts_and_shows_what_was_missed(world: World) -> None:
     assert [await world.place.made(uid) for uid in (same, done)] == [1, 1]
 
 
+@needs(Need.LINK)
 async def test_a_create_whose_answer_is_lost_made_the_one_copy(world: World) -> None:
     await world.start()
     await world.place.lose_answers(1)

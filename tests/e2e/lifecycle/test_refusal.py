@@ -68,6 +68,7 @@ async def test_a_copy_without_place_says_why(world: World) -> None:
     assert world.tenant.condition(COMPUTE_SCHEDULED).get("status") == "True"
 
 
+@needs(Need.LINK)
 async def test_a_place_that_does_not_answer_holds_everything_and_loses_nothing(
     world: World,
 ) -> None:
@@ -90,6 +91,7 @@ async def test_a_place_that_does_not_answer_holds_everything_and_loses_nothing(
     assert [await world.place.made(uid) for uid in (stays, goes, late)] == [1, 1, 1]
 
 
+@needs(Need.LINK)
 async def test_an_agent_that_starts_while_nothing_answers_loses_nothing(world: World) -> None:
     await world.start()
     uid = await world.running()
