@@ -4,7 +4,6 @@ import asyncio
 import base64
 import contextlib
 import os
-import tempfile
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -354,7 +353,11 @@ async def test_a_deleted_group_gets_its_time_and_leaves_nothing(api: EciApi) -> 
     assert 1 <= time.monotonic() - began < 10
 
 
-def test_nothing_outlives_an_emulator_that_is_killed() -> None:
+def test_nothing_outlives_an_emulator_that_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+
     async def start(url: str) -> None:
         async with client_of(url) as api:
             made = await create(api, group(shell(f"exec sleep {marked}")))
@@ -372,11 +375,10 @@ def test_nothing_outlives_an_emulator_that_is_killed() -> None:
         while _running(marked) and time.monotonic() < deadline:
             time.sleep(0.02)
         assert not _running(marked)
-        left = set(Path(tempfile.gettempdir()).glob("vnode-eci-*"))
-        assert left
+        assert list(tmp_path.glob("vnode-eci-*"))
     with EciService("--process"):
         pass
-    assert not left & set(Path(tempfile.gettempdir()).glob("vnode-eci-*"))
+    assert not list(tmp_path.glob("vnode-eci-*"))
 
 
 def _running(word: str) -> list[str]:

@@ -18,7 +18,7 @@ import urllib.request
 from pathlib import Path
 
 from tests.eci.connecting import KEYS
-from tests.eci.lifecycle import Timing
+from tests.eci.engine import Timing
 from tests.eci.process.images import node_images
 from tests.eci.process.mode import Processes
 from tests.eci.script import Fate, Scripted

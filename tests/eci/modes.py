@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from tests.eci.lifecycle import Engine, Timing
+from tests.eci.engine import Engine, Timing
 
 
 @dataclass(frozen=True)

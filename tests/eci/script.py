@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.eci.containers import Container, Probe
-from tests.eci.lifecycle import CannotStart, Lifecycle, Timing
+from tests.eci.engine import CannotStart, Timing
+from tests.eci.lifecycle import Lifecycle
 from tests.eci.modes import LogLine, Session
 
 
@@ -30,7 +31,7 @@ class Script:
     dies_after: float | None = None
     """Seconds after which its liveness probe fails."""
     stops_in: float = 0.0
-    """Seconds after SIGTERM; None is never."""
+    """Seconds after SIGTERM."""
     deaf: bool = False
     """SIGTERM does nothing."""
     cannot_start: str = ""

@@ -15,9 +15,9 @@ from aiohttp import WSMsgType, web
 
 from tests.eci.actions import WRITES, Actions, Exec
 from tests.eci.control import control
+from tests.eci.engine import CannotStart
 from tests.eci.faults import Faults
 from tests.eci.groups import Group, Groups
-from tests.eci.lifecycle import CannotStart
 from tests.eci.modes import Mode
 from tests.eci.refusal import Refusal
 from tests.eci.schema import check_parameters

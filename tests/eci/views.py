@@ -142,7 +142,9 @@ def _status(group: Group, container: Container) -> dict[str, Any]:
     elif container.ended is not None and not container.waiting:
         state = {"Terminated": _terminated(group, container, container.ended)}
     else:
-        state = {"Waiting": {"Reason": _waits(group, container), "Message": _why(container)}}
+        state = {
+            "Waiting": {"Reason": _waits(group, container), "Message": container.waiting_message}
+        }
     last = container.previous
     if container.waiting and container.ended:
         last = container.ended
@@ -165,10 +167,6 @@ def _waits(group: Group, container: Container) -> str:
         return group.life.step.reason
     starting = any(one.attempt for one in group.life.inits)
     return "PodInitializing" if starting else container.waiting
-
-
-def _why(container: Container) -> str:
-    return container.waiting_message
 
 
 def _terminated(group: Group, container: Container, ended: Ended) -> dict[str, Any]:

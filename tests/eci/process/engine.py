@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.eci.containers import Container, Probe
-from tests.eci.lifecycle import CannotStart, Lifecycle
+from tests.eci.engine import CannotStart
+from tests.eci.lifecycle import Lifecycle
 from tests.eci.modes import LogLine, Session
 from tests.eci.process import probes
 from tests.eci.process.images import Image, Images

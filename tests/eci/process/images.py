@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.clusters import host, images, programs
-from tests.eci.lifecycle import CannotStart
+from tests.eci.engine import CannotStart
 
 _WHITEOUT = ".wh."
 

@@ -10,7 +10,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.eci.lifecycle import Timing
+from tests.eci.engine import Timing
 from tests.eci.process.engine import ProcessEngine
 from tests.eci.process.images import Images
 from tests.eci.process.spec import Places

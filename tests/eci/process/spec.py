@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.eci.asking import is_true
 from tests.eci.containers import Container
-from tests.eci.lifecycle import CannotStart
+from tests.eci.engine import CannotStart
 from tests.eci.process.images import Image
 
 TERMINATION_LOG = "/dev/termination-log"

@@ -4,7 +4,7 @@ import pytest
 
 from tests.clusters.image_archive import Image, LayerBuilder, write_archive
 from tests.eci.containers import Container
-from tests.eci.lifecycle import CannotStart
+from tests.eci.engine import CannotStart
 from tests.eci.process.images import Images, full_name
 from tests.eci.process.spec import Places, container_spec, make_volumes
 
