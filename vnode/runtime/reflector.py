@@ -15,7 +15,9 @@ listing that is older than what was seen before comes from a restored server, an
 that passed our version before it answers is found by a listing some time after each outage
 (`vnode.runtime.doubt`). A peer that ends watches at once meets a growing waiting time, which starts
 afresh only after a watch that lasted; one that could not be reached is asked again soon after it
-has answered somebody else. Owned by whoever runs `run`; it ends by cancellation alone.
+has answered somebody else. An API server that begins refuses at first, and then has forgotten our
+version: waiting times for answers are apart from those without any, and what was forgotten is
+listed at once. Owned by whoever runs `run`; it ends by cancellation alone.
 """
 
 import asyncio
@@ -176,21 +178,27 @@ class Reflector(Generic[T]):
 
     async def _run(self) -> Never:
         timing = self._timing
-        backoff = Backoff(timing.first_backoff, timing.last_backoff, rng=self._rng)
+        no_answer = Backoff(timing.first_backoff, timing.last_backoff, rng=self._rng)
+        answered = Backoff(timing.first_backoff, timing.last_backoff, rng=self._rng)
         refused = 0
         while True:
             started = self._clock.monotonic()
             failure: KubeError | None = None
+            resumes = forgotten = False
             try:
                 self._judge_doubt()
                 if not self._must_list and self.last_error is not None:
                     await self._look_back()
                 if self._must_list:
                     await self._list()
+                else:
+                    resumes = True
                 started = self._clock.monotonic()
                 await self._watch()
             except Gone:
                 self._gone += 1
+                # One that has forgotten what it just listed is not asked without a pause.
+                forgotten = resumes
                 self._must_list = True
                 self._log.info("resource version is too old, listing again")
             except KubeError as error:
@@ -198,16 +206,20 @@ class Reflector(Generic[T]):
                 if isinstance(error, Unreachable | ServerError):
                     self._doubt.lost(self._clock.monotonic())
             lasted = self._clock.monotonic() - started >= timing.stable
+            lost = isinstance(failure, Unreachable)
             if lasted:
-                backoff.reset()
+                no_answer.reset()
+            if lasted or lost:
+                answered.reset()
             refused = refused + 1 if isinstance(failure, ApiError) and not lasted else 0
             if refused >= _FAILURES_UNTIL_LIST:
                 self._must_list = True
                 refused = 0
-            delay = 0.0 if lasted and failure is None else backoff.next()
+            at_once = failure is None and (lasted or forgotten)
+            delay = 0.0 if at_once else (no_answer if lost else answered).next()
             if failure is not None:
                 delay = max(delay, self._failed(failure, delay))
-            if isinstance(failure, Unreachable):
+            if lost:
                 await self._sleep_lightly(delay)
             else:
                 await self._clock.sleep(delay)

@@ -417,6 +417,49 @@ async def test_who_cannot_be_reached_is_asked_again_when_others_get_an_answer() 
         await it.until(lambda: it.names() == ["a"])
 
 
+@pytest.mark.parametrize(
+    "gone",
+    [
+        status(410, "too old", reason="Expired"),
+        watch(error_event(410, "too old", reason="Expired"), end="ordinary"),
+    ],
+    ids=["as answer", "as event"],
+)
+async def test_what_a_server_forgot_while_it_was_away_is_listed_at_once(gone: Reply) -> None:
+    timing = dataclasses.replace(SLOW, wake_gap=0.0)
+    script = (
+        page(version=9),
+        Reply(end="cut"),
+        page(version=30),
+        page(version=30),
+        gone,
+        page(pod("a", 20), version=30),
+    )
+    async with ScriptedServer(*script) as server, mirror(server, timing) as it:
+        await it.until(lambda: it.reflector.statistics().failures == 1)
+        await it.client.request("GET", "/version")
+        await it.until(lambda: it.names() == ["a"])
+
+
+async def test_a_server_that_forgets_what_it_just_listed_is_not_asked_without_a_pause() -> None:
+    script = (page(version=9), status(410, "too old"), page(version=9))
+    async with ScriptedServer(*script) as server, mirror(server, SLOW) as it:
+        await it.until(lambda: it.reflector.statistics().gone == 1)
+        await asyncio.sleep(0.1)
+        assert len(server.requests) == 2
+
+
+async def test_a_server_that_refuses_after_a_long_outage_is_asked_again_soon() -> None:
+    timing = dataclasses.replace(QUICK, first_backoff=0.01, last_backoff=60.0)
+    away = [Reply(end="cut")] * 6
+    script = (*away, status(403, "no roles yet"), page(pod("a", 8), version=9))
+    async with ScriptedServer(*script) as server, mirror(server, timing) as it:
+        await it.until(lambda: it.reflector.statistics().failures == 7)
+        since = time.monotonic()
+        await it.until(lambda: it.names() == ["a"])
+        assert time.monotonic() - since < 0.2
+
+
 async def test_an_error_of_the_server_that_others_get_wakes_nobody() -> None:
     script = (Reply(end="cut"), status(503, "starting"))
     async with ScriptedServer(*script) as server, mirror(server, SLOW) as it:
