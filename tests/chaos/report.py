@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from tests.chaos.rules import Violation
 
 
+LONG = 20.0
+"""Seconds that no round should last longer than."""
+
+
 @dataclass(slots=True)
 class Report:
     """Filled round by round."""
@@ -23,6 +27,8 @@ class Report:
     """From the first round to the end of the last one."""
     slowest: float = 0.0
     """Seconds of the longest round."""
+    long: list[str] = field(default_factory=list)
+    """Rounds that lasted longer than they should, with what settled last."""
     faults: Counter[str] = field(default_factory=Counter)
     acts: Counter[str] = field(default_factory=Counter)
     refused: int = 0
@@ -61,6 +67,8 @@ class Report:
             f"created again, since others removed the copy before the first status: {self.windows} "
             f"(the first one {could})"
         )
+        lines.append(f"rounds of more than {LONG:.0f} s: {len(self.long)}")
+        lines += [f"  {each}" for each in self.long]
         lines.append(f"violations {len(self.violations)}")
         for number, violation in self.violations:
             lines.append(f"  round {number}: {violation.rule}: {violation.text}")

@@ -20,7 +20,7 @@ from tests.chaos.faults import Faults
 from tests.chaos.history import History
 from tests.chaos.judge import Judge
 from tests.chaos.plan import TENANT, Act, Fault, plan
-from tests.chaos.report import Report
+from tests.chaos.report import LONG, Report
 from tests.chaos.rules import Violation
 from tests.chaos.settle import Scene, differences
 from tests.chaos.work import Work
@@ -40,8 +40,6 @@ _POLL = 0.25
 _TWICE = 2
 """Polls in a row that have to find everything settled."""
 _READY_WITHIN = 60.0
-_LONG = 20.0
-"""Seconds; of rounds that last longer it is said what settled last."""
 _MOST_UNSETTLED = 2
 """Rounds that do not settle; after these the run ends."""
 _DATA = ("configmaps", "secrets")
@@ -162,8 +160,10 @@ class Run:
             f"round {planned.number}: {took:.1f} s ({broken:.1f} + {took - broken:.1f}), "
             f"{len(self._pods())} pods: {what}: {verdict}"
         )
-        if took > _LONG and self._settled_last:
-            self._progress(f"  settled last: {self._settled_last[0]}")
+        if took > LONG:
+            last = self._settled_last[0] if self._settled_last else "the faults"
+            self.report.long.append(f"round {planned.number}: {took:.1f} s: {what}; last: {last}")
+            self._progress(f"  settled last: {last}")
         for violation in found:
             self._progress(f"  {violation.rule}: {violation.text}")
 

@@ -26,6 +26,14 @@ def test_a_run_without_violations_passes_and_tells_its_seed() -> None:
     assert "violations 0" in text
 
 
+def test_long_rounds_are_counted_and_told() -> None:
+    report = _report()
+    assert "rounds of more than 20 s: 0" in report.text()
+    report.long.append("round 3: 28.6 s: link cut (kwok-a); last: pod a")
+    assert "rounds of more than 20 s: 1\n  round 3: 28.6 s: link cut" in report.text()
+    assert report.json()["long"] == report.long
+
+
 def test_a_violation_fails_it_and_is_told_with_its_evidence() -> None:
     report = _report()
     report.violations.append((3, FOUND))
