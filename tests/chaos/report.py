@@ -28,7 +28,7 @@ class Report:
     slowest: float = 0.0
     """Seconds of the longest round."""
     long: list[str] = field(default_factory=list)
-    """Rounds that lasted longer than they should, with what settled last."""
+    """Rounds that lasted longer than they should, with what was waited for."""
     faults: Counter[str] = field(default_factory=Counter)
     acts: Counter[str] = field(default_factory=Counter)
     refused: int = 0
@@ -82,6 +82,14 @@ class Report:
             {"round": number, **asdict(violation)} for number, violation in self.violations
         ]
         return {**told, "passed": self.passed}
+
+
+def waited_for(looks: Counter[str]) -> str:
+    """What differed at most of the looks: what differed at the last one may have been quick."""
+    if not looks:
+        return "nothing differed after the faults"
+    difference, number = looks.most_common(1)[0]
+    return f"at {number} looks: {difference}"
 
 
 def _counts(counts: Counter[str]) -> str:

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import math
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from tests.chaos.faults import Faults
 from tests.chaos.history import History
 from tests.chaos.judge import Judge
 from tests.chaos.plan import TENANT, Act, Fault, plan
-from tests.chaos.report import LONG, Report
+from tests.chaos.report import LONG, Report, waited_for
 from tests.chaos.rules import Violation
 from tests.chaos.settle import Scene, differences
 from tests.chaos.work import Work
@@ -87,7 +88,7 @@ class Run:
         self._options = options
         self._progress = progress
         self._unsettled_rounds = 0
-        self._settled_last: list[str] = []
+        self._looks: Counter[str] = Counter()
         self.report = Report(
             options.seed, len(site.agents), strict=options.strict, broken=options.broken
         )
@@ -161,9 +162,9 @@ class Run:
             f"{len(self._pods())} pods: {what}: {verdict}"
         )
         if took > LONG:
-            last = self._settled_last[0] if self._settled_last else "the faults"
-            self.report.long.append(f"round {planned.number}: {took:.1f} s: {what}; last: {last}")
-            self._progress(f"  settled last: {last}")
+            waited = waited_for(self._looks)
+            self.report.long.append(f"round {planned.number}: {took:.1f} s: {what}; {waited}")
+            self._progress(f"  {waited}")
         for violation in found:
             self._progress(f"  {violation.rule}: {violation.text}")
 
@@ -177,7 +178,7 @@ class Run:
 
     async def _settle(self, number: int) -> list[str]:
         """Wait until nothing differs; what differs at the end of patience."""
-        deadline, self._settled_last = time.monotonic() + _SETTLED_WITHIN, []
+        deadline, self._looks = time.monotonic() + _SETTLED_WITHIN, Counter()
         probed, quiet, left = False, 0, ["no probe could be made"]
         while time.monotonic() < deadline:
             if not probed:
@@ -188,7 +189,7 @@ class Run:
             await self._work.remove_namesakes()
             await asyncio.sleep(_POLL)
             left = differences(self._scene()) if probed else left
-            self._settled_last = left or self._settled_last
+            self._looks.update(left)
             quiet = quiet + 1 if not left else 0
             if quiet >= _TWICE:
                 break

@@ -1,6 +1,6 @@
 from collections import Counter
 
-from tests.chaos.report import Report
+from tests.chaos.report import Report, waited_for
 from tests.chaos.rules import Violation
 
 FOUND = Violation("created once", "u1", "pod u1 was created below 2 times", ("line 1", "line 2"))
@@ -29,9 +29,15 @@ def test_a_run_without_violations_passes_and_tells_its_seed() -> None:
 def test_long_rounds_are_counted_and_told() -> None:
     report = _report()
     assert "rounds of more than 20 s: 0" in report.text()
-    report.long.append("round 3: 28.6 s: link cut (kwok-a); last: pod a")
+    report.long.append("round 3: 28.6 s: link cut (kwok-a); at 9 looks: pod a")
     assert "rounds of more than 20 s: 1\n  round 3: 28.6 s: link cut" in report.text()
     assert report.json()["long"] == report.long
+
+
+def test_a_long_round_waited_for_what_differed_longest() -> None:
+    looks = Counter({"pod a has no node": 40, "pod a, Pending: its copy is Running": 1})
+    assert waited_for(looks) == "at 40 looks: pod a has no node"
+    assert waited_for(Counter()) == "nothing differed after the faults"
 
 
 def test_a_violation_fails_it_and_is_told_with_its_evidence() -> None:
