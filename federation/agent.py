@@ -3,7 +3,8 @@
     run_agent
     ├── health    /livez and /readyz, if asked for        (federation.readiness)
     ├── tenant    client, facts, shared watches           (federation.tenant)
-    └── per compute cluster: a Lease in the tenant; while it is held
+    └── per compute cluster: a connection                 (federation.sides), and a Lease in the
+        │                    tenant; while it is held
         └── ComputeCluster.serve                          (federation.cluster)
 
 Everything is built here and handed down; there are no globals. What is wrong at the start (a
@@ -23,16 +24,18 @@ from ipaddress import ip_address
 
 import structlog
 
-from federation.backends.kubernetes.server_version import START_GATES_SINCE, server_version
-from federation.cluster import ComputeCluster, Shared
+from federation.cluster import ComputeCluster
 from federation.config import AgentConfig, ClusterConfig
 from federation.patience import when_granted
 from federation.readiness import Readiness, cluster_line
+from federation.shared import Shared
+from federation.sides import kubernetes
+from federation.sides.side import Compute
 from federation.telemetry import FederationMetrics, metrics_registry
 from federation.tenant import Tenant, left_nodes, read_facts
 from vnode.kube.client import KubeClient
 from vnode.kube.config import Connection
-from vnode.kube.errors import ConfigError, Forbidden, KubeError, NotFound
+from vnode.kube.errors import ConfigError, NotFound
 from vnode.kube.resources import NODES
 from vnode.kube.types import PartialObject
 from vnode.kubelet.access.authenticator import Authenticator
@@ -41,7 +44,6 @@ from vnode.kubelet.health import health_server
 from vnode.kubelet.metrics import KubeletMetrics
 from vnode.kubelet.passing import PassedConnections, Passing
 from vnode.kubelet.sessions import Sessions
-from vnode.pods.start_once import StartOnce
 from vnode.runtime.backoff import Backoff
 from vnode.runtime.clock import Clock, SystemClock
 from vnode.runtime.leader import LeaseElector
@@ -83,11 +85,19 @@ async def run_agent(config: AgentConfig, *, identity: str, health_port: int | No
         )
         left = await left_nodes(client, config)
         tenant = Tenant(client, config, facts, clock=clock, rng=rng, left=left)
-        joined: list[tuple[ClusterConfig, KubeClient]] = []
+        joined: list[tuple[ClusterConfig, Compute]] = []
         for index, cluster in enumerate(config.clusters):
-            compute = await stack.enter_async_context(await _connect_cluster(cluster, index))
+            compute = await stack.enter_async_context(
+                kubernetes.connect(
+                    cluster,
+                    name=f"clusters[{index}] {cluster.name}",
+                    user_agent=_user_agent(),
+                    clock=clock,
+                    rng=rng,
+                )
+            )
             readiness.starting(f"asking compute cluster {cluster.name} for an answer")
-            await _probe(compute, cluster, config, client, clock=clock, rng=rng)
+            await compute.probe(known=partial(_has_nodes, cluster, config, client))
             joined.append((cluster, compute))
         shared = _share(config, tenant, address, clock=clock, rng=rng)
         await _work(shared, joined, identity, readiness)
@@ -95,7 +105,7 @@ async def run_agent(config: AgentConfig, *, identity: str, health_port: int | No
 
 async def _work(
     shared: Shared,
-    joined: Sequence[tuple[ClusterConfig, KubeClient]],
+    joined: Sequence[tuple[ClusterConfig, Compute]],
     identity: str,
     readiness: Readiness,
 ) -> None:
@@ -196,58 +206,6 @@ async def _connect(config: AgentConfig) -> KubeClient:
             user_agent=_user_agent(),
         )
     )
-
-
-async def _connect_cluster(cluster: ClusterConfig, index: int) -> KubeClient:
-    return await KubeClient.connect(
-        Connection(
-            name=f"clusters[{index}] {cluster.name}",
-            kubeconfig=cluster.kubeconfig,
-            context=cluster.context,
-            user_agent=_user_agent(),
-        )
-    )
-
-
-async def _probe(
-    compute: KubeClient,
-    cluster: ClusterConfig,
-    config: AgentConfig,
-    tenant: KubeClient,
-    *,
-    clock: Clock,
-    rng: random.Random,
-) -> None:
-    """See that a compute cluster answers, knows our credential, and can do what is asked for."""
-    ask = partial(compute.request, "GET", "/version", timeout=10.0)
-    try:
-        answer = await ask()
-    except KubeError as error:
-        if await _has_nodes(cluster, config, tenant):
-            _LOG.error("compute cluster not usable yet", cluster=cluster.name, error=str(error))
-            return
-        if not isinstance(error, Forbidden):
-            raise
-        answer = await when_granted(ask, of=compute.name, clock=clock, rng=rng)
-    _require_start_gates(cluster, compute, server_version(answer))
-
-
-def _require_start_gates(
-    cluster: ClusterConfig, compute: KubeClient, version: tuple[int, int] | None
-) -> None:
-    """Raises ConfigError: `startOnce: strict` cannot be kept there."""
-    if cluster.start_once is not StartOnce.STRICT:
-        return
-    if version is not None and version < START_GATES_SINCE:
-        raise ConfigError(
-            f"{compute.name}: startOnce: strict needs schedulingGates, which Kubernetes has from "
-            f"{_dotted(START_GATES_SINCE)} on, and this is {_dotted(version)}; upgrade the cluster "
-            "or set startOnce: relaxed"
-        )
-
-
-def _dotted(version: tuple[int, int]) -> str:
-    return ".".join(map(str, version))
 
 
 async def _has_nodes(cluster: ClusterConfig, config: AgentConfig, tenant: KubeClient) -> bool:

@@ -18,7 +18,6 @@ async def test_what_was_not_said_while_it_led_is_not_said_when_it_leads_again(
         raise LookupError("far enough")
 
     served = ComputeCluster(MagicMock(), MagicMock(), MagicMock(), may_write=lambda: True)
-    monkeypatch.setattr(ComputeCluster, "_make_backend", MagicMock())
     monkeypatch.setattr(cluster, "EventRecorder", recorder)
     for _ in range(2):
         with pytest.raises(LookupError):

@@ -1,0 +1,75 @@
+"""What the agent asks of a Kubernetes cluster at the start."""
+
+import random
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+from structlog.testing import capture_logs
+
+from federation.agent import _has_nodes
+from federation.config import AgentConfig
+from federation.sides.kubernetes import KubernetesCompute
+from tests.builders import make_error
+from tests.fakes.client import RecordingClient
+from tests.fakes.clock import LoopClock
+from tests.fakes.watching import WatchingClient
+from vnode.kube.errors import ConfigError, KubeError, Unreachable
+from vnode.kube.resources import NODES
+
+pytestmark = pytest.mark.looptime
+
+
+@pytest.fixture(autouse=True)
+def no_logs() -> Iterator[None]:
+    """They say what the tests look at in another way."""
+    with capture_logs():
+        yield
+
+
+async def probe(
+    compute: WatchingClient, *, start_once: str = "relaxed", has_nodes: bool = False
+) -> None:
+    cluster = {"name": "gpu", "kubeconfig": "gpu/kubeconfig", "startOnce": start_once}
+    config = AgentConfig.model_validate({"tenant": {"name": "demo"}, "clusters": [cluster]})
+    tenant = RecordingClient()
+    if has_nodes:
+        for node in config.virtual_nodes:
+            tenant.put(NODES, {"metadata": {"name": node.name}})
+    side = KubernetesCompute(
+        config.clusters[0], compute.client, clock=LoopClock(), rng=random.Random(1)
+    )
+    await side.probe(known=partial(_has_nodes, config.clusters[0], config, tenant.client))
+
+
+def old_cluster(version: str) -> WatchingClient:
+    compute = WatchingClient(name="clusters[0] gpu")
+    compute.version = f'{{"gitVersion":"{version}"}}'.encode()
+    return compute
+
+
+@pytest.mark.parametrize(
+    "error", [Unreachable("no route"), make_error(503, "starting"), make_error(403, "no")]
+)
+async def test_a_compute_cluster_that_has_its_nodes_may_be_away_at_the_start(
+    error: KubeError,
+) -> None:
+    compute = WatchingClient()
+    compute.fail(error, "get version", times=10**6)
+    await probe(compute, has_nodes=True)
+    with pytest.raises(type(error)):
+        await probe(compute)
+
+
+async def test_a_compute_cluster_that_has_just_begun_is_waited_for() -> None:
+    compute = WatchingClient()
+    compute.fail(make_error(403, "RBAC: no roles yet"), "get version", times=3)
+    await probe(compute)
+    assert compute.names() == ["get version"] * 4
+
+
+async def test_strict_is_refused_where_pods_cannot_be_held_back() -> None:
+    await probe(old_cluster("v1.26.15"))
+    await probe(old_cluster("v1.27.1"), start_once="strict")
+    with pytest.raises(ConfigError, match=r"clusters\[0\] gpu.*from 1\.27 on.* this is 1\.26;"):
+        await probe(old_cluster("v1.26.15"), start_once="strict")
