@@ -32,7 +32,7 @@ from vnode.backend import (
     WaitingReason,
 )
 from vnode.kube.client import KubeClient
-from vnode.kube.errors import Conflict
+from vnode.kube.errors import Conflict, KubeError
 from vnode.kube.types import NodeName, ObjectKey, Pod
 from vnode.pods import lifecycle
 from vnode.pods.events import EventRecorder
@@ -342,7 +342,12 @@ class PodController:
                 blind = self._backend.sight(key.namespace) is not Sight.COMPLETE
                 unsent = blind and memory.nothing_sent
                 held = statuses.held(pod, why, self._time.now(), unsent=unsent)
-                await self._status.write(pod, seen, held)
+                try:
+                    await self._status.write(pod, seen, held)
+                except KubeError:
+                    # The queue tries again within milliseconds: many such tries are no long wait.
+                    memory.attempts = attempts
+                    raise
         first = _WAIT_PASSING if silent else _WAIT_FIRST
         most = _WAIT_FOR_ROOM if isinstance(waiting, NoRoom) else _WAIT_MOST
         delay = min(most, first * 2 ** min(attempts, 10))

@@ -323,6 +323,15 @@ class TestWaiting:
         await world.settle(600)
         assert 8 <= len(world.below.called("apply")) - early <= 11
 
+    async def test_tries_while_the_tenant_is_away_make_no_long_wait(self, world: World) -> None:
+        world.start()
+        for _ in range(10):
+            world.below.fail("apply", error=QUOTA)
+        world.tenant.fail(make_error(503), STATUS, times=9)
+        world.create(make_pod())
+        await world.settle(8)
+        assert world.below.made[UID_1] == 1
+
     async def test_what_waits_is_tried_at_once_where_a_place_was_opened(self, world: World) -> None:
         world.start()
         for _ in range(20):
