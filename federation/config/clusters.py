@@ -255,6 +255,10 @@ class PoolConfig(Section):
     """Labels of the compute nodes that make up the pool; every pod of ours gets it."""
     tolerations: tuple[Toleration, ...] = ()
     """Tolerations that every pod of ours gets in the compute cluster."""
+    overlay: OverlayConfig = OverlayConfig()
+    """Labels and annotations of pods of this pool in the compute cluster, over those of
+    policy.overlay: what serverless nodes want to know, such as
+    k8s.aliyun.com/eci-use-specs."""
     labels: Mapping[LabelKey, LabelValue] = Field(default_factory=dict)
     """Labels of the virtual node."""
     taints: tuple[Taint, ...] | None = None

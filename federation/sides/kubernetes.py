@@ -6,7 +6,7 @@ quotas and nodes, the check and the binder of claims, the renewal of our own tok
 """
 
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -37,6 +37,7 @@ from federation.config import (
     ClusterConfig,
     NamespaceCreation,
     NamespaceReclaim,
+    PodPolicyConfig,
     PoolConfig,
     VirtualNode,
 )
@@ -244,6 +245,7 @@ class KubernetesSide:
 
     def _make_backend(self) -> KubernetesBackend:
         namespaces, owner = self._config.namespaces, self._owner
+        forwarded = self._shared.config.tenant.namespaces
         return KubernetesBackend(
             self._client,
             cluster=self._config.name,
@@ -253,7 +255,10 @@ class KubernetesSide:
                 mode=namespaces.mode,
                 table=namespaces.table,
             ),
-            policies={n.name: self._policy(n.pool) for n in self._term.nodes},
+            policies={
+                n.name: policy_of(self._config.policy, n.pool, namespaces=forwarded)
+                for n in self._term.nodes
+            },
             on_demand=self._on_demand(),
             claim_check=self._claim_check(),
             forwards=self._shared.config.tenant.forwards,
@@ -273,28 +278,30 @@ class KubernetesSide:
             report=lambda counts: metrics.namespaces_kept(self._config.name, counts),
         )
 
-    def _policy(self, pool: PoolConfig) -> TranslationPolicy:
-        policy = self._config.policy
-        denied = policy.deny_prefixes
-        return TranslationPolicy(
-            node_selector=pool.node_selector,
-            tolerations=tuple(
-                t.model_dump(mode="json", by_alias=True, exclude_none=True)
-                for t in pool.tolerations
-            ),
-            passthrough=frozenset(policy.passthrough),
-            scheduling_keys=frozenset(policy.scheduling_keys),
-            denied_prefixes=DEFAULT_DENIED_PREFIXES if denied is None else denied,
-            priority_classes=policy.priority_classes,
-            runtime_classes=policy.runtime_classes,
-            scheduler_names=policy.scheduler_names,
-            allow=frozenset(policy.allow),
-            overlay_labels=policy.overlay.labels,
-            overlay_annotations=policy.overlay.annotations,
-            expose_host_ip=policy.expose_host_ip,
-            pvc=policy.pvc,
-            namespaces=frozenset(self._shared.config.tenant.namespaces),
-        )
+
+def policy_of(
+    policy: PodPolicyConfig, pool: PoolConfig, *, namespaces: Collection[str]
+) -> TranslationPolicy:
+    """How pods of a pool are translated; `namespaces` are those that are forwarded, none: all."""
+    denied = policy.deny_prefixes
+    return TranslationPolicy(
+        node_selector=pool.node_selector,
+        tolerations=tuple(
+            t.model_dump(mode="json", by_alias=True, exclude_none=True) for t in pool.tolerations
+        ),
+        passthrough=frozenset(policy.passthrough),
+        scheduling_keys=frozenset(policy.scheduling_keys),
+        denied_prefixes=DEFAULT_DENIED_PREFIXES if denied is None else denied,
+        priority_classes=policy.priority_classes,
+        runtime_classes=policy.runtime_classes,
+        scheduler_names=policy.scheduler_names,
+        allow=frozenset(policy.allow),
+        overlay_labels={**policy.overlay.labels, **pool.overlay.labels},
+        overlay_annotations={**policy.overlay.annotations, **pool.overlay.annotations},
+        expose_host_ip=policy.expose_host_ip,
+        pvc=policy.pvc,
+        namespaces=frozenset(namespaces),
+    )
 
 
 def _dotted(version: tuple[int, int]) -> str:

@@ -8,8 +8,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from federation.agent import _has_nodes
-from federation.config import AgentConfig
-from federation.sides.kubernetes import KubernetesCompute
+from federation.config import AgentConfig, PodPolicyConfig, PoolConfig
+from federation.sides.kubernetes import KubernetesCompute, policy_of
 from tests.builders import make_error
 from tests.fakes.client import RecordingClient
 from tests.fakes.clock import LoopClock
@@ -73,3 +73,15 @@ async def test_strict_is_refused_where_pods_cannot_be_held_back() -> None:
     await probe(old_cluster("v1.27.1"), start_once="strict")
     with pytest.raises(ConfigError, match=r"clusters\[0\] gpu.*from 1\.27 on.* this is 1\.26;"):
         await probe(old_cluster("v1.26.15"), start_once="strict")
+
+
+def test_a_pool_says_over_its_cluster_what_pods_carry() -> None:
+    cluster = {"labels": {"cost": "all"}, "annotations": {"zone": "a", "owner": "demo"}}
+    own = {"labels": {"spot": "true"}, "annotations": {"zone": "b"}}
+    policy = PodPolicyConfig.model_validate({"overlay": cluster})
+    told = policy_of(policy, PoolConfig.model_validate({"overlay": own}), namespaces=())
+    assert told.overlay_labels == {"cost": "all", "spot": "true"}
+    assert told.overlay_annotations == {"zone": "b", "owner": "demo"}
+    others = policy_of(policy, PoolConfig(), namespaces=())
+    assert others.overlay_labels == cluster["labels"]
+    assert others.overlay_annotations == cluster["annotations"]
