@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from tests.agents.pods import run_pods
 from tests.fakes.crash import Crash, Moment
+from vnode.backend import Sight
 from vnode.kube.client import KubeClient
 from vnode.pods.status.mirror import NodeSettings
 from vnode.runtime.clock import SystemClock
@@ -136,6 +137,7 @@ class Agent:
         self._rng = random.Random(seed)
         self._running: asyncio.Task[None] | None = None
         self._pods: Store[Pod] = Store("tenant pods")
+        self._backend: PodBackend | None = None
 
     def start(self) -> None:
         self._running = asyncio.create_task(self._run(), name="agent")
@@ -144,6 +146,10 @@ class Agent:
     def listed(self) -> bool:
         """Whether it has seen all pods of the tenant."""
         return self._pods.synced()
+
+    def sees(self, namespace: str) -> bool:
+        """Whether it knows all that is below for a tenant namespace."""
+        return self._backend is not None and self._backend.sight(namespace) is Sight.COMPLETE
 
     @property
     def ended(self) -> bool:
@@ -169,6 +175,7 @@ class Agent:
             dying = cast("_Client", client)
             dying.crash = self.crash
             backend = await stack.enter_async_context(self._place.open(self.clock))
+            self._backend = backend
             await run_pods(
                 client,
                 cast("RunningBackend", _Seam(backend, self.crash)),

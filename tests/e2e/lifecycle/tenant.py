@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from vnode.kube.resources import Resource
 
 PATIENCE = 20.0
-UNTIL_ENDED = "trap '' TERM; until [ -f end ]; do sleep 0.02; done; exit $(cat end)"
-"""A program that ends when the file `end` in its working directory says how, and not before."""
+UNTIL_ENDED = "trap '' TERM; : > ready; until [ -f end ]; do sleep 0.02; done; exit $(cat end)"
+"""A program that ends when the file `end` in its working directory says how, not before `ready`."""
 
 
 async def until(done: Callable[[], Any], what: str, *, patience: float = PATIENCE) -> Any:

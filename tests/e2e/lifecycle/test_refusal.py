@@ -97,7 +97,7 @@ async def test_an_agent_that_starts_while_nothing_answers_loses_nothing(world: W
     uid = await world.running()
     await world.kill()
     await world.place.silence()
-    await world.start()
+    await world.start(blind=True)
     await world.tenant.label(touched="yes")
     await world.place.answer()
     await world.place.end("pod")

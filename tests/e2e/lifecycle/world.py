@@ -31,8 +31,11 @@ class World:
         assert self._agent is not None
         return self._agent
 
-    async def start(self) -> Agent:
-        """Start an agent that remembers nothing, and wait until it watches the tenant."""
+    async def start(self, *, blind: bool = False) -> Agent:
+        """Start an agent that remembers nothing, and wait until it has seen both sides.
+
+        `blind`: it cannot see below.
+        """
         self._lives += 1
         self._agent = Agent(
             self._connection,
@@ -44,7 +47,12 @@ class World:
         )
         agent = self._agent
         agent.start()
-        await until(lambda: agent.listed or agent.ended, "the agent watches the tenant")
+        namespace = self.tenant.namespace
+
+        def has_seen() -> bool:
+            return agent.ended or (agent.listed and (blind or agent.sees(namespace)))
+
+        await until(has_seen, "the agent has seen both sides")
         return agent
 
     async def kill(self) -> None:

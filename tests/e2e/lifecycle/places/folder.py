@@ -122,7 +122,7 @@ class FolderPlace:
         return self._made[uid]
 
     async def start(self, name: str) -> None:
-        await until(lambda: (self._folder(name) / "pid").exists(), f"{name} runs by itself")
+        await until(lambda: (self._folder(name) / "ready").exists(), f"{name} runs by itself")
 
     async def end(self, name: str, *, exit_code: int = 0) -> None:
         folder = self._folder(name)
