@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from federation.backends.kubernetes import serverless
 from federation.backends.kubernetes.conceal import Names
 from federation.backends.kubernetes.translate.fingerprints import SENT, from_mark
 from federation.backends.kubernetes.translate.names import (
@@ -95,9 +96,10 @@ def observed_pod(pod: Pod, *, owner: Owner, namespaces: NamespaceMapping) -> Obs
         return None
     marks = pod.metadata.annotations
     names = names_of(pod)
-    status = _STATUS.decode(pod.status)
-    scheduled = names.node_below != ""
-    gates = {gate.name for gate in _SPEC.decode(pod.spec).scheduling_gates}
+    status, spec = _STATUS.decode(pod.status), _SPEC.decode(pod.spec)
+    told = serverless.tell(_status_of_ours(pod))
+    scheduled = names.node_below != "" and told.waiting is None
+    gates = {gate.name for gate in spec.scheduling_gates}
     return ObservedPod(
         key=key,
         uid=UID(marks.get(ANNOTATION_UID, "")),
@@ -105,13 +107,15 @@ def observed_pod(pod: Pod, *, owner: Owner, namespaces: NamespaceMapping) -> Obs
         node=NodeName(marks.get(ANNOTATION_NODE, "")),
         digest=marks.get(ANNOTATION_DIGEST, ""),
         generation=_number(marks.get(ANNOTATION_GENERATION, "")),
-        status=names.conceal_status(_status_of_ours(pod)),
+        status=names.conceal_status(told.status),
         deleting=pod.metadata.deletion_timestamp is not None,
         grace_seconds=pod.metadata.deletion_grace_period_seconds,
         made_at=pod.metadata.creation_timestamp,
         removal_requested=_removal_requested(pod.metadata),
         scheduled=scheduled,
-        waiting=None if scheduled else _waiting(status, names, gated=bool(gates - {START_GATE})),
+        waiting=None
+        if scheduled
+        else told.waiting or _waiting(status, names, gated=bool(gates - {START_GATE})),
         own_generation=pod.metadata.generation,
         gated=START_GATE in gates,
     )

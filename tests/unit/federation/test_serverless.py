@@ -1,0 +1,98 @@
+"""What ECI's virtual nodes say of a pod, as tenants are told."""
+
+import pytest
+
+from federation.backends.kubernetes.observe import observed_pod
+from federation.backends.kubernetes.serverless import tell
+from federation.backends.kubernetes.translate.names import NamespaceMapping
+from tests.builders import (
+    OWNER,
+    condition,
+    container_status,
+    ended_status,
+    loads,
+    make_compute_pod,
+    make_pod,
+    raw,
+    running_status,
+)
+from vnode.backend import ObservedPod, WaitingReason
+from vnode.kube.types import JSON
+
+SOLD_OUT = "Create ECI failed because the specified instance is out of stock. %s"
+
+
+def created(status: str, reason: str, message: str = "") -> JSON:
+    return condition("ContainerInstanceCreated", status, reason=reason, message=message)
+
+
+def read(status: dict[str, JSON]) -> ObservedPod:
+    pod = make_compute_pod(make_pod(), node="virtual-kubelet-a", status=status)
+    copy = observed_pod(pod, owner=OWNER, namespaces=NamespaceMapping("red"))
+    assert copy is not None
+    return copy
+
+
+def pending(*conditions: JSON, **fields: JSON) -> dict[str, JSON]:
+    return {"phase": "Pending", "conditions": list(conditions), **fields}
+
+
+@pytest.mark.parametrize("reason", ["ContainerGroup.NoStock", "NoStock"])
+def test_a_pod_without_an_instance_waits_although_it_has_a_node(reason: str) -> None:
+    copy = read(pending(created("False", reason, SOLD_OUT)))
+    assert not copy.scheduled
+    assert copy.waiting == WaitingReason("NoStock", SOLD_OUT.removesuffix(" %s"))
+
+
+def test_names_of_the_platforms_resources_are_not_told() -> None:
+    text = "Schedule eci failed: no address left in vsw-bp1xpiowfm5vo8o3c"
+    waiting = read(pending(created("False", "FailedScheduling", text))).waiting
+    assert waiting == WaitingReason("FailedScheduling", text.replace("vsw-bp1xpiowfm5vo8o3c", "…"))
+
+
+def test_a_pod_with_an_instance_has_its_place() -> None:
+    copy = read(running_status(conditions=[created("True", ""), condition("Ready")]))
+    assert copy.scheduled
+    assert copy.waiting is None
+
+
+def test_a_pod_that_eci_gave_up_says_so_and_may_still_start() -> None:
+    said = pending(
+        created("False", "ContainerGroup.NoStock", SOLD_OUT),
+        reason="ContainerInstanceScheduleFailed",
+    )
+    status = loads(read(said).status)
+    assert status["phase"] == "Pending"
+    assert status["reason"] == "ContainerInstanceScheduleFailed"
+    assert status["message"] == SOLD_OUT.removesuffix(" %s")
+
+
+def test_a_spot_instance_that_is_about_to_go_is_a_disruption() -> None:
+    said = created("True", "SpotToBeReleased", "Spot ECI will be released in 3 minutes")
+    status = loads(read(running_status(conditions=[said, condition("Ready")])).status)
+    (target,) = [c for c in status["conditions"] if c["type"] == "DisruptionTarget"]
+    assert (target["status"], target["reason"]) == ("True", "SpotToBeReleased")
+    assert status["phase"] == "Running"
+
+
+def test_a_spot_instance_that_was_taken_back_is_an_eviction_of_what_ran() -> None:
+    done = container_status("done", exit_code=0)
+    below = ended_status(
+        "Failed",
+        reason="BidFailed",
+        conditions=[condition("Ready")],
+        containerStatuses=[container_status("main"), done],
+    )
+    status = loads(read(below).status)
+    assert (status["phase"], status["reason"]) == ("Failed", "Evicted")
+    main, other = status["containerStatuses"]
+    assert main["state"]["terminated"]["exitCode"] == 137
+    assert main["ready"] is False
+    assert other == loads(raw(done))
+    found = {c["type"]: c["status"] for c in status["conditions"]}
+    assert found == {"Ready": "False", "DisruptionTarget": "True"}
+
+
+def test_the_status_of_other_nodes_is_left_alone() -> None:
+    status = bytes(raw(running_status()))
+    assert tell(status).status is status
