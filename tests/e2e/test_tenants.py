@@ -26,6 +26,7 @@ from tests.agents import AgentProcess, Federation, join
 from tests.agents.join import NAMESPACES
 from tests.clusters import ClusterSpec, Harness, NodePool, can_run_containers
 from tests.clusters.existing import requested
+from tests.e2e import pod_groups
 from tests.e2e.attempts import (
     FORBIDDEN,
     HARMLESS,
@@ -50,6 +51,8 @@ pytestmark = pytest.mark.apart
 POOL = "pool"
 NODE, SIMULATED = f"vnode-{POOL}", f"vnode-{POOL}-simulated"
 TENANTS = {"demo": "tenant", NEIGHBOUR: "neighbour"}
+MEMBERS = {"demo": 1, NEIGHBOUR: 1000}
+"""What the gangs of the same name need: one of them could never start."""
 SELECTOR = "=".join(next(iter(MARK.items())))
 NEIGHBOUR_BELOW = f"{NEIGHBOUR}--team-a"
 SESSIONS, PODS, FLOOD = 4, 100, 160
@@ -86,6 +89,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with Harness(state=tmp_path_factory.mktemp("tenants") / "state") as harness:
         clusters = harness.up([*map(ClusterSpec, TENANTS.values()), pool])
         compute = clusters[POOL]
+        for cluster in clusters.values():
+            _serve_pod_groups(cluster)
         federations = {
             name: join(
                 harness,
@@ -102,6 +107,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             for name, cluster in TENANTS.items()
         }
         yield Site(harness, federations, compute, real)
+
+
+def _serve_pod_groups(cluster: Cluster) -> None:
+    admin = User(cluster, "default")
+    admin.apply(*pod_groups.definitions())
+    for name in pod_groups.RESOURCES:
+        admin.kubectl("wait", "--for=condition=Established", f"crd/{name}", timeout=30)
 
 
 def _settings(harness: Harness, tenant: str, *, real: bool) -> dict[str, Any]:
@@ -171,7 +183,9 @@ def _worker(tenant: str) -> list[Any]:
     }
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "worker"}}
     objects = [config_map("settings", OWNER=tenant), secret("access", password=f"of-{tenant}")]
-    return [account, *objects, pod]
+    pod["metadata"] |= {"labels": pod_groups.LABELS, "annotations": pod_groups.ANNOTATIONS}
+    gangs = pod_groups.pod_groups("team-a", members=MEMBERS[tenant])
+    return [account, *objects, *gangs, pod]
 
 
 def _key(kind: str, name: str, key: str) -> Any:
@@ -226,6 +240,19 @@ class TestEqualNames:
         assert below.get("configmap", "settings")["data"] == {"OWNER": tenant}
         password = below.get("secret", "access")["data"]["password"]
         assert base64.b64decode(password).decode() == f"of-{tenant}"
+
+    @pytest.mark.parametrize("tenant", TENANTS)
+    def test_each_has_its_own_gang_and_none_of_it_reaches_the_compute_cluster(
+        self, site: Site, workers: dict[str, Any], tenant: str
+    ) -> None:
+        user, below = site.user(tenant), site.below(tenant)
+        assert pod_groups.keys_of(workers[tenant]) == pod_groups.KEYS
+        assert not pod_groups.keys_of(below.get("pod", "worker"))
+        for kind in pod_groups.RESOURCES:
+            mine = user.get(kind, pod_groups.NAME)
+            assert mine["spec"] == {"minMember": MEMBERS[tenant]}
+            assert "status" not in mine
+            assert below.kubectl("get", kind, "--all-namespaces", "-o", "name") == ""
 
     def test_what_one_changes_or_deletes_stays_with_the_other(self, site: Site) -> None:
         mine, theirs = site.user("demo"), site.below(NEIGHBOUR)

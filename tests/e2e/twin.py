@@ -2,8 +2,9 @@
 
 In: what the tests make in the first tenant. Out: in the second, in the same namespaces and on
 virtual nodes of the same names, pods, ConfigMaps and Secrets of the same names, made and removed as
-those are, with other values; and `Twin.wrongs`, what of one tenant was seen with the other. Its own
-agent forwards them to the same compute clusters. `python -m tests.e2e --twin` asks for it.
+those are, with other values; in both, PodGroups of one name, of which all pods of the second are
+members; and `Twin.wrongs`, what of one tenant was seen with the other. Its own agent forwards them
+to the same compute clusters. `python -m tests.e2e --twin` asks for it.
 """
 
 from __future__ import annotations
@@ -12,14 +13,17 @@ import base64
 import json
 import os
 import threading
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from hashlib import sha256
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from tests.agents.join import NAMESPACES, SYSTEM_NAMESPACE, TENANT
 from tests.clusters.api import AdminClient
 from tests.clusters.errors import CommandError
+from tests.e2e import pod_groups
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -35,8 +39,12 @@ KINDS = ("configmaps", "secrets", "pods")
 MARK = "of the twin: "
 """Every value of the second tenant begins so."""
 _EVERY = 0.5
+_SERVED_SECONDS = 20.0
+"""For an API server to serve a new definition."""
 _OF_EVERY_NAMESPACE = "kube-root-ca.crt"
 _READS = {"get", "list", "watch"}
+_MEMBERS = {TENANT: 1, NAME: 1000}
+"""What each tenant's gang needs."""
 _SMALL = {"requests": {"cpu": "1m", "memory": "4Mi"}}
 
 
@@ -107,6 +115,11 @@ class Twin:
         self._failure: Exception | None = None
 
     def __enter__(self) -> Twin:
+        for client in (self._first.client, self._second.client, *self._below.values()):
+            _serve_pod_groups(client)
+        for tenant in (self._first, self._second):
+            for namespace in NAMESPACES:
+                _make_gangs(tenant, namespace)
         self._thread.start()
         return self
 
@@ -131,7 +144,21 @@ class Twin:
             self.wrongs.add(f"{known} values are in Secrets of both tenants")
         for cluster in self._computes.values():
             self.wrongs.update(_foreign_writes(cluster))
+        self.wrongs.update(self._gangs())
         assert not self.wrongs, "\n".join(sorted(self.wrongs))
+
+    def _gangs(self) -> Iterator[str]:
+        """Each tenant has its own still, and compute clusters have none."""
+        for group in pod_groups.groups():
+            for name, client in self._below.items():
+                if client.get(pod_groups.path(group))["items"]:
+                    yield f"{name}: PodGroups of {group} are there, which nothing makes"
+            for tenant in (self._first, self._second):
+                for namespace in NAMESPACES:
+                    where = pod_groups.path(group, namespace)
+                    found = [gang["spec"] for gang in tenant.client.get(where)["items"]]
+                    if found != [{"minMember": _MEMBERS[tenant.name]}]:
+                        yield f"{tenant.name}: {namespace} has other PodGroups of {group}: {found}"
 
     def _work(self) -> None:
         while not self._over.wait(_EVERY):
@@ -215,6 +242,8 @@ def _wrongs(copy: Any, *, tenant: _Tenant, other: _Tenant) -> Iterator[str]:
         yield f"is labelled as of {label}"
     if uid in other.uids:
         yield f"is of an object of {other.name}"
+    for key in pod_groups.keys_of(copy):
+        yield f"has {key}, as if the gang were here"
     for key, value in _texts(copy):
         marked = value.startswith(MARK)
         if marked and tenant.name != NAME:
@@ -260,9 +289,8 @@ def _pod(original: Any) -> Any:
             spec[group] = [_small(container) for container in spec[group]]
     metadata = original["metadata"]
     kept = {"name": metadata["name"], "namespace": metadata["namespace"]}
-    for key in ("labels", "annotations"):
-        if key in metadata:
-            kept[key] = metadata[key]
+    for key, gang in (("labels", pod_groups.LABELS), ("annotations", pod_groups.ANNOTATIONS)):
+        kept[key] = {**metadata.get(key, {}), **gang}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": kept, "spec": spec}
 
 
@@ -291,6 +319,20 @@ def _values(original: Any) -> Any:
     made = {"apiVersion": "v1", "kind": kind, "metadata": metadata, "data": marked}
     # Other types are checked for what is in them.
     return {**made, "type": "Opaque"} if secret else made
+
+
+def _serve_pod_groups(client: AdminClient) -> None:
+    for definition in pod_groups.definitions():
+        client.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition)
+
+
+def _make_gangs(tenant: _Tenant, namespace: str) -> None:
+    for gang in pod_groups.pod_groups(namespace, members=_MEMBERS[tenant.name]):
+        where = pod_groups.path(gang["apiVersion"].partition("/")[0], namespace)
+        deadline = time.monotonic() + _SERVED_SECONDS
+        while tenant.client.status(where) != HTTPStatus.OK and time.monotonic() < deadline:
+            time.sleep(0.1)
+        tenant.client.create(where, gang)
 
 
 def _containers(pod: Any) -> Iterator[str]:
