@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 COMPUTES = ("gpu-a", "gpu-b")
 TESTS = (
     "carry_who_they_belong_to",
-    "put_right_after_somebody_else",
     "keep_their_type_unless",
     "deleted_node_is_made_again",
 )

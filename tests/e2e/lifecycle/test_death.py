@@ -55,7 +55,7 @@ async def _one_life(world: World, number: int, moment: Moment) -> bool:
     await world.started()
     await place.start("pod")
     await tenant.phase("Running", patience=LONG)
-    await tenant.delete(grace=1)
+    await tenant.delete(grace=30)
     await world.deleting()
     await place.finish_deletion("pod")
     await tenant.gone()
