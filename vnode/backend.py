@@ -44,6 +44,13 @@ class Capabilities:
     """
     start_gates: bool
     """Copies can be made that do not start before `PodBackend.ungate` (`vnode.pods.start_once`)."""
+    live_config: bool = True
+    """Changes of ConfigMaps and Secrets reach copies that exist; otherwise they stay as made."""
+    inline_secrets: bool = False
+    """Weaker form of `secret_objects`, by configuration: values become part of the copy."""
+    start_tokens: int | None = None
+    """Weaker form of `token_refresh`, by configuration: tokens come with `PodRequest.tokens`, live
+    for so many seconds and are never renewed. None: there is no such form."""
 
 
 class Sight(enum.Enum):
@@ -130,6 +137,8 @@ class PodRequest:
     """The virtual node's address, which the pod sees as status.hostIP."""
     gated: bool = False
     """The copy, if it is made now, must not start before `PodBackend.ungate`."""
+    tokens: Mapping[TokenKey, Token] = field(default_factory=dict)
+    """Its ServiceAccount tokens, for `apply` of a backend with `Capabilities.start_tokens` only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -543,7 +552,10 @@ class PodBackend(Protocol):
         ...
 
     async def put_tokens(self, pod: ObservedPod, tokens: Mapping[TokenKey, Token]) -> None:
-        """Write or renew the tokens that a copy mounts; they go when the copy goes."""
+        """Write or renew the tokens that a copy mounts; they go when the copy goes.
+
+        Only called if `capabilities.token_refresh` says so.
+        """
         ...
 
     def held_version(self, ref: ObjectRef) -> str | None:

@@ -148,6 +148,8 @@ class Below:
         self.started[metadata.uid] += not request.gated
         handle = f"below-{next(self.handles)}"
         self.pods[handle] = request.pod
+        if request.tokens:
+            self.tokens[handle] = request.tokens
         self.put(
             ObservedPod(
                 key=metadata.key,

@@ -9,7 +9,7 @@ What may pass is `Waiting`, for the controller to explain and to try again.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -82,6 +82,7 @@ class Forwarding:
                     self.events.say(seen, "Warning", m.reason, m.message)
             if mandatory:
                 raise Waiting(mandatory[0].message, reason=mandatory[0].reason)
+            request = await self._with_tokens(request, seen)
             copy = await self._send(request, pod, seen)
         except Rejected as rejected:
             return await self._reject(pod, seen, rejected)
@@ -101,6 +102,18 @@ class Forwarding:
             self.objects.withdraw(seen.key)
             raise
         return request
+
+    async def _with_tokens(self, request: PodRequest, seen: PodView) -> PodRequest:
+        """Where tokens cannot be written later, they have to be there now.
+
+        Raises:
+            Waiting: there is no token.
+        """
+        life = self.backend.capabilities.start_tokens
+        wanted = token_requests(request.pod.spec)
+        if life is None or not wanted:
+            return request
+        return replace(request, tokens=await self.mirror.tokens.require(seen, wanted, life=life))
 
     async def _send(self, request: PodRequest, pod: Pod, seen: PodView) -> ObservedPod:
         """Make the copy; until that is answered well there may be one that nobody saw."""

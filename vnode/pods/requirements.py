@@ -28,9 +28,9 @@ def unmet(
 ) -> Rejected | None:
     """The rejection of a pod that needs what the backend cannot do; None: it can all be done."""
     secret = next((u for u in uses if u.ref.kind is ReferenceKind.SECRET), None)
-    if secret is not None and not capabilities.secret_objects:
+    if secret is not None and not (capabilities.secret_objects or capabilities.inline_secrets):
         return _rejected(secret.where, "keep Secrets as objects, and values are not inlined")
-    if tokens and not capabilities.token_refresh:
+    if tokens and not capabilities.token_refresh and capabilities.start_tokens is None:
         return _rejected("spec.volumes", "renew ServiceAccount tokens of running pods")
     if _SPEC.decode(spec).subdomain and not capabilities.cluster_dns:
         return _rejected("spec.subdomain", "let pods find each other by DNS name")

@@ -25,8 +25,7 @@ class Need(enum.StrEnum):
     SECRET_OBJECTS = "secret_objects"
     CLUSTER_DNS = "cluster_dns"
     START_GATES = "start_gates"
-    LIVE_CONFIG = "live config"
-    """Changes of a ConfigMap reach a copy that runs."""
+    LIVE_CONFIG = "live_config"
     UPDATES = "updates"
     """Labels of a copy can be changed."""
     TAKEN_NAMES = "taken names"
@@ -40,7 +39,13 @@ class Need(enum.StrEnum):
 
 
 CAPABILITIES = frozenset(
-    {Need.TOKEN_REFRESH, Need.SECRET_OBJECTS, Need.CLUSTER_DNS, Need.START_GATES}
+    {
+        Need.TOKEN_REFRESH,
+        Need.SECRET_OBJECTS,
+        Need.CLUSTER_DNS,
+        Need.START_GATES,
+        Need.LIVE_CONFIG,
+    }
 )
 
 

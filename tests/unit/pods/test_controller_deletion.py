@@ -1,5 +1,7 @@
 """How pods and copies end: deletion from both sides, orphans, losses, tokens, addresses."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.builders import (
@@ -15,7 +17,7 @@ from tests.builders import (
     make_uid,
     running_status,
 )
-from tests.fakes.backend import UNREACHABLE
+from tests.fakes.backend import UNREACHABLE, FakeBackend
 from tests.unit.pods.world import Agent, World
 from vnode.backend import (
     ObservedPod,
@@ -768,6 +770,16 @@ class TestTokens:
         assert len(world.below.called("put_tokens")) == 1
         await world.settle(HALF_DAY * 0.12)
         assert len(world.below.called("put_tokens")) == 2
+
+    async def test_where_they_cannot_be_renewed_they_come_with_the_pod(self, world: World) -> None:
+        can = replace(FakeBackend.capabilities, token_refresh=False, start_tokens=86400)
+        world.start().backend.capabilities = can
+        await running(world, volumes=[TOKEN_VOLUME])
+        await world.settle(2 * HALF_DAY)
+        (call,) = world.tenant.named("create serviceaccounts/token")
+        assert call.body["spec"]["expirationSeconds"] == 86400
+        assert set(world.below.tokens["below-1"]) == {TokenKey("", HALF_DAY)}
+        assert not world.below.called("put_tokens")
 
     async def test_a_restart_asks_for_no_new_token(self, world: World) -> None:
         world.start()

@@ -46,3 +46,19 @@ def test_pods_that_do_not_need_it_are_taken(capability: str) -> None:
     without = dataclasses.replace(EVERYTHING, **{capability: False})
     others = [spec for name, spec in NEEDS.items() if name != capability]
     assert not any(_refusal(spec, without) for spec in others)
+
+
+@pytest.mark.parametrize(
+    ("capability", "allowed"),
+    [
+        (
+            "secret_objects",
+            dataclasses.replace(EVERYTHING, secret_objects=False, inline_secrets=True),
+        ),
+        ("token_refresh", dataclasses.replace(EVERYTHING, token_refresh=False, start_tokens=3600)),
+    ],
+)
+def test_a_weaker_form_that_the_configuration_allows_is_enough(
+    capability: str, allowed: Capabilities
+) -> None:
+    assert not _refusal(NEEDS[capability], allowed)

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from vnode.backend import ObservedPod, PodBackend, Waiting
-from vnode.kube.errors import KubeError
 from vnode.kube.types import NodeName, Pod
 from vnode.pods import lifecycle
 from vnode.pods.memory import Memories
@@ -106,20 +105,14 @@ class Mirror:
 
     async def _renew_tokens(self, pod: Pod, seen: PodView, copy: ObservedPod) -> float | None:
         """Write tokens if they are due; return seconds until they are due again."""
+        if not self.backend.capabilities.token_refresh:
+            return None
         wanted = token_requests(pod.spec)
         if not wanted or copy.deleting or copy.gone or lifecycle.phase_below(copy) in TERMINAL:
             return None
         now = self.clock.time()
         if copy.tokens_refresh_at is not None and copy.tokens_refresh_at > now:
             return copy.tokens_refresh_at - now
-        try:
-            issued = await self.tokens.issue(
-                seen.key, seen.uid, service_account=seen.service_account, wanted=wanted
-            )
-        except KubeError as error:
-            raise Waiting(
-                f'no token for ServiceAccount "{seen.service_account}": {error}',
-                reason="TokenRequestFailed",
-            ) from error
+        issued = await self.tokens.require(seen, wanted)
         await self.backend.put_tokens(copy, issued)
         return max(_LEAST_TOKEN_SECONDS, min(t.refresh_at for t in issued.values()) - now)
