@@ -1,0 +1,208 @@
+"""What is known of our container groups: the memory behind `PodBackend.observed`.
+
+In: identities read from tags, states as polls bring them, our own creates and deletes. Out: one
+`ObservedPod` by tenant key, and news to listeners. A group that went stays with its last state
+until it is forgotten; the service itself keeps final states for an hour only. No I/O, no clock;
+owned by `EciBackend`, filled by `Observer`.
+"""
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+
+import structlog
+
+from federation.backends.eci.answers import ContainerStatus, GroupStatus
+from federation.backends.eci.pod_status import Seen, pod_status
+from federation.backends.eci.translate.identity import Identity
+from vnode.backend import ObservedPod
+from vnode.kube.types import UID, ObjectKey
+
+__all__ = ["Copies", "Group"]
+
+_LOG = structlog.get_logger(__name__)
+
+_FRESH = Seen(
+    status=b'{"phase":"Pending"}', scheduled=False, deleting=False, ended=False, waiting=None
+)
+
+
+@dataclass(slots=True)
+class Group:
+    """One container group of ours."""
+
+    id: str
+    identity: Identity
+    made_at: str | None
+    """RFC 3339."""
+    generation: int
+    """Of the tenant pod, as last judged."""
+    seen: Seen = _FRESH
+    containers: tuple[ContainerStatus, ...] = ()
+    listed: bool = False
+    """A listing has had it."""
+    asked: str | None = None
+    """RFC 3339 time at which its deletion was asked for, or first seen."""
+    absent: int = 0
+    """Listings in a row without it."""
+    gone: bool = False
+    proven: bool = False
+    """Gone by our own deletion, and seen to be."""
+
+    @property
+    def leaving(self) -> bool:
+        """Its deletion is under way."""
+        return not self.gone and (self.asked is not None or self.seen.deleting)
+
+    def has_ended(self, container: str) -> bool:
+        """Whether a container writes nothing any more."""
+        states = [c.state for c in self.containers if c.name == container]
+        return self.seen.ended or any(state.terminated is not None for state in states)
+
+    def shown(self) -> ObservedPod:
+        """In the words of the seam."""
+        who = self.identity
+        return ObservedPod(
+            key=who.key,
+            uid=who.uid,
+            handle=self.id,
+            node=who.node,
+            digest=who.digest,
+            generation=self.generation,
+            status=self.seen.status,
+            deleting=self.asked is not None or self.seen.deleting,
+            # There is no grace period in a delete; 0 says that one was carried out to the end.
+            grace_seconds=0 if self.proven else None,
+            made_at=self.made_at,
+            removal_requested=self.asked,
+            gone=self.gone,
+            scheduled=self.seen.scheduled,
+            waiting=self.seen.waiting,
+        )
+
+
+class Copies:
+    """All groups of one tenant cluster."""
+
+    def __init__(self) -> None:
+        self._groups: dict[str, Group] = {}
+        self._by_key: dict[ObjectKey, dict[str, Group]] = {}
+        self._shown: dict[ObjectKey, ObservedPod] = {}
+        self._listeners: list[Callable[[ObjectKey], None]] = []
+
+    def __len__(self) -> int:
+        return sum(not group.gone for group in self._groups.values())
+
+    def subscribe(self, listener: Callable[[ObjectKey], None]) -> None:
+        """See `PodBackend.subscribe`."""
+        self._listeners.append(listener)
+
+    def observed(self, key: ObjectKey) -> ObservedPod | None:
+        """See `PodBackend.observed`."""
+        return self._shown.get(key)
+
+    def get(self, group: str) -> Group | None:
+        """What is known of a group, by its id."""
+        return self._groups.get(group)
+
+    def of(self, uid: UID) -> Group | None:
+        """A group that was made for a tenant UID; one that is there first."""
+        found = [g for g in self._groups.values() if g.identity.uid == uid]
+        return min(found, key=_first, default=None)
+
+    def there(self) -> Iterator[Group]:
+        """Groups that are not known to be gone."""
+        return (group for group in self._groups.values() if not group.gone)
+
+    def learn(self, group: str, identity: Identity, *, made_at: str | None, listed: bool) -> Group:
+        """A group is there; returns what is known of it."""
+        known = self._groups.get(group)
+        if known is None:
+            known = Group(group, identity, made_at, identity.generation)
+            self._groups[group] = known
+            namesakes = self._by_key.setdefault(identity.key, {})
+            if any(g.identity.uid == identity.uid and not g.gone for g in namesakes.values()):
+                _LOG.error("two container groups for one pod", pod=str(identity.key), group=group)
+            namesakes[group] = known
+        if known.gone:
+            known.gone = known.proven = False
+        known.listed |= listed
+        self._tell(identity.key)
+        return known
+
+    def saw(self, status: GroupStatus, *, now: str) -> bool:
+        """A poll has brought a state. Returns whether it is news; of unknown groups nothing is."""
+        group = self._groups.get(status.container_group_id)
+        if group is None:
+            return False
+        seen, before = pod_status(status), group.shown()
+        group.listed, group.absent, group.gone, group.proven = True, 0, False, False
+        group.containers = status.pod_status.container_statuses
+        if seen.deleting and group.asked is None:
+            group.asked = now
+        group.seen = seen
+        changed = group.shown() != before
+        if changed:
+            self._tell(group.identity.key)
+        return changed
+
+    def asked(self, group: str, *, now: str) -> None:
+        """We have asked for its deletion."""
+        if (known := self._groups.get(group)) is not None and known.asked is None:
+            known.asked = now
+            self._tell(known.identity.key)
+
+    def judged(self, group: str, generation: int) -> ObservedPod | None:
+        """An update was judged. Returns the copy; None: it is not known (any more)."""
+        known = self._groups.get(group)
+        if known is None or known.gone:
+            return None
+        known.generation = generation
+        self._tell(known.identity.key)
+        return known.shown()
+
+    def absent(self, groups: Collection[Group], *, after: int) -> None:
+        """A listing that has others of ours has not these; they are gone `after` so many.
+
+        One whose deletion was asked for is gone at once. Whether others really are is asked by
+        `PodBackend.confirm_gone`: the listing is no proof.
+        """
+        for group in groups:
+            group.absent += 1
+            if group.asked is not None:
+                self.went(group, proven=True)
+            elif group.absent >= after:
+                self.went(group, proven=False)
+
+    def went(self, group: Group, *, proven: bool) -> None:
+        """It is not there any more. `proven`: by a deletion, to the end."""
+        group.gone, group.proven = True, proven and group.asked is not None
+        self._tell(group.identity.key)
+
+    def forget(self, copy: ObservedPod) -> None:
+        """See `PodBackend.forget`."""
+        known = self._groups.get(copy.handle)
+        if known is None or not known.gone:
+            return
+        del self._groups[copy.handle]
+        namesakes = self._by_key[copy.key]
+        del namesakes[copy.handle]
+        if not namesakes:
+            del self._by_key[copy.key]
+        self._tell(copy.key, quiet=not namesakes)
+
+    def _tell(self, key: ObjectKey, *, quiet: bool = False) -> None:
+        first = min(self._by_key.get(key, {}).values(), key=_first, default=None)
+        if first is None:
+            self._shown.pop(key, None)
+        elif (now := first.shown()) != self._shown.get(key):
+            self._shown[key] = now
+        else:
+            return
+        if not quiet:
+            for listener in self._listeners:
+                listener(key)
+
+
+def _first(group: Group) -> tuple[bool, bool, str, str]:
+    """What is there goes before what is gone, what may run before what has ended, then by age."""
+    return (group.gone, group.seen.ended, group.made_at or "", group.id)

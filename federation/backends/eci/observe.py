@@ -1,0 +1,270 @@
+"""Follows the states of our container groups by polling, and whether the service answers.
+
+    every 2 s: states that changed lately; every 30 s, and while something is being deleted: all
+    a group that nobody knows: its tags, once        a group that changed: its events
+
+In: answers of `EciApi`. Out: `Copies` filled, events to listeners, the state of the link. One task
+for all groups, no call per group. A key without the right to list gets an empty list and no error:
+what is missing is taken for gone only beside others of ours that are there, and where there are
+none each group is asked for by its id. Errors end nothing; the next poll comes.
+"""
+
+import contextlib
+import random
+from collections.abc import Callable, Iterable, Mapping
+from typing import Never
+
+import structlog
+
+from federation.backends.eci.answers import Event, GroupStatus
+from federation.backends.eci.answers import Group as ListedGroup
+from federation.backends.eci.api import EciApi
+from federation.backends.eci.copies import Copies, Group
+from federation.backends.eci.errors import Denied, EciError, InvalidParameter, NotFound, Throttled
+from federation.backends.eci.translate.identity import Identity, identity
+from vnode.backend import PodEvent
+from vnode.kube.timestamps import rfc3339
+from vnode.runtime.circuit import Circuit
+from vnode.runtime.clock import Clock
+
+__all__ = ["Observer"]
+
+_LOG = structlog.get_logger(__name__)
+
+_EVERY, _ALL_EVERY, _JITTER = 2.0, 30.0, 0.1
+_OVERLAP = 15.0
+"""Seconds by which polls look back further than the last one: clocks and lists are not exact."""
+_SETTLES = 120.0
+"""Seconds after which a group that was just made must be in listings."""
+_ABSENT = 2
+"""Listings in a row without a group that nobody wished away."""
+_PROBES, _EVENTFUL = 20, 200
+"""Groups asked for by id after one poll, and groups whose events are read, at most."""
+
+
+class Observer:
+    """Polls one account for the groups of one tenant cluster."""
+
+    def __init__(
+        self,
+        api: EciApi,
+        copies: Copies,
+        *,
+        tags: Mapping[str, str],
+        tenant: str,
+        cluster_uid: str,
+        clock: Clock,
+        rng: random.Random,
+        returned: Callable[[], None],
+        changed: Callable[[], None],
+    ) -> None:
+        """Nothing is asked yet.
+
+        Args:
+            api: of the account.
+            copies: to be filled.
+            tags: of all our groups.
+            tenant: our name.
+            cluster_uid: of the tenant cluster.
+            clock: of the agent.
+            rng: for jitter.
+            returned: called at the first complete look, and at the first good answer after others.
+            changed: called when the link was lost, holds again or is silent again.
+        """
+        self._api = api
+        self._copies = copies
+        self._tags = tags
+        self._tenant, self._cluster_uid = tenant, cluster_uid
+        self._clock = clock
+        self._rng = rng
+        self._returned, self._changed = returned, changed
+        self._circuit = Circuit(clock.monotonic())
+        self._event_listeners: list[Callable[[PodEvent], None]] = []
+        self._told: dict[str, set[Event]] = {}
+        self._eventful: dict[str, None] = {}
+        """Groups that changed, in order, whose events are still to be read."""
+        self._looked_at = self._all_at = float("-inf")
+        """When the last poll, and the last one for everything, began."""
+        self.complete = False
+        """Everything was seen once."""
+        self.error: EciError | None = None
+        """What the newest answer was instead of a good one."""
+
+    @property
+    def reachable(self) -> bool:
+        """Whether the link holds; so it does until more is known."""
+        return self._circuit.lost_since(self._clock.monotonic()) is None
+
+    @property
+    def known(self) -> bool:
+        """Whether `reachable` rests on an answer, or on having waited for one in vain."""
+        return self._circuit.answered or not self.reachable
+
+    @property
+    def refuses_us(self) -> bool:
+        """Whether the service answers, but not to this account or key."""
+        return isinstance(self.error, Denied)
+
+    @property
+    def silent_for(self) -> float | None:
+        """See `PodBackend.silent_for`."""
+        return self._circuit.silent_for(self._clock.monotonic())
+
+    def subscribe_events(self, listener: Callable[[PodEvent], None]) -> None:
+        """See `PodBackend.subscribe_events`."""
+        self._event_listeners.append(listener)
+
+    async def run(self) -> Never:
+        """Poll until cancelled."""
+        told, was_silent = self.reachable, False
+        while True:
+            await self.look()
+            changed, silent = self.reachable is not told, self.silent_for is not None
+            if changed:
+                told = self.reachable
+                _LOG.warning("compute link", reachable=told)
+            if changed or (silent and not was_silent):
+                self._changed()
+            was_silent = silent
+            await self._clock.sleep(_EVERY * self._rng.uniform(1 - _JITTER, 1 + _JITTER))
+
+    async def look(self) -> None:
+        """Poll once; what goes wrong is remembered as `error`."""
+        first = not self.complete
+        try:
+            if first:
+                await self._identify()
+            await self._poll()
+        except Throttled:
+            self._answered()  # Somebody did.
+            return
+        except EciError as error:
+            if type(self.error) is not type(error):
+                _LOG.warning("compute does not answer", why=str(error))
+            self.error = error
+            self._circuit.bad(self._clock.monotonic())
+            return
+        if first:
+            self._returned()
+        self._answered()
+        # Events are a help, not a state: what cannot be read now is not waited for.
+        with contextlib.suppress(EciError):
+            await self._read_events(silently=first)
+
+    def _answered(self) -> None:
+        back, self.error = self.error is not None, None
+        self._circuit.good(self._clock.monotonic())
+        if back:
+            _LOG.info("compute answers again")
+            self._returned()
+
+    async def _identify(self, ids: Iterable[str] = ()) -> None:
+        """Read whose groups these are (none: all of ours) from their tags."""
+        ids = list(ids)
+        tags = None if ids else self._tags
+        async for group in self._api.groups(ids=ids, tags=tags):
+            self.learn(group)
+
+    def learn(self, group: ListedGroup) -> Identity | None:
+        """Know a group by its tags. Returns whose it is; None: not ours."""
+        tags = {tag.key: tag.value for tag in group.tags}
+        found = identity(tags, tenant=self._tenant, cluster_uid=self._cluster_uid)
+        if found is not None:
+            made_at = group.creation_time or None
+            self._copies.learn(group.container_group_id, found, made_at=made_at, listed=True)
+        return found
+
+    async def _poll(self) -> None:
+        began = self._clock.monotonic()
+        everything = (
+            not self.complete
+            or began - self._all_at >= _ALL_EVERY
+            or any(group.leaving for group in self._copies.there())
+        )
+        since = None if everything else began - self._looked_at + _OVERLAP
+        before = [g for g in self._copies.there() if g.listed or self._settled(g)]
+        unknown, found = [], set()
+        async for status in self._api.statuses(tags=self._tags, since=since):
+            found.add(status.container_group_id)
+            if self._copies.get(status.container_group_id) is None:
+                unknown.append(status)
+            else:
+                self._saw(status)
+        if unknown:
+            await self._identify([status.container_group_id for status in unknown])
+            for status in unknown:
+                self._saw(status)
+        self._looked_at = began
+        if everything:
+            await self._miss([g for g in before if g.id not in found], seen=bool(found))
+            self._all_at, self.complete = began, True
+            for group in [one for one in self._told if self._copies.get(one) is None]:
+                del self._told[group]
+
+    def _saw(self, status: GroupStatus) -> None:
+        if self._copies.saw(status, now=rfc3339(self._clock.time())):
+            self._eventful[status.container_group_id] = None
+
+    def _settled(self, group: Group) -> bool:
+        """Whether a group that no listing had yet must be in them by now."""
+        made = group.made_at
+        return made is None or made < rfc3339(self._clock.time() - _SETTLES)
+
+    async def _miss(self, missing: list[Group], *, seen: bool) -> None:
+        """Judge groups that a listing of everything has not. `seen`: it has others of ours."""
+        still = [g for g in missing if not g.gone]
+        if seen:
+            self._copies.absent(still, after=_ABSENT)
+            return
+        for group in still[:_PROBES]:
+            if await self.is_gone(group):
+                self._copies.went(group, proven=group.asked is not None)
+
+    async def is_gone(self, group: Group) -> bool:
+        """Ask for one group by its id: the service says so when it is not there.
+
+        Raises:
+            EciError: it said neither.
+        """
+        try:
+            if group.asked is not None:
+                await self._api.delete(group.id)  # Wished for already, and again is no matter.
+            else:
+                container = group.containers[0].name if group.containers else "main"
+                await self._api.log(group.id, container, tail=1)
+        except NotFound:
+            return True
+        except InvalidParameter:
+            return False  # The group was found, its container was not.
+        return False
+
+    async def _read_events(self, *, silently: bool) -> None:
+        """Pass on what is said of groups that changed; `silently`: it was said long ago."""
+        if not self._event_listeners:
+            self._eventful.clear()
+            return
+        some = list(self._eventful)[:_EVENTFUL]
+        for group in some:
+            del self._eventful[group]
+        for said in await self._api.events(some):
+            known = self._copies.get(said.container_group_id)
+            if known is None:
+                continue
+            told = self._told.setdefault(known.id, set())
+            fresh = [event for event in said.events if event not in told]
+            told.update(fresh)
+            for event in () if silently else fresh:
+                self._pass_on(known, event)
+
+    def _pass_on(self, group: Group, event: Event) -> None:
+        who = group.identity
+        said = PodEvent(
+            key=who.key,
+            uid=who.uid,
+            node=who.node,
+            type=event.type or "Normal",
+            reason=event.reason,
+            message=event.message.replace(group.id, "the pod"),
+        )
+        for listener in self._event_listeners:
+            listener(said)
