@@ -1,0 +1,445 @@
+"""ECI as a `PodBackend`, on the emulator with a clock that only tests move."""
+
+import random
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+from msgspec import structs
+
+from federation.backends.eci.backend import EciBackend
+from federation.backends.eci.translate.policy import Spot
+from tests.builders import NODE, NODE_ADDRESS, UID_1, UID_2, loads
+from tests.eci.connecting import KEYS, connected, make_group
+from tests.eci.script import Fate
+from tests.eci.server import Emulator
+from tests.fakes.clock import SteppedClock
+from tests.unit.federation.eci.translate.builders import TRUSTING, config_map, secret
+from tests.unit.federation.translate.builders import make_container, make_pod, make_spec
+from vnode.backend import (
+    SERVICE_VARIABLES,
+    ObjectRef,
+    ObservedPod,
+    PodEvent,
+    PodRequest,
+    ReferenceKind,
+    Rejected,
+    Sight,
+    Token,
+    TokenKey,
+    UpdatePart,
+    Waiting,
+)
+from vnode.kube.types import UID, ObjectKey
+
+POLICY = replace(TRUSTING, vswitches=())
+KEY = ObjectKey("team-a", "job-0")
+SERVICES = ObjectRef("team-a", *SERVICE_VARIABLES)
+
+
+@dataclass
+class Site:
+    """One agent's backend and the service behind it."""
+
+    emulator: Emulator
+    backend: EciBackend
+    clock: SteppedClock
+    fate: Fate = field(default_factory=Fate)
+    heard: list[ObjectKey] = field(default_factory=list)
+
+    async def look(self, seconds: float = 0.0) -> None:
+        """Let time pass, then poll."""
+        self.clock.now += seconds
+        await self.backend.observer.look()
+
+    def observed(self) -> ObservedPod:
+        found = self.backend.observed(KEY)
+        assert found is not None
+        return found
+
+    def status(self) -> dict[str, Any]:
+        found: dict[str, Any] = loads(self.observed().status)
+        return found
+
+    def groups(self) -> list[str]:
+        """Ids of what is there."""
+        return [group.id for group in self.emulator.groups.at(self.clock.now)]
+
+    def somebody_elses(self) -> None:
+        """Another of our tenant's groups, so that lists are not empty."""
+        tags = {"vnode.dev/tenant": "red", "vnode.dev/cluster-uid": "c-1"}
+        named = {"vnode.dev/namespace": "team-b", "vnode.dev/name": "x", "vnode.dev/uid": "u-x"}
+        listed = [{"Key": key, "Value": value} for key, value in (tags | named).items()]
+        self.emulator.groups.create(make_group("other", Tag=listed), self.clock.now)
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[Site]:
+    clock = SteppedClock()
+    made: list[Site] = []
+    async with (
+        Emulator(keys=KEYS, clock=clock, fate=lambda _: made[0].fate) as emulator,
+        connected(emulator) as api,
+    ):
+        made.append(Site(emulator, make_backend(api, clock), clock))
+        made[0].backend.subscribe(made[0].heard.append)
+        await made[0].backend.put_object(SERVICES, config_map("x", {}))
+        await made[0].look()
+        yield made[0]
+
+
+def make_backend(api: Any, clock: SteppedClock, **changes: Any) -> EciBackend:
+    return EciBackend(
+        api,
+        policies={NODE: replace(POLICY, **changes)},
+        account="beijing",
+        clock=clock,
+        rng=random.Random(1),
+    )
+
+
+async def restarted(site: Site, api: Any) -> Site:
+    """Another life of the agent."""
+    backend = make_backend(api, site.clock)
+    await backend.put_object(SERVICES, config_map("x", {}))
+    return replace(site, backend=backend, heard=[])
+
+
+def make_request(
+    *,
+    uid: UID = UID_1,
+    digest: str = "d1",
+    tokens: Mapping[TokenKey, Token] | None = None,
+    **spec: Any,
+) -> PodRequest:
+    pod = make_pod(make_spec(**spec))
+    pod = structs.replace(pod, metadata=structs.replace(pod.metadata, uid=uid))
+    return PodRequest(
+        pod=pod, node=NODE, digest=digest, host_ip=NODE_ADDRESS, tokens=dict(tokens or {})
+    )
+
+
+async def test_nothing_is_known_before_everything_was_seen(site: Site) -> None:
+    async with connected(site.emulator) as api:
+        other = await restarted(site, api)
+        assert other.backend.sight("team-a") is Sight.UNKNOWN
+        await other.look()
+        assert other.backend.sight("team-a") is Sight.COMPLETE
+
+
+async def test_a_pod_goes_from_waiting_to_its_end(site: Site) -> None:
+    site.fate = Fate(runs=5, exit_code=3)
+    copy = await site.backend.apply(make_request(restartPolicy="Never"))
+    assert (copy.uid, copy.node, copy.digest, copy.scheduled) == (UID_1, NODE, "d1", False)
+    await site.look(3)
+    assert site.status()["phase"] == "Running"
+    assert site.status()["containerStatuses"][0]["state"]["running"]["startedAt"]
+    await site.look(10)
+    assert site.status()["phase"] == "Failed"
+    assert site.status()["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 3
+    assert site.heard.count(KEY) == 3
+
+
+async def test_the_end_is_remembered_after_the_service_has_forgotten_it(site: Site) -> None:
+    site.fate = Fate(runs=5)
+    await site.backend.apply(make_request(restartPolicy="Never"))
+    await site.look(20)
+    site.emulator.groups._all.clear()
+    site.somebody_elses()
+    await site.look(31)
+    await site.look(31)
+    assert site.observed().gone
+    assert site.status()["phase"] == "Succeeded"
+    site.backend.forget(site.observed())
+    assert site.backend.observed(KEY) is None
+
+
+async def test_an_agent_that_starts_knows_whose_groups_are_whose(site: Site) -> None:
+    made = await site.backend.apply(make_request())
+    await site.look(5)
+    async with connected(site.emulator) as api:
+        other = await restarted(site, api)
+        await other.look()
+        found = other.observed()
+    assert (found.uid, found.handle, found.digest) == (UID_1, made.handle, "d1")
+    assert (await other.backend.apply(make_request())).handle == made.handle
+    assert site.emulator.groups.made == 1
+
+
+async def test_groups_of_others_are_not_seen(site: Site) -> None:
+    strange = [{"Key": "vnode.dev/tenant", "Value": "red"}]
+    site.emulator.groups.create(make_group("job-0", Tag=strange), site.clock.now)
+    await site.look(60)
+    assert site.backend.observed(KEY) is None
+    assert site.backend.copies() == 0
+
+
+async def test_a_create_without_answer_is_looked_for_and_not_made_twice(site: Site) -> None:
+    site.emulator.faults.lose_answers = 1
+    with pytest.raises(Waiting) as lost:
+        await site.backend.apply(make_request())
+    assert (lost.value.reason, lost.value.not_done) == ("ComputeUnreachable", False)
+    # However long that was: the service may have forgotten the token.
+    site.emulator.groups._tokens.clear()
+    copy = await site.backend.apply(make_request())
+    assert site.groups() == [copy.handle]
+
+
+async def test_a_repeat_that_differs_finds_the_first_one(site: Site) -> None:
+    first = await site.backend.apply(make_request())
+    async with connected(site.emulator) as api:
+        other = await restarted(site, api)  # Its listing has not come yet.
+        copy = await other.backend.apply(make_request(digest="d2"))
+    assert (copy.handle, copy.digest) == (first.handle, "d1")
+
+
+async def test_a_first_one_that_no_list_shows_yet_is_waited_for(site: Site) -> None:
+    await site.backend.apply(make_request())
+    site.emulator.faults.unseen = 60
+    async with connected(site.emulator) as api:
+        other = await restarted(site, api)
+        with pytest.raises(Waiting) as unseen:
+            await other.backend.apply(make_request(digest="d2"))
+    assert (unseen.value.reason, unseen.value.not_done) == ("CopyNotSeen", False)
+    assert site.emulator.groups.made == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "reason", "not_done"),
+    [
+        ("OperationDenied.NoStock", 403, "NoStock", True),
+        ("QuotaExceeded", 403, "QuotaExceeded", True),
+        ("InvalidVSwitchId.NotFound", 404, "ComputeMisconfigured", True),
+        ("Forbidden.RAM", 403, "ComputeForbidden", True),
+        ("Throttling.User", 400, "ComputeBusy", True),
+        ("InternalError", 500, "ComputeUnreachable", False),
+        ("SomethingNew", 400, "ComputeError", False),
+    ],
+)
+async def test_what_may_pass_is_waited_for(
+    site: Site, code: str, status: int, reason: str, not_done: bool
+) -> None:
+    site.emulator.faults.fail("CreateContainerGroup", code=code, status=status, message="vsw-123")
+    with pytest.raises(Waiting) as refused:
+        await site.backend.apply(make_request())
+    assert (refused.value.reason, refused.value.not_done) == (reason, not_done)
+    assert refused.value.passing is (reason == "ComputeBusy")
+    assert "vsw-123" not in str(refused.value)
+
+
+async def test_only_what_is_wrong_with_the_pod_rejects_it(site: Site) -> None:
+    site.emulator.faults.fail("CreateContainerGroup", code="InvalidParameter.Name", status=400)
+    with pytest.raises(Rejected):
+        await site.backend.apply(make_request())
+
+
+async def test_what_the_spot_market_has_not_is_bought_otherwise(site: Site) -> None:
+    site.emulator.faults.fail(
+        "CreateContainerGroup", times=1, code="OperationDenied.NoStock", status=403
+    )
+    async with connected(site.emulator) as api:
+        backend = make_backend(api, site.clock, spot=Spot(fallback=True))
+        await backend.put_object(SERVICES, config_map("x", {}))
+        await backend.apply(make_request())
+    [group] = site.emulator.groups.at(site.clock.now)
+    assert "SpotStrategy" not in group.asked
+
+
+async def test_a_predecessor_is_gone_before_its_namesake_is_made(site: Site) -> None:
+    await site.backend.apply(make_request())
+    with pytest.raises(Waiting) as waits:
+        await site.backend.apply(make_request(uid=UID_2))
+    assert waits.value.reason == "PredecessorExists"
+    assert site.emulator.groups.made == 1
+
+
+async def test_a_group_without_a_place_waits_and_says_why(site: Site) -> None:
+    site.fate = Fate(schedule_fails="NoStock")
+    await site.backend.apply(make_request(restartPolicy="Never"))
+    await site.look(3)
+    assert site.status()["phase"] == "Pending"
+    waiting = site.observed().waiting
+    assert waiting is not None
+    assert waiting.reason == "NoStock"
+
+
+async def test_a_spot_instance_that_goes_evicts_its_pod(site: Site) -> None:
+    copy = await site.backend.apply(make_request())
+    await site.look(5)
+    group = site.emulator.groups.get(copy.handle, site.clock.now)
+    assert group is not None
+    group.life.reclaim(site.clock.now)
+    await site.look(181)
+    status = site.status()
+    assert (status["phase"], status["reason"]) == ("Failed", "Evicted")
+    assert {c["type"] for c in status["conditions"] if c["status"] == "True"} == {
+        "DisruptionTarget"
+    }
+    assert status["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 137
+
+
+async def test_a_deletion_is_followed_to_its_end(site: Site) -> None:
+    copy = await site.backend.apply(make_request())
+    site.somebody_elses()
+    await site.look(5)
+    await site.backend.delete(copy, grace_seconds=5)
+    assert (site.observed().deleting, site.observed().gone) == (True, False)
+    await site.look(0.1)
+    assert not site.observed().gone
+    await site.look(3)
+    assert (site.observed().gone, site.observed().grace_seconds) == (True, 0)
+
+
+async def test_the_last_one_is_asked_for_by_its_id(site: Site) -> None:
+    copy = await site.backend.apply(make_request())
+    await site.look(5)
+    await site.backend.delete(copy, grace_seconds=5)
+    await site.look(3)
+    assert (site.observed().gone, site.observed().grace_seconds) == (True, 0)
+
+
+async def test_deleting_what_is_gone_is_success(site: Site) -> None:
+    copy = await site.backend.apply(make_request())
+    site.emulator.groups._all.clear()
+    await site.backend.delete(copy, grace_seconds=5)
+    assert site.observed().gone
+
+
+class TestABlindKey:
+    """The service says nothing to a key without the right to list."""
+
+    async def test_it_loses_nothing(self, site: Site) -> None:
+        copy = await site.backend.apply(make_request())
+        await site.look(5)
+        site.emulator.faults.blind = True
+        for _ in range(5):
+            await site.look(40)
+        assert not site.observed().gone
+        assert not await site.backend.confirm_gone(copy.key, UID_1)
+
+    async def test_after_a_restart_it_proves_nothing(self, site: Site) -> None:
+        await site.backend.apply(make_request())
+        site.emulator.faults.blind = True
+        async with connected(site.emulator) as api:
+            other = await restarted(site, api)
+            await other.look()
+            with pytest.raises(Waiting) as unsure:
+                await other.backend.confirm_gone(KEY, UID_1)
+        assert unsure.value.reason == "ComputeNotSeen"
+
+
+async def test_what_others_deleted_is_gone_by_its_id(site: Site) -> None:
+    await site.backend.apply(make_request())
+    await site.look(5)
+    site.emulator.groups._all.clear()
+    await site.look(40)
+    assert site.observed().gone
+    assert site.observed().grace_seconds is None
+    assert await site.backend.confirm_gone(KEY, UID_1)
+
+
+async def test_a_list_with_others_proves_what_it_has_not(site: Site) -> None:
+    site.somebody_elses()
+    assert await site.backend.confirm_gone(KEY, UID_1)
+
+
+async def test_where_nothing_at_all_is_used_nothing_runs(site: Site) -> None:
+    assert await site.backend.confirm_gone(KEY, UID_1)
+
+
+async def test_a_group_that_no_list_shows_yet_is_not_lost(site: Site) -> None:
+    site.emulator.faults.unseen = 90
+    site.somebody_elses()
+    site.clock.now += 91
+    await site.backend.apply(make_request())
+    await site.look(31)
+    await site.look(31)
+    assert not site.observed().gone
+
+
+async def test_nothing_of_a_group_changes(site: Site) -> None:
+    copy = await site.backend.apply(make_request())
+    changed = make_request(digest="d2", ephemeralContainers=[{"name": "debug", "image": "x"}])
+    updated = await site.backend.update(changed, copy)
+    assert [(held.part, held.container, held.permanent) for held in updated.held_back] == [
+        (UpdatePart.POD, "", True),
+        (UpdatePart.EPHEMERAL_CONTAINER, "debug", True),
+    ]
+    assert updated.copy.digest == "d1"
+    assert site.backend.refused(make_request(), copy) == ()
+
+
+async def test_what_a_pod_refers_to_is_in_its_group(site: Site) -> None:
+    ref = ObjectRef("team-a", ReferenceKind.SECRET, "s")
+    await site.backend.put_object(ref, secret("s", {"k": "hush"}))
+    source = {"secretKeyRef": {"name": "s", "key": "k"}}
+    container = make_container(env=[{"name": "A", "valueFrom": source}])
+    await site.backend.apply(make_request(containers=[container]))
+    [group] = site.emulator.groups.at(site.clock.now)
+    assert {"Key": "A", "Value": "hush"} in group.asked["Container"][0]["EnvironmentVar"]
+    assert site.backend.held_version(ref) is not None
+    await site.backend.drop_object(ref)
+    assert site.backend.held_version(ref) is None
+
+
+async def test_no_secret_is_kept_that_may_not_be_written(site: Site) -> None:
+    async with connected(site.emulator) as api:
+        strict = make_backend(api, site.clock, allow_inline_secrets=False)
+        with pytest.raises(Waiting):
+            await strict.put_object(
+                ObjectRef("team-a", ReferenceKind.SECRET, "s"), secret("s", {"k": "hush"})
+            )
+
+
+async def test_events_are_told_once_and_old_ones_not(site: Site) -> None:
+    said: list[PodEvent] = []
+    site.backend.subscribe_events(said.append)
+    site.fate = Fate(runs=5)
+    await site.backend.apply(make_request(restartPolicy="Never"))
+    await site.look(4)
+    await site.look(5)
+    assert [event.reason for event in said].count("Started") == 1
+    seen = len(said)
+    async with connected(site.emulator) as api:
+        other = await restarted(site, api)
+        other.backend.subscribe_events(said.append)
+        await other.look()
+    assert len(said) == seen
+
+
+async def test_a_service_that_is_down_loses_nothing(site: Site) -> None:
+    await site.backend.apply(make_request())
+    await site.look(5)
+    site.emulator.faults.down = True
+    for _ in range(60):
+        await site.look(10)
+    assert site.backend.silent_for is not None
+    links = [site.backend.reachable]
+    assert not site.observed().gone
+    site.emulator.faults.down = False
+    for _ in range(30):
+        await site.look(2)
+    links.append(site.backend.reachable)
+    assert links == [False, True]
+    assert site.status()["phase"] == "Running"
+
+
+async def test_polls_cost_calls_by_page_and_not_by_pod(site: Site) -> None:
+    for number in range(450):
+        tags = {
+            "vnode.dev/tenant": "red",
+            "vnode.dev/cluster-uid": "c-1",
+            "vnode.dev/namespace": "team-a",
+            "vnode.dev/name": f"p-{number}",
+            "vnode.dev/uid": f"u-{number}",
+        }
+        listed = [{"Key": key, "Value": value} for key, value in tags.items()]
+        site.emulator.groups.create(make_group(f"p-{number}", Tag=listed), site.clock.now)
+    await site.look(31)
+    assert site.backend.copies() == 450
+    site.emulator.calls.clear()
+    await site.look(31)
+    assert site.emulator.calls == ["DescribeContainerGroupStatus"] * 3
+    await site.look(2)
+    assert site.emulator.calls == ["DescribeContainerGroupStatus"] * 4
