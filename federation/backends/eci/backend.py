@@ -240,6 +240,8 @@ class EciBackend:
         metadata, policy = request.pod.metadata, self._policy(request.node)
         known = self._copies.observed(metadata.key)
         if known is not None and known.uid == metadata.uid:
+            if known.gone:
+                raise Waiting("the copy has just gone", reason="ComputeConflict")
             return known
         if known is not None and not known.gone:
             text = "the copy of an older pod of that name is not gone yet"
@@ -292,7 +294,7 @@ class EciBackend:
         except EciError as error:
             raise meaning.waiting(error) from error
         found = self._copies.of(uid)
-        if found is None:
+        if found is None or found.gone:
             return None
         self._unanswered.discard(uid)
         return found.shown()

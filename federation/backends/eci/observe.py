@@ -182,7 +182,7 @@ class Observer:
             or any(group.leaving for group in self._copies.there())
         )
         since = None if everything else began - self._looked_at + _OVERLAP
-        before = [g for g in self._copies.there() if g.listed or self._settled(g)]
+        before = list(self._copies.there())
         unknown, found = [], set()
         async for status in self._api.statuses(tags=self._tags, since=since):
             found.add(status.container_group_id)
@@ -213,10 +213,15 @@ class Observer:
     async def _miss(self, missing: list[Group], *, seen: bool) -> None:
         """Judge groups that a listing of everything has not. `seen`: it has others of ours."""
         still = [g for g in missing if not g.gone]
+        old = [g for g in still if g.listed or self._settled(g)]
+        # One that is too young for lists may have gone all the same where that was asked for.
+        ask = [g for g in still if g.asked and not (g.listed or self._settled(g))]
         if seen:
-            self._copies.absent(still, after=_ABSENT)
-            return
-        for group in still[:_PROBES]:
+            self._copies.absent(old, after=_ABSENT)
+        else:
+            ask += old
+        # Others each time, so that none waits for those that stay.
+        for group in self._rng.sample(ask, min(len(ask), _PROBES)):
             if await self.is_gone(group):
                 self._copies.went(group, proven=group.asked is not None)
 

@@ -329,6 +329,36 @@ class TestABlindKey:
         assert unsure.value.reason == "ComputeNotSeen"
 
 
+async def test_what_runs_is_not_gone_whoever_made_it(site: Site) -> None:
+    await site.backend.apply(make_request())
+    site.somebody_elses()
+    async with connected(site.emulator) as api:
+        other = await restarted(site, api)  # It has not looked yet.
+        assert not await other.backend.confirm_gone(KEY, UID_1)
+
+
+async def test_one_that_was_never_listed_is_not_taken_for_deleted(site: Site) -> None:
+    site.somebody_elses()
+    site.clock.now += 60
+    site.emulator.faults.unseen = 50
+    site.fate = Fate(terminating=30)
+    copy = await site.backend.apply(make_request())
+    await site.backend.delete(copy, grace_seconds=1)
+    await site.look(3)
+    assert not site.observed().gone
+    await site.look(30)
+    assert site.observed().gone
+
+
+async def test_a_pod_whose_group_went_is_not_made_again(site: Site) -> None:
+    copy = await site.backend.apply(make_request())
+    await site.backend.delete(copy, grace_seconds=1)
+    await site.look(3)
+    with pytest.raises(Waiting):
+        await site.backend.apply(make_request())
+    assert site.emulator.groups.made == 1
+
+
 async def test_what_others_deleted_is_gone_by_its_id(site: Site) -> None:
     await site.backend.apply(make_request())
     await site.look(5)
