@@ -7,7 +7,7 @@ owned by `EciBackend`, filled by `Observer`.
 """
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -139,7 +139,8 @@ class Copies:
         group.containers = status.pod_status.container_statuses
         if seen.deleting and group.asked is None:
             group.asked = now
-        group.seen = seen
+        # An end is final: a deletion afterwards shows the same group in another state.
+        group.seen = replace(group.seen, deleting=seen.deleting) if group.seen.ended else seen
         changed = group.shown() != before
         if changed:
             self._tell(group.identity.key)

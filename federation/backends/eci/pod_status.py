@@ -75,8 +75,13 @@ def _phase(group: GroupStatus) -> str:
     """Only the group's own state ends a pod: what got no place has not failed, it waits."""
     if (phase := _PHASES.get(group.status)) is not None:
         return phase
-    runs = any(c.state.running is not None for c in group.pod_status.container_statuses)
-    return "Running" if runs else "Pending"
+    # What began stays begun, also when its containers have ended because of a deletion.
+    return "Running" if any(map(_began, group.pod_status.container_statuses)) else "Pending"
+
+
+def _began(container: ContainerStatus) -> bool:
+    now, last = container.state, container.last_state
+    return now.running is not None or now.terminated is not None or last.terminated is not None
 
 
 def _waiting(state: str, reason: str) -> WaitingReason | None:

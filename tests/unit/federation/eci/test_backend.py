@@ -291,6 +291,15 @@ async def test_a_deletion_is_followed_to_its_end(site: Site) -> None:
     assert (site.observed().gone, site.observed().grace_seconds) == (True, 0)
 
 
+async def test_a_deletion_after_its_end_does_not_undo_it(site: Site) -> None:
+    site.fate = Fate(runs=5, terminating=60)
+    copy = await site.backend.apply(make_request(restartPolicy="Never"))
+    await site.look(20)
+    await site.backend.delete(copy, grace_seconds=5)
+    await site.look(3)
+    assert (site.status()["phase"], site.observed().deleting) == ("Succeeded", True)
+
+
 async def test_the_last_one_is_asked_for_by_its_id(site: Site) -> None:
     copy = await site.backend.apply(make_request())
     await site.look(5)

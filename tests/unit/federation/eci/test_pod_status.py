@@ -49,6 +49,8 @@ def shown(state: str, *, container: ContainerState = CREATING) -> dict[str, Any]
         ("Restarting", RUNNING, "Running"),
         ("Updating", RUNNING, "Running"),
         ("Terminating", RUNNING, "Running"),
+        ("Terminating", ENDED, "Running"),
+        ("Terminating", CREATING, "Pending"),
         ("Succeeded", ENDED, "Succeeded"),
         ("Failed", ENDED, "Failed"),
         ("Expired", RUNNING, "Failed"),
