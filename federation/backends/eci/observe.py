@@ -135,8 +135,9 @@ class Observer:
             if first:
                 await self._identify()
             await self._poll()
-        except Throttled:
-            self._answered()  # Somebody did.
+        except Throttled as error:
+            if error.code:  # Else it was our own budget, and nobody was asked.
+                self._answered()
             return
         except EciError as error:
             if type(self.error) is not type(error):

@@ -1,5 +1,7 @@
 """ECI as a `PodBackend`, on the emulator with a clock that only tests move."""
 
+import asyncio
+import contextlib
 import random
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -482,3 +484,30 @@ async def test_polls_cost_calls_by_page_and_not_by_pod(site: Site) -> None:
     assert site.emulator.calls == ["DescribeContainerGroupStatus"] * 3
     await site.look(2)
     assert site.emulator.calls == ["DescribeContainerGroupStatus"] * 4
+
+
+async def test_whoever_listens_hears_of_the_link_and_of_its_return(site: Site) -> None:
+    lost, back = asyncio.Event(), asyncio.Event()
+    site.backend.subscribe_link(lost.set)
+    site.backend.sight("team-a")
+    places: list[str] = []
+    site.backend.subscribe_places(places.append)
+    site.backend.subscribe_places(lambda _: back.set())
+    site.emulator.faults.down = True
+    following = asyncio.create_task(site.backend.run())
+    await asyncio.wait_for(lost.wait(), 10)
+    assert places == []
+    site.emulator.faults.down = False
+    await asyncio.wait_for(back.wait(), 10)
+    following.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await following
+    assert places[:1] == ["team-a"]
+
+
+async def test_throttled_polls_are_no_lost_link(site: Site) -> None:
+    site.emulator.faults.fail("DescribeContainerGroupStatus", code="Throttling.User", status=400)
+    for _ in range(12):
+        await site.look(10)
+    assert site.backend.reachable
+    assert site.backend.silent_for is None
