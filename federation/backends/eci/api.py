@@ -31,6 +31,7 @@ from federation.backends.eci.parameters import Parameter, Parameters, flatten
 from federation.backends.eci.refusals import refusal
 from federation.backends.eci.signature import AccessKey, sign
 from federation.backends.eci.transport import Transport
+from vnode.kube.permit import Permit
 from vnode.runtime.clock import Clock
 
 __all__ = ["EciApi"]
@@ -39,6 +40,7 @@ T = TypeVar("T")
 
 _TRIES = 6
 """Calls at most, of which all but the last were throttled."""
+_WRITES = frozenset({"CreateContainerGroup", "DeleteContainerGroup", "RestartContainerGroup"})
 _IDS = 20
 """Container groups that one call may name."""
 _SINCE_LEAST, _SINCE_MOST = 60, 3600
@@ -58,14 +60,34 @@ class EciApi:
         budget: Budget,
         clock: Clock,
         nonce: Callable[[], str],
+        may_write: Permit | None = None,
     ) -> None:
-        """`key` is asked for each call, since keys of STS expire; `nonce` never repeats itself."""
+        """`key` is asked for each call, since keys of STS expire; `nonce` never repeats itself.
+
+        `may_write`: see `guarded`; None: always.
+        """
         self._transport = transport
         self._key = key
         self._region = region
         self._budget = budget
         self._clock = clock
         self._nonce = nonce
+        self._may_write = may_write
+
+    def guarded(self, may_write: Permit) -> "EciApi":
+        """The same connections and budget for who may write only while `may_write()` is true.
+
+        Calls that change something then raise Withheld instead of being sent.
+        """
+        return EciApi(
+            self._transport,
+            key=self._key,
+            region=self._region,
+            budget=self._budget,
+            clock=self._clock,
+            nonce=self._nonce,
+            may_write=may_write,
+        )
 
     async def close(self) -> None:
         """Close all connections."""
@@ -268,7 +290,8 @@ class EciApi:
             date=now.strftime("%Y-%m-%dT%H:%M:%SZ"),
             nonce=self._nonce(),
         )
-        answer = await self._transport.send(call, timeout=timeout)
+        permit = self._may_write if action in _WRITES else None
+        answer = await self._transport.send(call, timeout=timeout, permit=permit)
         if 200 <= answer.status < 300:
             return answer.body
         raise refusal(action, answer.status, answer.body, sent=flat)

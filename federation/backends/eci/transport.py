@@ -14,6 +14,7 @@ import yarl
 
 from federation.backends.eci.errors import Unavailable
 from federation.backends.eci.signature import Signed
+from vnode.kube.permit import Permit, PermittedRequest, required
 
 __all__ = ["Answer", "HttpTransport", "Transport"]
 
@@ -38,8 +39,13 @@ class Transport(Protocol):
         """What the Host header says."""
         ...
 
-    async def send(self, call: Signed, *, timeout: float) -> Answer:
-        """Make one call. Raises Unavailable without a complete answer after `timeout` seconds."""
+    async def send(self, call: Signed, *, timeout: float, permit: Permit | None = None) -> Answer:
+        """Make one call. `permit` is asked when nothing but the sending is left.
+
+        Raises:
+            Unavailable: no complete answer after `timeout` seconds.
+            Withheld: not sent, as `permit` said no.
+        """
         ...
 
     async def close(self) -> None:
@@ -63,6 +69,7 @@ class HttpTransport:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=connections),
             auto_decompress=True,
+            request_class=PermittedRequest,
             cookie_jar=aiohttp.DummyCookieJar(),
         )
 
@@ -71,21 +78,22 @@ class HttpTransport:
         """Host, with the port where the endpoint names one."""
         return self._host
 
-    async def send(self, call: Signed, *, timeout: float) -> Answer:
-        """Make one call."""
+    async def send(self, call: Signed, *, timeout: float, permit: Permit | None = None) -> Answer:
+        """See `Transport.send`."""
         # Encoded already: the service verifies the very characters that were signed.
         url = yarl.URL(f"{self._url}?{call.query}", encoded=True)
         limits = aiohttp.ClientTimeout(total=timeout, connect=min(timeout, _CONNECT))
         try:
-            async with self._session.post(
-                url, headers=dict(call.headers), timeout=limits, allow_redirects=False
-            ) as response:
-                body = bytearray()
-                async for part in response.content.iter_any():
-                    body += part
-                    if len(body) > _LARGEST:
-                        raise Unavailable(f"an answer of more than {_LARGEST} bytes")
-                return Answer(status=response.status, body=bytes(body))
+            with required(permit):
+                async with self._session.post(
+                    url, headers=dict(call.headers), timeout=limits, allow_redirects=False
+                ) as response:
+                    body = bytearray()
+                    async for part in response.content.iter_any():
+                        body += part
+                        if len(body) > _LARGEST:
+                            raise Unavailable(f"an answer of more than {_LARGEST} bytes")
+                    return Answer(status=response.status, body=bytes(body))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unavailable(f"no answer from {self._host}: {type(error).__name__}") from None
 

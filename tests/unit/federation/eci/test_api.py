@@ -12,6 +12,7 @@ from tests.eci.connecting import KEYS, connected, make_group
 from tests.eci.script import Fate
 from tests.eci.server import Emulator
 from tests.fakes.clock import SteppedClock
+from vnode.kube.errors import Withheld
 
 
 @pytest.fixture
@@ -316,3 +317,18 @@ async def test_many_creates_at_once_are_made_once_each_though_answers_are_lost(
 
     assert len(set(made)) == emulator.groups.made == 200
     assert emulator.faults.lose_answers == 0
+
+
+async def test_who_may_not_write_any_more_changes_nothing(api: EciApi, emulator: Emulator) -> None:
+    may = True
+    guarded = api.guarded(lambda: may)
+    group = await guarded.create(make_group("one"), token="uid-1")
+    may = False
+
+    with pytest.raises(Withheld):
+        await guarded.create(make_group("two"), token="uid-2")
+    with pytest.raises(Withheld):
+        await guarded.delete(group)
+
+    assert emulator.calls == ["CreateContainerGroup"]
+    assert await state(guarded, group)
