@@ -25,11 +25,11 @@ from ipaddress import ip_address
 import structlog
 
 from federation.cluster import ComputeCluster
-from federation.config import AgentConfig, ClusterConfig
+from federation.config import AgentConfig, AnyClusterConfig
 from federation.patience import when_granted
 from federation.readiness import Readiness, cluster_line
 from federation.shared import Shared
-from federation.sides import kubernetes
+from federation.sides.connecting import connect
 from federation.sides.side import Compute
 from federation.telemetry import FederationMetrics, metrics_registry
 from federation.tenant import Tenant, left_nodes, read_facts
@@ -85,16 +85,11 @@ async def run_agent(config: AgentConfig, *, identity: str, health_port: int | No
         )
         left = await left_nodes(client, config)
         tenant = Tenant(client, config, facts, clock=clock, rng=rng, left=left)
-        joined: list[tuple[ClusterConfig, Compute]] = []
+        joined: list[tuple[AnyClusterConfig, Compute]] = []
         for index, cluster in enumerate(config.clusters):
+            name = f"clusters[{index}] {cluster.name}"
             compute = await stack.enter_async_context(
-                kubernetes.connect(
-                    cluster,
-                    name=f"clusters[{index}] {cluster.name}",
-                    user_agent=_user_agent(),
-                    clock=clock,
-                    rng=rng,
-                )
+                connect(cluster, name=name, user_agent=_user_agent(), clock=clock, rng=rng)
             )
             readiness.starting(f"asking compute cluster {cluster.name} for an answer")
             await compute.probe(known=partial(_has_nodes, cluster, config, client))
@@ -105,7 +100,7 @@ async def run_agent(config: AgentConfig, *, identity: str, health_port: int | No
 
 async def _work(
     shared: Shared,
-    joined: Sequence[tuple[ClusterConfig, Compute]],
+    joined: Sequence[tuple[AnyClusterConfig, Compute]],
     identity: str,
     readiness: Readiness,
 ) -> None:
@@ -208,7 +203,7 @@ async def _connect(config: AgentConfig) -> KubeClient:
     )
 
 
-async def _has_nodes(cluster: ClusterConfig, config: AgentConfig, tenant: KubeClient) -> bool:
+async def _has_nodes(cluster: AnyClusterConfig, config: AgentConfig, tenant: KubeClient) -> bool:
     for node in config.virtual_nodes:
         if node.cluster.name == cluster.name:
             try:

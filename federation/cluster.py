@@ -18,7 +18,7 @@ from federation.backends.kubernetes.translate.names import (
 )
 from federation.certificates import Certificates
 from federation.config import (
-    ClusterConfig,
+    AnyClusterConfig,
     LimitsConfig,
     NetworkMode,
 )
@@ -77,7 +77,7 @@ class ComputeCluster:
     def __init__(
         self,
         shared: Shared,
-        config: ClusterConfig,
+        config: AnyClusterConfig,
         compute: Compute,
         *,
         may_write: Callable[[], bool],
@@ -265,7 +265,7 @@ class ComputeCluster:
         )
         controller = NodeController(
             client,
-            self._virtual_node(node, side.node_labels),
+            self._virtual_node(node, side.node_labels(node)),
             capacity=side.capacity(node),
             reachable=lambda: backend.reachable if backend.link_known else None,
             refused=lambda: backend.refuses_us,

@@ -12,24 +12,19 @@ agent passes it over.
 
 import math
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
-from federation.backends.kubernetes.observe import tenant_key
-from federation.backends.kubernetes.translate.names import (
-    ANNOTATION_NODE,
-    ANNOTATION_UID,
-    LABEL_TENANT,
-    NamespaceMapping,
-    Owner,
-)
-from federation.config import AgentConfig, ClusterConfig, NamespaceCreation
+from federation.backends.kubernetes.translate.names import Owner
+from federation.config import AgentConfig
+from federation.held_places import USER_AGENT, Place, PlacedCopy, forwarded, place_of
 from vnode.backend import Waiting
 from vnode.kube.client import KubeClient
 from vnode.kube.config import Connection
-from vnode.kube.errors import Conflict, Forbidden, NotFound
+from vnode.kube.errors import NotFound
 from vnode.kube.listing import Selection, list_pages
 from vnode.kube.resources import NAMESPACES, NODES, PODS
 from vnode.kube.types import UID, NodeName, ObjectKey, PartialObject
@@ -47,19 +42,16 @@ class HeldCopy(NamedTuple):
     """One copy without tenant pod."""
 
     cluster: str
-    key: ObjectKey
-    """Of the tenant pod that it was made for."""
-    uid: UID
-    """The same."""
-    node: NodeName
-    made_at: str
-    """RFC 3339."""
+    copy: PlacedCopy
     reason: str
     """`HeldReason` or `UNSURE`."""
     until: float | None
     """Unix second at which the agent deletes it; None: never by itself, or not known."""
-    below: ObjectKey
-    handle: UID
+
+    @property
+    def key(self) -> ObjectKey:
+        """Of the tenant pod that it was made for."""
+        return self.copy.key
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +60,8 @@ class HeldCopies:
 
     config: AgentConfig
     tenant: KubeClient
-    computes: dict[str, KubeClient]
+    places: Mapping[str, Place]
+    """By name of the cluster."""
     owner: Owner
 
     async def find(self) -> list[HeldCopy]:
@@ -76,7 +69,7 @@ class HeldCopies:
         # Copies first: pods that are made meanwhile have theirs later, and no copy seems to be
         # without its pod.
         below = [
-            (cluster, [each async for each in self._copies(cluster)])
+            (cluster, [each async for each in self.places[cluster.name].copies()])
             for cluster in self.config.clusters
         ]
         pods = await self._tenant_pods()
@@ -84,28 +77,16 @@ class HeldCopies:
         births: dict[NodeName, str | None] = {}
         found: list[HeldCopy] = []
         for cluster, copies in below:
-            for key, copy in copies:
-                uid = UID(copy.metadata.annotations.get(ANNOTATION_UID, ""))
-                node = NodeName(copy.metadata.annotations.get(ANNOTATION_NODE, ""))
-                if pods.get(key) == uid or copy.metadata.deletion_timestamp is not None:
+            for copy in copies:
+                if pods.get(copy.key) == copy.uid or copy.deleting:
                     continue
-                if node not in births:
-                    births[node] = await self._born(node)
-                made = copy.metadata.creation_timestamp or ""
-                until = held_for_node(made or None, births[node], grace=cluster.orphan_grace)
-                found.append(
-                    HeldCopy(
-                        cluster.name,
-                        key,
-                        uid,
-                        node,
-                        made,
-                        _reason(until, now),
-                        until if math.isfinite(until) and until else None,
-                        copy.metadata.key,
-                        copy.metadata.uid,
-                    )
+                if copy.node not in births:
+                    births[copy.node] = await self._born(copy.node)
+                until = held_for_node(
+                    copy.made_at or None, births[copy.node], grace=cluster.orphan_grace
                 )
+                ends = until if math.isfinite(until) and until else None
+                found.append(HeldCopy(cluster.name, copy, _reason(until, now), ends))
         return found
 
     async def release(self, held: HeldCopy) -> None:
@@ -126,14 +107,9 @@ class HeldCopies:
             )
         except NotFound:
             pod = None
-        if pod is not None and pod.metadata.uid == held.uid:
+        if pod is not None and pod.metadata.uid == held.copy.uid:
             raise Waiting(f"{held.key} has its tenant pod; it is not deleted", reason=POD_EXISTS)
-        try:
-            await self.computes[held.cluster].delete(
-                PODS, name=held.below.name, namespace=held.below.namespace, uid=held.handle
-            )
-        except (NotFound, Conflict):
-            return  # What has its name now is another object.
+        await self.places[held.cluster].delete(held.copy)
 
     async def _tenant_pods(self) -> dict[ObjectKey, UID]:
         found: dict[ObjectKey, UID] = {}
@@ -142,42 +118,6 @@ class HeldCopies:
             async for page in list_pages(self.tenant, selection, PartialObject):
                 found.update((pod.metadata.key, pod.metadata.uid) for pod in page.items or ())
         return found
-
-    async def _copies(
-        self, cluster: ClusterConfig
-    ) -> AsyncIterator[tuple[ObjectKey, PartialObject]]:
-        client, settings = self.computes[cluster.name], cluster.namespaces
-        mapping = NamespaceMapping(
-            tenant=self.owner.tenant, mode=settings.mode, table=settings.table
-        )
-        places: list[str | None] = [None]
-        if settings.create is NamespaceCreation.NEVER:
-            places = [mapping.below(name) for name in await self._namespaces()]
-            places = [place for place in places if place is not None]
-        for place in places:
-            selection = Selection(
-                PODS,
-                place,
-                label_selector=f"{LABEL_TENANT}={self.owner.tenant}",
-                metadata_only=True,
-            )
-            try:
-                async for page in list_pages(client, selection, PartialObject):
-                    for copy in page.items or ():
-                        key = tenant_key(copy.metadata, owner=self.owner, namespaces=mapping)
-                        if key is not None and key.name == copy.metadata.name:
-                            yield key, copy
-            except Forbidden:
-                if place is None:
-                    raise  # Else it is not prepared, or not for us.
-
-    async def _namespaces(self) -> tuple[str, ...]:
-        tenant = self.config.tenant
-        if tenant.namespaces:
-            return tenant.namespaces
-        pages = list_pages(self.tenant, Selection(NAMESPACES, metadata_only=True), PartialObject)
-        names = [item.metadata.name async for page in pages for item in page.items or ()]
-        return tuple(name for name in names if tenant.forwards(name))
 
     async def _born(self, node: NodeName) -> str | None:
         try:
@@ -190,29 +130,29 @@ class HeldCopies:
 @asynccontextmanager
 async def held_copies(config: AgentConfig) -> AsyncIterator[HeldCopies]:
     """Connect to all clusters of a configuration. Raises KubeError."""
-    async with AsyncExitStack() as stack:
-        tenant, *computes = [
-            await stack.enter_async_context(await KubeClient.connect(connection))
-            for connection in _connections(config)
-        ]
-        system = await tenant.get(NAMESPACES, PartialObject, name="kube-system")
-        names = [cluster.name for cluster in config.clusters]
-        owner = Owner(tenant=config.tenant.name, cluster_uid=system.metadata.uid)
-        yield HeldCopies(config, tenant, dict(zip(names, computes, strict=True)), owner)
-
-
-def _connections(config: AgentConfig) -> Iterator[Connection]:
-    tenant = config.tenant
-    yield Connection(
-        name="tenant", kubeconfig=tenant.kubeconfig, context=tenant.context, user_agent="vnode-gc"
+    settings = config.tenant
+    connection = Connection(
+        name="tenant",
+        kubeconfig=settings.kubeconfig,
+        context=settings.context,
+        user_agent=USER_AGENT,
     )
-    for index, cluster in enumerate(config.clusters):
-        yield Connection(
-            name=f"clusters[{index}] {cluster.name}",
-            kubeconfig=cluster.kubeconfig,
-            context=cluster.context,
-            user_agent="vnode-gc",
-        )
+    async with AsyncExitStack() as stack:
+        tenant = await stack.enter_async_context(await KubeClient.connect(connection))
+        system = await tenant.get(NAMESPACES, PartialObject, name="kube-system")
+        owner = Owner(tenant=settings.name, cluster_uid=system.metadata.uid)
+        places = {
+            cluster.name: await stack.enter_async_context(
+                place_of(
+                    cluster,
+                    name=f"clusters[{index}] {cluster.name}",
+                    owner=owner,
+                    namespaces=partial(forwarded, tenant, settings),
+                )
+            )
+            for index, cluster in enumerate(config.clusters)
+        }
+        yield HeldCopies(config, tenant, places, owner)
 
 
 def _reason(until: float, now: float) -> str:

@@ -168,7 +168,7 @@ def _of_tenant(config: AgentConfig) -> Iterator[Right]:
         namespace=_SYSTEM,
         name="extension-apiserver-authentication",
     )
-    for name in {cluster.kubeconfig_secret: None for cluster in config.clusters}:
+    for name in {cluster.kubeconfig_secret: None for cluster in config.kubernetes_clusters}:
         if name is not None:
             for right in _verbs("get update", "secrets", "keep renewed tokens for a restart"):
                 yield replace(right, namespace=config.leader_election.namespace, name=name)

@@ -17,6 +17,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from federation.config import LogFormat, LoggingConfig
+from federation.eci_metrics import EciMetrics
 from vnode.kube.types import JSON
 
 _EventDict: TypeAlias = MutableMapping[str, object]
@@ -46,6 +47,8 @@ class FederationMetrics:
     """What the agent counts beside the kubelet API; one for all compute clusters."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self.eci = EciMetrics(registry)
+        """Of clusters of kind eci."""
         self._kept = Gauge(
             "federation_namespaces_kept",
             "Compute namespaces that the agent made and kept after their tenant namespace.",

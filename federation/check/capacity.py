@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from federation.backends.kubernetes.capacity.pool import Pool, Toleration
 from federation.check.findings import Finding, ok, warn, wrong
-from federation.config import CapacitySourceKind, VirtualNode
+from federation.config import CapacitySourceKind, PoolConfig
 from vnode.kube.client import KubeClient
 from vnode.kube.errors import Forbidden
 from vnode.kube.listing import Selection, list_pages
@@ -20,9 +20,9 @@ from vnode.node.objects import Node
 __all__ = ["capacity", "judge_nodes", "judge_static"]
 
 
-async def capacity(client: KubeClient, node: VirtualNode, *, mend: str) -> Sequence[Finding]:
+async def capacity(client: KubeClient, pool: PoolConfig, *, mend: str) -> Sequence[Finding]:
     """Ask the sources of a pool. Raises KubeError."""
-    settings = node.pool.capacity
+    settings = pool.capacity
     findings = []
     if CapacitySourceKind.STATIC in settings.sources:
         findings.append(judge_static(settings.static or {}))
@@ -32,7 +32,7 @@ async def capacity(client: KubeClient, node: VirtualNode, *, mend: str) -> Seque
             nodes = [each async for page in pages for each in page.items or ()]
         except Forbidden:
             return [*findings, wrong("source nodes: may not list nodes", mend)]
-        findings.append(judge_nodes(nodes, node))
+        findings.append(judge_nodes(nodes, pool))
     return findings or [ok("source quota: see the namespaces")]
 
 
@@ -43,10 +43,10 @@ def judge_static(numbers: Mapping[str, str]) -> Finding:
     return ok("source static: " + ", ".join(f"{v} {k}" for k, v in sorted(numbers.items())))
 
 
-def judge_nodes(nodes: Iterable[Node], node: VirtualNode) -> Finding:
+def judge_nodes(nodes: Iterable[Node], config: PoolConfig) -> Finding:
     """Nodes of the pool."""
     pool = Pool(
-        selector=dict(node.pool.node_selector),
+        selector=dict(config.node_selector),
         tolerations=[
             Toleration(
                 key=each.key or "",
@@ -54,7 +54,7 @@ def judge_nodes(nodes: Iterable[Node], node: VirtualNode) -> Finding:
                 value=each.value,
                 effect=each.effect.value if each.effect else "",
             )
-            for each in node.pool.tolerations
+            for each in config.tolerations
         ],
     )
     nodes = list(nodes)
@@ -62,10 +62,10 @@ def judge_nodes(nodes: Iterable[Node], node: VirtualNode) -> Finding:
     usable = [each for each in members if pool.accepts_pods(each)]
     if not members:
         text = f"source nodes: none of {len(nodes)} nodes has the labels of nodeSelector"
-        return wrong(text, f"label nodes below, or correct nodeSelector of pool {node.pool.name}")
+        return wrong(text, f"label nodes below, or correct nodeSelector of pool {config.name}")
     if not usable:
         text = f"source nodes: none of {len(members)} is ready, schedulable and tolerated"
-        return wrong(text, f"kubectl get nodes; or add tolerations to pool {node.pool.name}")
+        return wrong(text, f"kubectl get nodes; or add tolerations to pool {config.name}")
     if len(usable) < len(members):
         return warn(f"source nodes: {len(usable)} of {len(members)} take pods", "kubectl get nodes")
     return ok(f"source nodes: {len(usable)} of {len(members)} take pods")

@@ -14,6 +14,7 @@ from federation.check import (
     admission,
     capacity,
     clocks,
+    eci,
     kubelet,
     links,
     namespaces,
@@ -25,7 +26,7 @@ from federation.check import (
 from federation.check.findings import Finding, untried
 from federation.check.runner import Check
 from federation.check.site import TENANT, Peer, Site
-from federation.config import ClusterConfig, NamespaceCreation, VirtualNode
+from federation.config import ClusterConfig, NamespaceCreation, PoolConfig, VirtualNode
 from federation.rights import compute_rights, tenant_rights
 
 __all__ = ["CONFIGURATION", "checklist"]
@@ -46,12 +47,24 @@ def checklist(site: Site) -> list[Check]:
         if peer is not None
     ]
     checks += [*way.checks, *_of_tenant(site, way.known)]
-    for cluster in site.config.clusters:
+    for cluster in site.config.kubernetes_clusters:
         below = _Way(cluster.name, site.computes[cluster.name])
         checks += [*below.checks, *_of_compute(site, cluster, way.known, below.known)]
         for node in site.config.virtual_nodes:
             if node.cluster is cluster:
-                checks += _of_node(site, node, way.known, below.known)
+                pool = cluster.pool_of(node.name)
+                checks += [
+                    *_of_node(site, node, way.known),
+                    _of_pool(site, node, pool, below.known),
+                ]
+    for account in site.config.eci_clusters:
+        checks += [
+            Check(account.name, "link", partial(eci.link, account), (), _LONG),
+            Check(account.name, "weaker forms", partial(eci.weaker_forms, account)),
+        ]
+        for node in site.config.virtual_nodes:
+            if node.cluster is account:
+                checks += _of_node(site, node, way.known)
     return checks
 
 
@@ -151,21 +164,24 @@ def _of_compute(site: Site, cluster: ClusterConfig, above: Check, known: Check) 
     ]
 
 
-def _of_node(site: Site, node: VirtualNode, above: Check, below: Check) -> list[Check]:
+def _of_node(site: Site, node: VirtualNode, above: Check) -> list[Check]:
     where = node.name
 
     async def registered() -> Sequence[Finding]:
         return await nodes.node(site.tenant.client, node.name)
 
-    async def room() -> Sequence[Finding]:
-        peer = site.computes[node.cluster.name]
-        return await capacity.capacity(peer.client, node, mend=_join(site, node.cluster.name))
-
     return [
         Check(where, "node", registered, (above,)),
-        Check(where, "capacity", room, (below,)),
         Check(where, "kubelet", partial(kubelet.path, site, where), (above,), kubelet.SECONDS),
     ]
+
+
+def _of_pool(site: Site, node: VirtualNode, pool: PoolConfig, below: Check) -> Check:
+    async def room() -> Sequence[Finding]:
+        peer = site.computes[node.cluster.name]
+        return await capacity.capacity(peer.client, pool, mend=_join(site, node.cluster.name))
+
+    return Check(node.name, "capacity", room, (below,))
 
 
 def _join(site: Site, cluster: str) -> str:

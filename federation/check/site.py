@@ -109,7 +109,7 @@ async def open_site(
         kubeconfig: of an administrator of the tenant.
         compute_kubeconfigs: of administrators of compute clusters, by cluster name.
     """
-    tenant, clusters, admins = config.tenant, config.clusters, compute_kubeconfigs or {}
+    tenant, clusters, admins = config.tenant, config.kubernetes_clusters, compute_kubeconfigs or {}
     async with AsyncExitStack() as stack:
         opening = [
             _open(stack, TENANT, tenant.kubeconfig, tenant.context),

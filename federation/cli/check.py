@@ -68,7 +68,7 @@ def check(
 
 
 def _named(texts: Sequence[str], config: AgentConfig) -> dict[str, Path]:
-    known = [cluster.name for cluster in config.clusters]
+    known = [cluster.name for cluster in config.kubernetes_clusters]
     found = {}
     for text in texts:
         name, _, path = text.partition("=")

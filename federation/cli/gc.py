@@ -105,21 +105,23 @@ def _shown(found: Sequence[HeldCopy], output: Output, *, now: float) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _row(copy: HeldCopy, now: float) -> tuple[str, ...]:
+def _row(held: HeldCopy, now: float) -> tuple[str, ...]:
+    copy = held.copy
     age = _age(now - parse(copy.made_at)) if copy.made_at else "?"
-    return copy.cluster, str(copy.key), copy.node, age, copy.reason, _stamp(copy.until) or "-"
+    return held.cluster, str(held.key), copy.node, age, held.reason, _stamp(held.until) or "-"
 
 
-def _as_json(copy: HeldCopy) -> dict[str, str | None]:
+def _as_json(held: HeldCopy) -> dict[str, str | None]:
+    copy = held.copy
     return {
-        "cluster": copy.cluster,
+        "cluster": held.cluster,
         "namespace": copy.key.namespace,
         "name": copy.key.name,
         "uid": copy.uid,
         "node": copy.node,
         "madeAt": copy.made_at,
-        "reason": copy.reason,
-        "until": _stamp(copy.until),
+        "reason": held.reason,
+        "until": _stamp(held.until),
     }
 
 

@@ -77,10 +77,13 @@ class Wishes:
         for name, value in stated.items():
             exclude(True, value, "--config", name)
         settings = load_config(file)
-        names = [each.name for each in settings.clusters]
+        names = [each.name for each in settings.kubernetes_clusters]
         if self.cluster is None and len(names) > 1:
             raise PlanError(f"{file} has clusters {', '.join(names)}; choose one with --cluster")
-        found = [each for each in settings.clusters if each.name == (self.cluster or names[0])]
+        if not names:
+            raise PlanError(f"{file} has no cluster of kind kubernetes, and others are not joined")
+        name = self.cluster or names[0]
+        found = [each for each in settings.kubernetes_clusters if each.name == name]
         if not found:
             raise PlanError(f'{file} has no cluster "{self.cluster}"; it has {", ".join(names)}')
         return plan_of(

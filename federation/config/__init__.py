@@ -1,7 +1,9 @@
 """Typed configuration of the agent: one YAML file in, one frozen `AgentConfig` out.
 
 * `values`    scalars: durations, quantities, names, paths
-* `clusters`  what stands under `clusters:` (compute clusters, their pools and policy)
+* `compute`   what compute clusters of every kind have
+* `clusters`  what stands under `clusters:` for Kubernetes (pools, policy, capacity)
+* `eci`       the same for Alibaba Cloud ECI
 * `agent`     the whole document, checks across sections, the virtual nodes that follow from it
 * `file`      reading, and errors that name file, line, key and the way out
 
@@ -11,6 +13,7 @@ other than the configuration; `config/schema.json` is generated from the models.
 
 from federation.config.agent import (
     AgentConfig,
+    AnyClusterConfig,
     ApiServerConfig,
     CertificateConfig,
     CertificateSource,
@@ -31,26 +34,35 @@ from federation.config.clusters import (
     NamespaceCreation,
     NamespaceReclaim,
     NamespacesConfig,
-    NetworkMode,
     OverlayConfig,
     PodPolicyConfig,
     PoolConfig,
-    Taint,
-    TaintEffect,
     Toleration,
+)
+from federation.config.compute import ComputeKind, NetworkMode, Taint, TaintEffect
+from federation.config.eci import (
+    EciClusterConfig,
+    EciPoolConfig,
+    InstanceTypeConfig,
+    SpotConfig,
 )
 from federation.config.file import ConfigFileError, ConfigProblem, load_config
 
 __all__ = [
     "AgentConfig",
+    "AnyClusterConfig",
     "ApiServerConfig",
     "CapacityConfig",
     "CapacitySourceKind",
     "CertificateConfig",
     "CertificateSource",
     "ClusterConfig",
+    "ComputeKind",
     "ConfigFileError",
     "ConfigProblem",
+    "EciClusterConfig",
+    "EciPoolConfig",
+    "InstanceTypeConfig",
     "KubeletConfig",
     "LeaderElectionConfig",
     "LimitsConfig",
@@ -64,6 +76,7 @@ __all__ = [
     "OverlayConfig",
     "PodPolicyConfig",
     "PoolConfig",
+    "SpotConfig",
     "Taint",
     "TaintEffect",
     "TenantConfig",

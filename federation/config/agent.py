@@ -8,14 +8,16 @@ import enum
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
+from typing import Annotated, Self, TypeAlias
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 from pydantic.json_schema import GenerateJsonSchema
 
 from federation.backends.kubernetes.translate.names import NamespaceMode
 from federation.backends.kubernetes.translate.policy import PvcMode
-from federation.config.clusters import ClusterConfig, NamespaceReclaim, PoolConfig, Taint
+from federation.config.clusters import ClusterConfig, NamespaceReclaim, PoolConfig
+from federation.config.compute import ComputeKind, Taint
+from federation.config.eci import EciClusterConfig, EciPoolConfig
 from federation.config.values import (
     Address,
     DnsLabel,
@@ -37,6 +39,24 @@ from vnode.runtime.leader import RETRY_JITTER
 _MAX_PORT = 65535
 _MAX_NODE_NAME = 63
 _LIMITS = Limits()
+
+
+AnyClusterConfig: TypeAlias = ClusterConfig | EciClusterConfig
+
+
+def _kind(cluster: object) -> str:
+    """Of an entry of `clusters`, as it is written or as a model."""
+    if isinstance(cluster, dict):
+        return str(cluster.get("kind", ComputeKind.KUBERNETES))
+    return str(getattr(cluster, "kind", ComputeKind.KUBERNETES))
+
+
+AnyCluster: TypeAlias = Annotated[
+    Annotated[ClusterConfig, Tag(ComputeKind.KUBERNETES)]
+    | Annotated[EciClusterConfig, Tag(ComputeKind.ECI)],
+    Discriminator(_kind),
+]
+"""A compute cluster; `kind` says of what kind, and is kubernetes where it is missing."""
 
 
 class LogLevel(enum.StrEnum):
@@ -196,8 +216,8 @@ class VirtualNode:
     """Port of its kubelet API."""
     passed_port: int
     """The same, for other replicas of the agent."""
-    cluster: ClusterConfig
-    pool: PoolConfig
+    cluster: AnyClusterConfig
+    pool: PoolConfig | EciPoolConfig
 
     @property
     def taints(self) -> tuple[Taint, ...]:
@@ -215,7 +235,7 @@ class AgentConfig(Section):
     leader_election: LeaderElectionConfig = LeaderElectionConfig()
     logging: LoggingConfig = LoggingConfig()
     limits: LimitsConfig = LimitsConfig()
-    clusters: tuple[ClusterConfig, ...] = Field(min_length=1)
+    clusters: tuple[AnyCluster, ...] = Field(min_length=1)
 
     @cached_property
     def virtual_nodes(self) -> tuple[VirtualNode, ...]:
@@ -233,9 +253,19 @@ class AgentConfig(Section):
         )
 
     @property
+    def kubernetes_clusters(self) -> tuple[ClusterConfig, ...]:
+        """Clusters with an API server."""
+        return tuple(c for c in self.clusters if isinstance(c, ClusterConfig))
+
+    @property
+    def eci_clusters(self) -> tuple[EciClusterConfig, ...]:
+        """Accounts of Alibaba Cloud ECI."""
+        return tuple(c for c in self.clusters if isinstance(c, EciClusterConfig))
+
+    @property
     def clusters_with_claims(self) -> tuple[ClusterConfig, ...]:
         """Clusters whose pods mount claims (`policy.pvc: shared`)."""
-        return tuple(c for c in self.clusters if c.policy.pvc is PvcMode.SHARED)
+        return tuple(c for c in self.kubernetes_clusters if c.policy.pvc is PvcMode.SHARED)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -252,6 +282,8 @@ class AgentConfig(Section):
                     f'"{cluster.name}" is used twice; cluster names must be unique',
                 )
             seen.add(cluster.name)
+            if not isinstance(cluster, ClusterConfig):
+                continue
             secret = cluster.kubeconfig_secret
             if secret and (other := secrets.setdefault(secret, cluster.name)) != cluster.name:
                 yield Misfit(

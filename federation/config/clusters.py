@@ -1,4 +1,4 @@
-"""What stands under `clusters:` - compute clusters, their pools, policy and capacity.
+"""What stands under `clusters:` for Kubernetes clusters - their pools, policy and capacity.
 
 In: validated scalars. Out: frozen models. Checks within one cluster live here; checks across
 clusters live in `federation.config.agent`. Fields are named as in Kubernetes. Choices that the
@@ -7,7 +7,7 @@ translation reads are defined there, in `names` and `policy`.
 
 import enum
 from collections.abc import Iterator, Mapping
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -18,34 +18,30 @@ from federation.backends.kubernetes.translate.names import (
 )
 from federation.backends.kubernetes.translate.policy import HostAccess, PvcMode
 from federation.backends.kubernetes.usage.reader import UsageMode
+from federation.config.compute import (
+    ComputeConfig,
+    ComputeKind,
+    NodePool,
+    TaintEffect,
+    pool_misfits,
+)
 from federation.config.values import (
     DnsLabel,
-    Duration,
     FeatureName,
     FilePath,
     LabelKey,
     LabelValue,
     Misfit,
     ObjectName,
-    Port,
     Quantity,
     Section,
     refuse,
 )
-from vnode.kube.types import ClusterName, NodeName
-from vnode.pods.orphans import ORPHAN_GRACE
+from vnode.kube.types import NodeName
 from vnode.pods.start_once import StartOnce
 
-DEFAULT_POOL = "default"
 DEFAULT_NAMESPACE_LABELS = {"pod-security.kubernetes.io/enforce": "baseline"}
 OWN_LABELS = frozenset({LABEL_TENANT, LABEL_MANAGED_BY})
-
-
-class NetworkMode(enum.StrEnum):
-    """Whether pod addresses of the compute cluster mean anything in the tenant cluster."""
-
-    ISOLATED = "isolated"
-    FLAT = "flat"
 
 
 class CapacitySourceKind(enum.StrEnum):
@@ -70,27 +66,11 @@ class NamespaceReclaim(enum.StrEnum):
     DELETE = "Delete"
 
 
-class TaintEffect(enum.StrEnum):
-    """v1.TaintEffect."""
-
-    NO_SCHEDULE = "NoSchedule"
-    PREFER_NO_SCHEDULE = "PreferNoSchedule"
-    NO_EXECUTE = "NoExecute"
-
-
 class TolerationOperator(enum.StrEnum):
     """v1.TolerationOperator."""
 
     EQUAL = "Equal"
     EXISTS = "Exists"
-
-
-class Taint(Section):
-    """v1.Taint of a virtual node."""
-
-    key: LabelKey
-    value: LabelValue = ""
-    effect: TaintEffect
 
 
 class Toleration(Section):
@@ -242,15 +222,9 @@ class CapacityConfig(Section):
             )
 
 
-class PoolConfig(Section):
-    """A part of a compute cluster that appears as one virtual node in the tenant."""
+class PoolConfig(NodePool):
+    """A part of a Kubernetes cluster that appears as one virtual node in the tenant."""
 
-    name: DnsLabel = DEFAULT_POOL
-    node_name: ObjectName | None = None
-    """Name of the virtual node. null: vnode-<cluster> for the pool named default, otherwise
-    vnode-<cluster>-<pool>."""
-    port: Port | None = None
-    """Kubelet port of the virtual node. null: kubelet.basePort + its position in the file."""
     node_selector: Mapping[LabelKey, LabelValue] = Field(default_factory=dict)
     """Labels of the compute nodes that make up the pool; every pod of ours gets it."""
     tolerations: tuple[Toleration, ...] = ()
@@ -259,35 +233,17 @@ class PoolConfig(Section):
     """Labels and annotations of pods of this pool in the compute cluster, over those of
     policy.overlay: what serverless nodes want to know, such as
     k8s.aliyun.com/eci-use-specs."""
-    labels: Mapping[LabelKey, LabelValue] = Field(default_factory=dict)
-    """Labels of the virtual node."""
-    taints: tuple[Taint, ...] | None = None
-    """Taints of the virtual node. null: vnode.dev/provider=<cluster>:NoSchedule."""
     capacity: CapacityConfig = CapacityConfig()
     declared_features: tuple[FeatureName, ...] | None = None
     """Kubelet features that the virtual node declares, such as
     InPlacePodLevelResourcesVerticalScaling: the tenant's API server refuses what needs others.
     null: those that all nodes of the pool declare, with capacity source nodes; else none."""
 
-    def node_name_in(self, cluster: ClusterName) -> NodeName:
-        """Name of this pool's virtual node."""
-        if self.node_name is not None:
-            return NodeName(self.node_name)
-        suffix = "" if self.name == DEFAULT_POOL else f"-{self.name}"
-        return NodeName(f"vnode-{cluster}{suffix}")
 
-    def taints_in(self, cluster: ClusterName) -> tuple[Taint, ...]:
-        """Taints of this pool's virtual node."""
-        if self.taints is not None:
-            return self.taints
-        return (Taint(key="vnode.dev/provider", value=cluster, effect=TaintEffect.NO_SCHEDULE),)
+class ClusterConfig(ComputeConfig):
+    """A Kubernetes cluster, by its API server."""
 
-
-class ClusterConfig(Section):
-    """A compute cluster."""
-
-    name: DnsLabel
-    """Name in logs, metrics and node names; never shown inside pods."""
+    kind: Literal[ComputeKind.KUBERNETES] = ComputeKind.KUBERNETES
     kubeconfig: FilePath
     """Credential for the compute cluster; relative paths start at this file's folder."""
     context: str | None = None
@@ -296,8 +252,6 @@ class ClusterConfig(Section):
     """Secret in leaderElection.namespace that the kubeconfig is mounted from, key `kubeconfig`: the
     agent renews the ServiceAccount token in it. null: somebody else renews the credential."""
     namespaces: NamespacesConfig = NamespacesConfig()
-    network: NetworkMode = NetworkMode.ISOLATED
-    """flat: pods of the tenant reach pods of this cluster by address; isolated: they do not."""
     policy: PodPolicyConfig = PodPolicyConfig()
     usage: UsageMode = UsageMode.AUTO
     """Where resource usage of pods is read. metricsAPI: metrics-server of the compute cluster;
@@ -307,15 +261,11 @@ class ClusterConfig(Section):
     """strict: a pod starts only after the tenant knows that it was sent, for two more writes each,
     where the compute cluster has Kubernetes 1.27 or newer (schedulingGates); relaxed: one that
     others remove before that may run a second time."""
-    orphan_grace: Duration = ORPHAN_GRACE
-    """Time for which pods whose tenant pods went with their Node, or by pod garbage collection, are
-    kept running; `vnode gc` lists them and lets them go earlier."""
     pools: tuple[PoolConfig, ...] = Field(default=(PoolConfig(),), min_length=1)
 
-    @property
-    def cluster_name(self) -> ClusterName:
-        """`name`, typed."""
-        return ClusterName(self.name)
+    def pool_of(self, node: NodeName) -> PoolConfig:
+        """The pool of one of its virtual nodes."""
+        return next(p for p in self.pools if p.node_name_in(self.cluster_name) == node)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -323,14 +273,8 @@ class ClusterConfig(Section):
         return self
 
     def _misfits(self) -> Iterator[Misfit]:
-        seen: set[str] = set()
+        yield from pool_misfits(self.pools)
         for index, pool in enumerate(self.pools):
-            if pool.name in seen:
-                yield Misfit(
-                    ("pools", index, "name"),
-                    f'"{pool.name}" is used twice; pool names must be unique within a cluster',
-                )
-            seen.add(pool.name)
             only_quota = pool.capacity.sources == (CapacitySourceKind.QUOTA,)
             if only_quota and self.namespaces.create is NamespaceCreation.ON_DEMAND:
                 yield Misfit(

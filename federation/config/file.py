@@ -17,11 +17,13 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from federation.config.agent import AgentConfig, config_schema
+from federation.config.compute import ComputeKind
 from federation.config.values import shown
 from vnode.kube.types import JSON
 
 _Location: TypeAlias = tuple[str | int, ...]
 _KEY_MARK = "[key]"  # pydantic's last element for a mapping key that is wrong itself
+_KINDS = tuple(kind.value for kind in ComputeKind)
 _EXAMPLE = "start from config/example.yaml"
 
 
@@ -140,9 +142,19 @@ def _problem(file: str, root: yaml.Node, details: ErrorDetails) -> ConfigProblem
     location = details["loc"]
     if location and location[-1] == _KEY_MARK:
         location = location[:-1]
+    location = _without_kind(location)
+    if details["type"] == "union_tag_invalid":
+        location = (*location, "kind")
     return ConfigProblem(
         file=file, line=_line(root, location), key=_dotted(location), text=_text(details)
     )
+
+
+def _without_kind(location: _Location) -> _Location:
+    """pydantic names the kind of a cluster behind its place: clusters, 0, eci, region."""
+    if location[:1] == ("clusters",) and location[2:3] and location[2] in _KINDS:
+        return (*location[:2], *location[3:])
+    return location
 
 
 def _line(root: yaml.Node, location: _Location) -> int | None:
@@ -182,6 +194,13 @@ _WANTED = {
 }
 
 
+_BOUNDS = {
+    "greater_than_equal": ("ge", "too small; at least"),
+    "less_than_equal": ("le", "too large; at most"),
+    "greater_than": ("gt", "too small; more than"),
+}
+
+
 def _text(details: ErrorDetails) -> str:
     """What is wrong and what to do, for one error of pydantic."""
     kind, context, value = details["type"], details.get("ctx", {}), details["input"]
@@ -190,6 +209,9 @@ def _text(details: ErrorDetails) -> str:
             return f"has no value; give {wanted}"
         quotes = "; put it in quotes" if kind in ("string_type", "path_type") else ""
         return f"{shown(value)} is not {wanted}{quotes}"
+    if bound := _BOUNDS.get(kind):
+        key, text = bound
+        return f"{shown(value)} is {text} {context[key]:g}"
     match kind:
         case "misfit" | "value_error":
             return str(context.get("text", context.get("error")))
@@ -200,12 +222,12 @@ def _text(details: ErrorDetails) -> str:
         case "enum":
             choices = re.findall(r"'([^']*)'", str(context["expected"]))
             return f"{shown(value)} is not one of: {', '.join(choices)}"
-        case "greater_than_equal":
-            return f"{shown(value)} is too small; at least {context['ge']}"
-        case "less_than_equal":
-            return f"{shown(value)} is too large; at most {context['le']}"
         case "too_short":
             return f"is empty; at least {context['min_length']} entry is needed"
+        case "union_tag_invalid":
+            return f"{shown(value['kind'])} is not one of: {', '.join(_KINDS)}"
+        case "literal_error":
+            return f"{shown(value)} is not {context['expected']}"
         case _:
             return details["msg"]
 
@@ -213,6 +235,10 @@ def _text(details: ErrorDetails) -> str:
 def _unknown_key(location: _Location) -> str:
     *parents, key = location
     known = _known_keys(parents)
+    if len(parents) > 2 and parents[2] in _KINDS:
+        others = [kind for kind in _KINDS if kind != parents[2]]
+        if any(key in _known_keys([*parents[:2], kind, *parents[3:]]) for kind in others):
+            return f"means nothing in a cluster of kind {parents[2]}; remove it"
     if close := difflib.get_close_matches(str(key), known, n=1):
         return f'unknown key; did you mean "{close[0]}"?'
     return f"unknown key; known here: {', '.join(known)}"
@@ -223,6 +249,9 @@ def _known_keys(parents: Sequence[str | int]) -> list[str]:
     document = config_schema()
     schema: JSON = document
     for step in [*parents, None]:
+        if isinstance(schema, dict) and "oneOf" in schema and step in _KINDS:
+            schema = _of_kind(document, schema, str(step))
+            continue
         schema = _resolve(document, schema)
         if step is None:
             break
@@ -233,6 +262,16 @@ def _known_keys(parents: Sequence[str | int]) -> list[str]:
             schema = properties.get(str(step), {}) if isinstance(properties, dict) else {}
     properties = schema.get("properties") if isinstance(schema, dict) else None
     return list(properties) if isinstance(properties, dict) else []
+
+
+def _of_kind(document: Mapping[str, JSON], schema: Mapping[str, JSON], kind: str) -> JSON:
+    """The form of a cluster of that kind, of all forms."""
+    forms = schema["oneOf"]
+    for form in forms if isinstance(forms, list) else ():
+        properties = _resolve(document, form).get("properties")
+        if isinstance(properties, dict) and kind in str(properties.get("kind")):
+            return form
+    return None
 
 
 def _resolve(document: Mapping[str, JSON], schema: JSON) -> dict[str, JSON]:

@@ -40,7 +40,7 @@ _LONGEST_NETWORK_PREFIX = 30
 
 
 def _camel(name: str) -> str:
-    return to_camel(name).replace("HostIp", "HostIP")
+    return to_camel(name).replace("HostIp", "HostIP").replace("Ttl", "TTL")
 
 
 class Section(BaseModel):

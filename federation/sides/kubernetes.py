@@ -21,7 +21,6 @@ from federation.backends.kubernetes.capacity.pool import Toleration as PoolToler
 from federation.backends.kubernetes.capacity.quota import QuotaCapacity
 from federation.backends.kubernetes.capacity.requests import RequestingPod
 from federation.backends.kubernetes.capacity.shared_quota import SharedQuota
-from federation.backends.kubernetes.capacity.static import StaticCapacity
 from federation.backends.kubernetes.on_demand import OnDemand
 from federation.backends.kubernetes.server_version import START_GATES_SINCE, server_version
 from federation.backends.kubernetes.translate.names import ANNOTATION_NODE, NamespaceMapping
@@ -29,6 +28,7 @@ from federation.backends.kubernetes.translate.policy import (
     DEFAULT_DENIED_PREFIXES,
     TranslationPolicy,
 )
+from federation.backends.static_capacity import StaticCapacity
 from federation.claims.binder import ClaimBinder
 from federation.claims.check import ClaimCheck
 from federation.claims.placeholder import NODE_LABEL, NODE_LABEL_VALUE
@@ -137,11 +137,13 @@ class KubernetesSide:
         self.backend = self._make_backend()
         self._inventory = self._watch_inventory()
 
-    @property
-    def node_labels(self) -> Mapping[str, str]:
+    def node_labels(self, node: VirtualNode) -> Mapping[str, str]:
         """Where placeholders of claims may be used."""
-        shares = self._config in self._shared.config.clusters_with_claims
-        return {NODE_LABEL: NODE_LABEL_VALUE} if shares else {}
+        return {NODE_LABEL: NODE_LABEL_VALUE} if self._shares_claims else {}
+
+    @property
+    def _shares_claims(self) -> bool:
+        return self._config in self._shared.config.clusters_with_claims
 
     def copies(self) -> int:
         """See `Side.copies`."""
@@ -201,7 +203,7 @@ class KubernetesSide:
         )
 
     def _claim_check(self) -> Callable[[Pod], Awaitable[None]] | None:
-        if not self.node_labels:
+        if not self._shares_claims:
             return None
         claims = self._shared.tenant.claims
         return ClaimCheck(self._term.tenant, claim=claims.get, owner=self._owner).require
@@ -210,14 +212,14 @@ class KubernetesSide:
 
     def _watch_inventory(self) -> tuple[Store[Node], Store[RequestingPod]] | None:
         """The cluster's nodes and pods, where a pool's capacity comes from them."""
-        nodes = self._term.nodes
-        if not any(CapacitySourceKind.NODES in n.pool.capacity.sources for n in nodes):
+        if not any(CapacitySourceKind.NODES in p.capacity.sources for p in self._config.pools):
             return None
         return Store(f"{self._config.name} nodes"), Store(f"{self._config.name} all pods")
 
     def capacity(self, node: VirtualNode) -> CapacitySource:
         """See `Side.capacity`."""
-        backend, owner, settings = self.backend, self._owner, node.pool.capacity
+        backend, owner, pool = self.backend, self._owner, self._config.pool_of(node.name)
+        settings = pool.capacity
 
         def is_own(metadata: ObjectMeta) -> bool:
             return owner.owns(metadata) and metadata.annotations.get(ANNOTATION_NODE) == node.name
@@ -237,7 +239,7 @@ class KubernetesSide:
         counted = None
         if CapacitySourceKind.NODES in settings.sources and self._inventory is not None:
             nodes, pods = self._inventory
-            counted = NodesCapacity(nodes, pods, pool=_pool(node.pool), is_own=is_own)
+            counted = NodesCapacity(nodes, pods, pool=_pool(pool), is_own=is_own)
         least = MinimumCapacity(limits, inventory=counted)
         return NoBlackHole(least, backend.pods, is_own=is_own)
 
@@ -256,8 +258,10 @@ class KubernetesSide:
                 table=namespaces.table,
             ),
             policies={
-                n.name: policy_of(self._config.policy, n.pool, namespaces=forwarded)
-                for n in self._term.nodes
+                pool.node_name_in(self._config.cluster_name): policy_of(
+                    self._config.policy, pool, namespaces=forwarded
+                )
+                for pool in self._config.pools
             },
             on_demand=self._on_demand(),
             claim_check=self._claim_check(),

@@ -70,9 +70,8 @@ class Side(Protocol):
         """Where its pods run."""
         ...
 
-    @property
-    def node_labels(self) -> Mapping[str, str]:
-        """Labels of its virtual nodes beside those of their pools."""
+    def node_labels(self, node: VirtualNode) -> Mapping[str, str]:
+        """Labels of a virtual node beside those of its pool."""
         ...
 
     def copies(self) -> int:

@@ -217,11 +217,11 @@ class TestTenant:
 
         assert mounted == {
             str(cluster.kubeconfig): (cluster.kubeconfig_secret, SECRET_KEY)
-            for cluster in CONFIG.clusters
+            for cluster in CONFIG.kubernetes_clusters
         }
 
     def test_what_join_says_of_the_configuration_is_what_stands_there(self) -> None:
-        for cluster in CONFIG.clusters:
+        for cluster in CONFIG.kubernetes_clusters:
             (said,) = items(configuration(plan_of(CONFIG, cluster)), "clusters")
             assert at(said, "name") == cluster.name
             assert at(said, "kubeconfig") == str(cluster.kubeconfig)

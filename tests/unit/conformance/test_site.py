@@ -8,8 +8,7 @@ import pytest
 import yaml
 
 from federation.backends.kubernetes.translate.policy import HostAccess
-from federation.config import AgentConfig, load_config
-from federation.config.clusters import NetworkMode
+from federation.config import AgentConfig, NetworkMode, load_config
 from tests.conformance.site import for_kubernetes, for_virtual_kubelet
 
 if TYPE_CHECKING:
@@ -51,8 +50,8 @@ def test_kubernetes_tests_get_an_untainted_node_of_a_trusted_tenant(
     config = _load(for_kubernetes(ordinary), tmp_path)
     assert not config.kubelet.insecure
     assert config.virtual_nodes[0].taints == ()
-    assert set(config.clusters[0].policy.allow) == set(HostAccess)
-    assert config.clusters[0].network is NetworkMode.FLAT
+    assert set(config.kubernetes_clusters[0].policy.allow) == set(HostAccess)
+    assert config.kubernetes_clusters[0].network is NetworkMode.FLAT
 
 
 def test_the_ordinary_configuration_stays_as_it_is(ordinary: Any) -> None:

@@ -81,21 +81,22 @@ class TestMeaning:
         assert node.taints == (
             Taint(key="vnode.dev/provider", value="gpu-a", effect=TaintEffect.NO_SCHEDULE),
         )
-        assert node.pool.capacity.sources == (CapacitySourceKind.QUOTA,)
-        assert node.cluster.namespaces.mode is NamespaceMode.PREFIX
+        (cluster,) = config.kubernetes_clusters
+        assert cluster.pool_of(node.name).capacity.sources == (CapacitySourceKind.QUOTA,)
+        assert cluster.namespaces.mode is NamespaceMode.PREFIX
         assert node.cluster.network is NetworkMode.ISOLATED
         assert config.pod_addresses == ipaddress.ip_network("198.18.0.0/15")
         assert config.leader_election.lease_duration == 15.0
 
     def test_relative_paths_start_at_the_folder_of_the_file(self, tmp_path: Path) -> None:
-        (cluster,) = load_config(written(tmp_path, MINIMAL)).clusters
+        (cluster,) = load_config(written(tmp_path, MINIMAL)).kubernetes_clusters
 
         assert cluster.kubeconfig == tmp_path / "gpu-a/kubeconfig"
 
     def test_absolute_paths_stay(self, tmp_path: Path) -> None:
         text = MINIMAL.replace("gpu-a/kubeconfig", "/etc/vnode/gpu-a/kubeconfig")
 
-        (cluster,) = load_config(written(tmp_path, text)).clusters
+        (cluster,) = load_config(written(tmp_path, text)).kubernetes_clusters
 
         assert cluster.kubeconfig == Path("/etc/vnode/gpu-a/kubeconfig")
 
@@ -136,11 +137,11 @@ class TestMeaning:
         assert listed.pool.declared_features == ("B", "A/b")
 
     def test_numbers_are_quantities_too(self) -> None:
-        (node,) = pool_config(
+        (cluster,) = pool_config(
             {"capacity": {"sources": ["static"], "static": {"cpu": 1.5, "pods": 110}}}
-        ).virtual_nodes
+        ).kubernetes_clusters
 
-        assert node.pool.capacity.static == {"cpu": "1.5", "pods": "110"}
+        assert cluster.pools[0].capacity.static == {"cpu": "1.5", "pods": "110"}
 
     @pytest.mark.parametrize(
         ("listed", "namespace", "forwarded"),
@@ -240,6 +241,8 @@ class TestShippedFiles:
             "vnode-gpu-a",
             "vnode-gpu-b",
             "gpu-b-a100",
+            "vnode-burst",
+            "vnode-burst-spot",
         ]
 
     def test_the_example_shows_every_key(self) -> None:
@@ -247,7 +250,7 @@ class TestShippedFiles:
         example = yaml.safe_load((ROOT / "config/example.yaml").read_text(encoding="utf-8"))
         known = {
             field.alias or name
-            for section in Section.__subclasses__()
+            for section in sections(Section)
             for name, field in section.model_fields.items()
         }
 
@@ -257,6 +260,11 @@ class TestShippedFiles:
         shipped = json.loads((ROOT / "config/schema.json").read_text(encoding="utf-8"))
 
         assert shipped == config_schema(), "run: vnode config schema > config/schema.json"
+
+
+def sections(base: type[Section]) -> set[type[Section]]:
+    found = set(base.__subclasses__())
+    return found.union(*(sections(each) for each in found))
 
 
 def keys_in(value: object) -> set[str]:

@@ -1,11 +1,13 @@
 """Held copies as `vnode gc` finds and releases them."""
 
+from functools import partial
 from typing import Any
 
 import pytest
 
 from federation.config import AgentConfig
 from federation.held import UNSURE, HeldCopies, HeldCopy
+from federation.held_places import KubernetesPlace, forwarded
 from tests.builders import (
     NODE,
     NOW,
@@ -44,7 +46,13 @@ class Clusters:
                 "clusters": [settings],
             }
         )
-        self.copies = HeldCopies(config, self.tenant.client, {"gpu": self.compute.client}, OWNER)
+        place = KubernetesPlace(
+            self.compute.client,
+            config.kubernetes_clusters[0],
+            owner=OWNER,
+            namespaces=partial(forwarded, self.tenant.client, config.tenant),
+        )
+        self.copies = HeldCopies(config, self.tenant.client, {"gpu": place}, OWNER)
         monkeypatch.setattr("time.time", lambda: parse(NOW))
 
     def node(self, born: str) -> None:
@@ -72,7 +80,7 @@ class TestFind:
         clusters.node(LATER)
         clusters.copy()
         held = await clusters.only()
-        assert (held.cluster, str(held.key), held.uid) == ("gpu", "team-a/job-0", UID_1)
+        assert (held.cluster, str(held.key), held.copy.uid) == ("gpu", "team-a/job-0", UID_1)
         assert held.reason == HeldReason.NODE_RECREATED
         assert held.until == parse(LATER) + ORPHAN_GRACE
 
@@ -96,7 +104,7 @@ class TestFind:
     async def test_a_namesake_s_pod_does_not_count(self, clusters: Clusters) -> None:
         clusters.copy()
         clusters.tenant.put(PODS, make_pod(uid=UID_2))
-        assert (await clusters.only()).uid == UID_1
+        assert (await clusters.only()).copy.uid == UID_1
 
     async def test_copies_that_go_already_are_left_out(self, clusters: Clusters) -> None:
         clusters.copy(deleted=NOW, grace=30)
@@ -152,7 +160,7 @@ class TestRelease:
         held = await clusters.only()
         await clusters.copies.release(held)
         (call,) = clusters.compute.named("delete pods")
-        assert (call.key, call.uid, call.grace_seconds) == (BELOW, held.handle, None)
+        assert (call.key, call.uid, call.grace_seconds) == (BELOW, held.copy.handle, None)
 
     async def test_a_copy_that_went_meanwhile_is_released(self, clusters: Clusters) -> None:
         clusters.copy()

@@ -102,12 +102,12 @@ def test_who_asks_for_no_certificate_needs_no_right_to() -> None:
 def test_prepared_namespaces_grant_what_is_needed() -> None:
     config = configured(cluster=SHARED)
 
-    assert needed(compute_rights(config, config.clusters[0], NAMESPACES)) == prepared()
+    assert needed(compute_rights(config, config.kubernetes_clusters[0], NAMESPACES)) == prepared()
 
 
 def test_without_claims_only_their_right_is_not_needed() -> None:
     config = load_config(CONFIG)
-    rights = needed(compute_rights(config, config.clusters[0], NAMESPACES))
+    rights = needed(compute_rights(config, config.kubernetes_clusters[0], NAMESPACES))
 
     assert {resource for _, _, resource, _, _ in prepared() - rights} == {"persistentvolumeclaims"}
     assert rights < prepared()
@@ -120,7 +120,7 @@ def test_namespaces_on_demand_need_what_their_role_grants() -> None:
         cluster=SHARED
         | {"namespaces": {"create": "OnDemand", "reclaim": "Delete"}, "pools": [pool]},
     )
-    rights = needed(compute_rights(config, config.clusters[0], NAMESPACES))
+    rights = needed(compute_rights(config, config.kubernetes_clusters[0], NAMESPACES))
 
     assert rights == role("ClusterRole vnode-*-on-demand") | OWN_TOKEN
 
@@ -128,7 +128,7 @@ def test_namespaces_on_demand_need_what_their_role_grants() -> None:
 def test_nodes_and_kubelets_need_the_optional_roles() -> None:
     pool = {"capacity": {"sources": ["nodes"]}}
     config = configured(cluster={"usage": "kubelet", "pools": [pool]})
-    rights = needed(compute_rights(config, config.clusters[0], ()))
+    rights = needed(compute_rights(config, config.kubernetes_clusters[0], ()))
 
     assert rights - ALWAYS == role("ClusterRole vnode-*-capacity") | role(
         "ClusterRole vnode-*-usage"

@@ -13,7 +13,7 @@ from federation.backends.kubernetes.capacity.pool import Pool, Toleration
 from federation.backends.kubernetes.capacity.quota import QuotaCapacity, ResourceQuota
 from federation.backends.kubernetes.capacity.requests import RequestingPod, pod_requests
 from federation.backends.kubernetes.capacity.shared_quota import SharedQuota
-from federation.backends.kubernetes.capacity.static import StaticCapacity
+from federation.backends.static_capacity import StaticCapacity
 
 __all__ = [
     "MinimumCapacity",

@@ -52,15 +52,18 @@ class TestVersions:
     @pytest.mark.parametrize("version", ["v1.27.9", "v1.20.0", "", "nonsense"])
     def test_what_is_older_than_the_minimum_is_wrong_on_both_sides(self, version: str) -> None:
         assert levels(judge_tenant(version)) == [Level.WRONG]
-        assert levels(judge_compute(version, config().clusters[0])) == [Level.WRONG]
+        assert levels(judge_compute(version, config().kubernetes_clusters[0])) == [Level.WRONG]
 
     def test_without_resize_there_is_a_warning(self) -> None:
-        assert levels(judge_compute("v1.32.0", config().clusters[0])) == [Level.OK, Level.WARN]
-        assert levels(judge_compute("v1.33.0", config().clusters[0])) == [Level.OK]
+        assert levels(judge_compute("v1.32.0", config().kubernetes_clusters[0])) == [
+            Level.OK,
+            Level.WARN,
+        ]
+        assert levels(judge_compute("v1.33.0", config().kubernetes_clusters[0])) == [Level.OK]
 
     def test_on_demand_needs_a_fence(self) -> None:
         pool = {"capacity": {"sources": ["static"], "static": {"pods": "1"}}}
-        (cluster,) = config(namespaces={"create": "OnDemand"}, pools=[pool]).clusters
+        (cluster,) = config(namespaces={"create": "OnDemand"}, pools=[pool]).kubernetes_clusters
         assert Level.WRONG in levels(judge_compute("v1.29.0", cluster))
         assert Level.WRONG not in levels(judge_compute("v1.30.0", cluster))
 
@@ -398,17 +401,17 @@ class TestCapacity:
 
     def test_nodes_are_counted_by_the_pools_labels(self) -> None:
         pool = {"nodeSelector": {"gpu": "yes"}, "capacity": {"sources": ["nodes"]}}
-        (node,) = config(pools=[pool]).virtual_nodes
+        (wanted,) = config(pools=[pool]).kubernetes_clusters[0].pools
 
         def made(labels: dict[str, str], ready: str = "True") -> Node:
             status = {"conditions": [{"type": "Ready", "status": ready}]}
             return decode(encode({"metadata": {"labels": labels}, "status": status}), Node)
 
         right, other = {"gpu": "yes"}, {"gpu": "no"}
-        assert judge_nodes([made(right)], node).level is Level.OK
-        assert judge_nodes([made(right), made(right, "False")], node).level is Level.WARN
-        assert judge_nodes([made(right, "False")], node).level is Level.WRONG
-        assert judge_nodes([made(other)], node).level is Level.WRONG
+        assert judge_nodes([made(right)], wanted).level is Level.OK
+        assert judge_nodes([made(right), made(right, "False")], wanted).level is Level.WARN
+        assert judge_nodes([made(right, "False")], wanted).level is Level.WRONG
+        assert judge_nodes([made(other)], wanted).level is Level.WRONG
 
 
 class TestTolerations:

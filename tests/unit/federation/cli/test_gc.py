@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 from federation.cli import app
 from federation.config import AgentConfig
 from federation.held import POD_EXISTS, HeldCopy
+from federation.held_places import PlacedCopy
 from tests.builders import make_error
 from vnode.backend import Waiting
 from vnode.kube.errors import Unreachable
@@ -21,17 +22,16 @@ UNTIL = 1_800_000_000.0
 
 
 def held(name: str, *, until: float | None = UNTIL) -> HeldCopy:
-    return HeldCopy(
-        "gpu",
+    copy = PlacedCopy(
         ObjectKey("team-a", name),
         UID(f"uid-of-{name}"),
         NodeName("vnode-gpu"),
         "2020-01-15T07:00:00Z",
-        HeldReason.NODE_RECREATED,
-        until,
-        ObjectKey("red--team-a", name),
-        UID("below"),
+        deleting=False,
+        handle="below",
+        below=ObjectKey("red--team-a", name),
     )
+    return HeldCopy("gpu", copy, HeldReason.NODE_RECREATED, until)
 
 
 class Copies:

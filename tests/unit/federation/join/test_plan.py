@@ -93,7 +93,7 @@ def test_a_configuration_says_what_its_agent_needs() -> None:
             "apiServer": {"host": "203.0.113.10", "port": 6443},
         },
     )
-    plan = plan_of(config, config.clusters[0])
+    plan = plan_of(config, config.kubernetes_clusters[0])
     assert (plan.usage_kubelet, plan.capacity_nodes, plan.on_demand) == (True, True, False)
     assert plan.below("team-a") == "research"
     assert plan.api_server == endpoint_of("203.0.113.10:6443")
@@ -101,12 +101,12 @@ def test_a_configuration_says_what_its_agent_needs() -> None:
 
 def test_a_configuration_that_needs_no_broad_right_gets_none_unless_asked_for() -> None:
     config = make_config()
-    plan = plan_of(config, config.clusters[0])
+    plan = plan_of(config, config.kubernetes_clusters[0])
     assert (plan.usage_kubelet, plan.capacity_nodes, plan.on_demand) == (False, False, False)
-    assert plan_of(config, config.clusters[0], usage_kubelet=True).usage_kubelet
+    assert plan_of(config, config.kubernetes_clusters[0], usage_kubelet=True).usage_kubelet
 
 
 def test_an_api_server_that_is_known_by_name_only_has_no_rule() -> None:
     server = {"host": "api.example.com", "port": 6443}
     config = make_config(tenant={"name": "red", "namespaces": ["a"], "apiServer": server})
-    assert plan_of(config, config.clusters[0]).api_server is None
+    assert plan_of(config, config.kubernetes_clusters[0]).api_server is None

@@ -30,16 +30,18 @@ def no_logs() -> Iterator[None]:
 async def probe(
     compute: WatchingClient, *, start_once: str = "relaxed", has_nodes: bool = False
 ) -> None:
-    cluster = {"name": "gpu", "kubeconfig": "gpu/kubeconfig", "startOnce": start_once}
-    config = AgentConfig.model_validate({"tenant": {"name": "demo"}, "clusters": [cluster]})
+    settings = {"name": "gpu", "kubeconfig": "gpu/kubeconfig", "startOnce": start_once}
+    config = AgentConfig.model_validate({"tenant": {"name": "demo"}, "clusters": [settings]})
     tenant = RecordingClient()
     if has_nodes:
         for node in config.virtual_nodes:
             tenant.put(NODES, {"metadata": {"name": node.name}})
     side = KubernetesCompute(
-        config.clusters[0], compute.client, clock=LoopClock(), rng=random.Random(1)
+        config.kubernetes_clusters[0], compute.client, clock=LoopClock(), rng=random.Random(1)
     )
-    await side.probe(known=partial(_has_nodes, config.clusters[0], config, tenant.client))
+    await side.probe(
+        known=partial(_has_nodes, config.kubernetes_clusters[0], config, tenant.client)
+    )
 
 
 def old_cluster(version: str) -> WatchingClient:
