@@ -1,7 +1,8 @@
 """Images by name, unpacked: archives in, folders and configurations out.
 
 Archives are those that `tests.clusters` gives to containerd (docker-archive), so that a pod has the
-same files at home and here. An image is unpacked once, when it is first used.
+same files at home and here. An image is unpacked once, when it is first used; groups that want it at
+the same time wait for that, each in a thread of its own.
 """
 
 import hashlib
@@ -9,6 +10,7 @@ import json
 import shutil
 import tarfile
 import tempfile
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +49,7 @@ class Images:
     def __init__(self, archives: Iterable[Path], folder: Path) -> None:
         self._folder = folder
         self._known: dict[str, Image] = {}
+        self._unpacking = threading.Lock()
         for archive in archives:
             self._read(archive)
 
@@ -59,18 +62,22 @@ class Images:
     def unpacked(self, image: Image) -> Path:
         """The image's root file system, to be read only. Slow the first time."""
         root = self._folder / image.digest
-        if not root.exists():
-            work = self._folder / f"{image.digest}.new"
-            shutil.rmtree(work, ignore_errors=True)
-            work.mkdir(parents=True)
-            with tarfile.open(image.archive) as outer:
-                for layer in image.layers:
-                    data = outer.extractfile(layer)
-                    assert data is not None
-                    with tarfile.open(fileobj=data) as tar:
-                        _apply(tar, work)
-            work.rename(root)
+        with self._unpacking:
+            if not root.exists():
+                self._unpack(image, root)
         return root
+
+    def _unpack(self, image: Image, root: Path) -> None:
+        work = self._folder / f"{image.digest}.new"
+        shutil.rmtree(work, ignore_errors=True)  # of one that failed in the middle
+        work.mkdir(parents=True)
+        with tarfile.open(image.archive) as outer:
+            for layer in image.layers:
+                data = outer.extractfile(layer)
+                assert data is not None
+                with tarfile.open(fileobj=data) as tar:
+                    _apply(tar, work)
+        work.rename(root)
 
     def _read(self, archive: Path) -> None:
         with tarfile.open(archive) as tar:

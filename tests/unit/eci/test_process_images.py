@@ -1,4 +1,6 @@
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -48,6 +50,19 @@ def test_layers_are_put_over_each_other(images: Images) -> None:
     assert (root / "bin/app").read_bytes() == b"new"
     assert (root / "bin/app").stat().st_mode & 0o7777 == 0o4755
     assert not (root / "bin/gone").exists()
+
+
+def test_groups_that_start_together_unpack_an_image_once(images: Images) -> None:
+    together = Barrier(8)
+
+    def unpack(_: int) -> Path:
+        together.wait()
+        return images.unpacked(images.find("app:1"))
+
+    with ThreadPoolExecutor(8) as threads:
+        [root] = set(threads.map(unpack, range(8)))
+
+    assert (root / "bin/app").read_bytes() == b"new"
 
 
 def test_an_image_that_is_in_no_archive_cannot_be_pulled(images: Images) -> None:
