@@ -1,8 +1,8 @@
 """Images by name, unpacked: archives in, folders and configurations out.
 
 Archives are those that `tests.clusters` gives to containerd (docker-archive), so that a pod has the
-same files at home and here. An image is unpacked once, when it is first used; groups that want it at
-the same time wait for that, each in a thread of its own.
+same files at home and here. An image is unpacked once, when it is first used; whoever wants it at
+the same time, in another thread, waits for that.
 """
 
 import hashlib
