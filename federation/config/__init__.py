@@ -4,6 +4,7 @@
 * `compute`   what compute clusters of every kind have
 * `clusters`  what stands under `clusters:` for Kubernetes (pools, policy, capacity)
 * `eci`       the same for Alibaba Cloud ECI
+* `eci_nodes` what stands under `pools[].eciNodes` of a Kubernetes cluster
 * `agent`     the whole document, checks across sections, the virtual nodes that follow from it
 * `file`      reading, and errors that name file, line, key and the way out
 
@@ -46,6 +47,7 @@ from federation.config.eci import (
     InstanceTypeConfig,
     SpotConfig,
 )
+from federation.config.eci_nodes import EciNodesConfig, FailStrategy
 from federation.config.file import ConfigFileError, ConfigProblem, load_config
 
 __all__ = [
@@ -61,7 +63,9 @@ __all__ = [
     "ConfigFileError",
     "ConfigProblem",
     "EciClusterConfig",
+    "EciNodesConfig",
     "EciPoolConfig",
+    "FailStrategy",
     "InstanceTypeConfig",
     "KubeletConfig",
     "LeaderElectionConfig",

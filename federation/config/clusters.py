@@ -25,6 +25,7 @@ from federation.config.compute import (
     TaintEffect,
     pool_misfits,
 )
+from federation.config.eci_nodes import EciNodesConfig
 from federation.config.values import (
     DnsLabel,
     FeatureName,
@@ -229,6 +230,8 @@ class PoolConfig(NodePool):
     """Labels of the compute nodes that make up the pool; every pod of ours gets it."""
     tolerations: tuple[Toleration, ...] = ()
     """Tolerations that every pod of ours gets in the compute cluster."""
+    eci_nodes: EciNodesConfig | None = None
+    """Pods of this pool run on ECI nodes of the compute cluster; null: on ordinary ones."""
     overlay: OverlayConfig = OverlayConfig()
     """Labels and annotations of pods of this pool in the compute cluster, over those of
     policy.overlay: what serverless nodes want to know, such as

@@ -287,7 +287,8 @@ def policy_of(
     policy: PodPolicyConfig, pool: PoolConfig, *, namespaces: Collection[str]
 ) -> TranslationPolicy:
     """How pods of a pool are translated; `namespaces` are those that are forwarded, none: all."""
-    denied = policy.deny_prefixes
+    denied, eci = policy.deny_prefixes, pool.eci_nodes
+    labels, annotations = (eci.labels, eci.annotations) if eci else ({}, {})
     return TranslationPolicy(
         node_selector=pool.node_selector,
         tolerations=tuple(
@@ -300,8 +301,13 @@ def policy_of(
         runtime_classes=policy.runtime_classes,
         scheduler_names=policy.scheduler_names,
         allow=frozenset(policy.allow),
-        overlay_labels={**policy.overlay.labels, **pool.overlay.labels},
-        overlay_annotations={**policy.overlay.annotations, **pool.overlay.annotations},
+        overlay_labels={**policy.overlay.labels, **labels, **pool.overlay.labels},
+        overlay_annotations={
+            **policy.overlay.annotations,
+            **annotations,
+            **pool.overlay.annotations,
+        },
+        eci=eci.specs_for(pool.labels) if eci else None,
         expose_host_ip=policy.expose_host_ip,
         pvc=policy.pvc,
         namespaces=frozenset(namespaces),

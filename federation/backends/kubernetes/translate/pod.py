@@ -22,6 +22,7 @@ from federation.backends.kubernetes.translate import (
     scheduling,
     security,
 )
+from federation.backends.kubernetes.translate.eci_specs import spec_annotations
 from federation.backends.kubernetes.translate.fingerprints import as_mark
 from federation.backends.kubernetes.translate.names import (
     ANNOTATION_COMPUTE_SCHEDULING,
@@ -72,6 +73,9 @@ def translate(
         annotations[ANNOTATION_RESOURCES] = as_mark(resources.wishes(source))
         annotations[ANNOTATION_IMAGES] = as_mark(images.wishes(source))
         annotations.update(downward.carried(source, at))
+        if policy.eci is not None:
+            specs = spec_annotations(source, policy.eci)
+            annotations.update({**specs, **policy.overlay_annotations})
     if source.get("ephemeralContainers"):
         annotations[ANNOTATION_DIGEST] = ""  # The API takes them in no create: an update follows.
     spec["serviceAccountName"] = SERVICE_ACCOUNT

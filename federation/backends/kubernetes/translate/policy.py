@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
 
+from federation.backends.kubernetes.translate.eci_specs import EciSpecs
 from vnode.kube.types import JSON
 
 DEFAULT_DENIED_PREFIXES = (
@@ -115,6 +116,8 @@ class TranslationPolicy:
     """Host features that this tenant may use."""
     overlay_labels: Mapping[str, str] = field(default_factory=dict)
     overlay_annotations: Mapping[str, str] = field(default_factory=dict)
+    eci: EciSpecs | None = None
+    """Pods run on ECI nodes, on instances by this table."""
     expose_host_ip: bool = False
     """Pods see the compute node's address as status.hostIP."""
     pvc: PvcMode = PvcMode.NONE

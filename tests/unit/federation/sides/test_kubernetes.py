@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from functools import partial
 
 import pytest
+from pydantic import ValidationError
 from structlog.testing import capture_logs
 
 from federation.agent import _has_nodes
@@ -87,3 +88,39 @@ def test_a_pool_says_over_its_cluster_what_pods_carry() -> None:
     others = policy_of(policy, PoolConfig(), namespaces=())
     assert others.overlay_labels == cluster["labels"]
     assert others.overlay_annotations == cluster["annotations"]
+
+
+def test_eci_nodes_are_annotations_of_the_pools_pods() -> None:
+    said = {
+        "gpuSpecs": {"A10": ["ecs.gn7i-c8g1.2xlarge"]},
+        "spot": {"priceLimit": 0.5, "protectedHours": 0, "fallback": True},
+        "failStrategy": "fail-fast",
+        "maxPendingMinutes": 30,
+        "imageCache": True,
+    }
+    labels = {"nvidia.com/gpu.product": "A10"}
+    pool = PoolConfig.model_validate({"eciNodes": said, "labels": labels})
+    told = policy_of(PodPolicyConfig(), pool, namespaces=())
+    assert told.overlay_labels == {"alibabacloud.com/eci": "true"}
+    prefix = "k8s.aliyun.com/"
+    assert told.overlay_annotations == {
+        f"{prefix}eci-fail-strategy": "fail-fast",
+        f"{prefix}eci-max-pending-minute": "30",
+        f"{prefix}eci-auto-imc": "true",
+        f"{prefix}eci-spot-strategy": "SpotWithPriceLimit",
+        f"{prefix}eci-spot-price-limit": "0.5",
+        f"{prefix}eci-spot-duration": "0",
+        f"{prefix}eci-spot-fallback": "true",
+    }
+    assert told.eci is not None
+    assert told.eci.for_gpus == ("ecs.gn7i-c8g1.2xlarge",), "the pool's own label names the model"
+    assert policy_of(PodPolicyConfig(), PoolConfig(), namespaces=()).eci is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"gpuSpecs": {"A10": []}}, {"gpuSpecs": {"A10": ["big"]}}, {"spot": {"protectedHours": 2}}],
+)
+def test_what_eci_would_refuse_is_refused_at_the_start(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        PoolConfig.model_validate({"eciNodes": wrong})
