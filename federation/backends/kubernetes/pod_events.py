@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from federation.backends.kubernetes.observe import names_of
 from federation.backends.kubernetes.pod_copies import PodCopies
+from federation.backends.kubernetes.serverless import blot
 from vnode.backend import PodEvent
 from vnode.kube.types import Event, ObjectKey
 from vnode.runtime.store import Change, Store
@@ -51,7 +52,7 @@ class PodEvents:
             node=copy.node,
             type=event.type,
             reason=event.reason,
-            message=names_of(pod).conceal(event.message),
+            message=blot(names_of(pod).conceal(event.message)),
             by_kubelet=event.source.component == "kubelet",
         )
         for listener in self._listeners:

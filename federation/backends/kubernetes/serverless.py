@@ -25,14 +25,14 @@ import msgspec
 from vnode.backend import WaitingReason
 from vnode.kube.types import JSONObject, object_in, objects_in
 
-__all__ = ["Told", "tell"]
+__all__ = ["Told", "blot", "tell"]
 
 _CREATED = "ContainerInstanceCreated"
 _TAKEN_BACK = "BidFailed"
 _LEAVES = "SpotToBeReleased"
 _SPEAKS = (_CREATED.encode(), _TAKEN_BACK.encode())
 _KILLED = 137
-_CLOUD_NAMES = re.compile(r"\b(?:eci|vsw|sg|vpc|eni|imc|acs)-[0-9a-z]{6,}\b")
+_CLOUD_NAMES = re.compile(r"\b(?:eci|vsw|sg|vpc|eni|imc|acs)-[0-9a-z]{14,24}\b")
 """Names of the platform's own resources: nobody's business above."""
 
 
@@ -62,6 +62,11 @@ def tell(status: bytes) -> Told:
     elif _reason(created) == _LEAVES:
         _disrupt(said, conditions, _LEAVES, _message(created))
     return Told(msgspec.json.encode(said), waiting)
+
+
+def blot(text: str) -> str:
+    """A text of ECI without the names of the platform's own resources."""
+    return _CLOUD_NAMES.sub("…", text)
 
 
 def _take_back(said: JSONObject) -> None:
@@ -109,4 +114,4 @@ def _reason(created: JSONObject) -> str:
 
 def _message(created: JSONObject) -> str:
     said = str(created.get("message") or "").removesuffix(" %s")
-    return _CLOUD_NAMES.sub("…", said) or "waiting for an instance"
+    return blot(said) or "waiting for an instance"

@@ -50,6 +50,8 @@ def pod_json(
     own: bool = False,
     phase: str = "Running",
     unschedulable: str = "",
+    no_instance: str = "",
+    reason: str = "",
     **requests: str,
 ) -> dict[str, JSON]:
     conditions: list[JSON] = []
@@ -61,6 +63,10 @@ def pod_json(
                 "reason": "Unschedulable",
                 "message": unschedulable,
             }
+        )
+    if no_instance:
+        conditions.append(
+            {"type": "ContainerInstanceCreated", "status": "False", "reason": no_instance}
         )
     resources: dict[str, JSON] = {
         key.replace("gpu", "nvidia.com/gpu"): text for key, text in requests.items()
@@ -76,7 +82,7 @@ def pod_json(
             "nodeName": node,
             "containers": [{"name": "main", "resources": {"requests": resources}}],
         },
-        "status": {"phase": phase, "conditions": conditions},
+        "status": {"phase": phase, "conditions": conditions, "reason": reason},
     }
 
 

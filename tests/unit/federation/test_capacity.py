@@ -193,3 +193,28 @@ def test_a_closed_node_never_shows_more_than_its_source() -> None:
     world = Closing()
     world.pods.upsert(make_pod(own=True, node="", gpu="99", unschedulable=SHORT_OF_GPU))
     assert world.allocatable["nvidia.com/gpu"] == "8"
+
+
+@pytest.mark.parametrize(("asks", "full"), [({"gpu": "2"}, "nvidia.com/gpu"), ({}, "cpu")])
+def test_an_instance_that_is_out_of_stock_closes_the_node_for_more_of_it(
+    asks: dict[str, str], full: str
+) -> None:
+    world = Closing()
+    waits = make_pod(
+        own=True, node="eci", phase="Pending", no_instance="ContainerGroup.NoStock", cpu="1", **asks
+    )
+    world.pods.upsert(waits)
+    closed = {"cpu": "1", **{f"nvidia.com/{name}": amount for name, amount in asks.items()}}
+    assert world.allocatable == {"cpu": "64", "nvidia.com/gpu": "8", full: closed[full]}
+    world.pods.upsert(make_pod(own=True, node="eci", phase="Running", cpu="1", **asks))
+    assert world.allocatable == {"cpu": "64", "nvidia.com/gpu": "8"}
+
+
+def test_an_instance_that_is_being_made_or_was_given_up_closes_nothing() -> None:
+    world = Closing()
+    for name, said in {
+        "made": {"no_instance": "Creating"},
+        "given-up": {"no_instance": "NoStock", "reason": "ContainerInstanceScheduleFailed"},
+    }.items():
+        world.pods.upsert(make_pod(name, own=True, node="eci", phase="Pending", gpu="2", **said))
+    assert world.allocatable == {"cpu": "64", "nvidia.com/gpu": "8"}

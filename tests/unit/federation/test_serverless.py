@@ -3,7 +3,7 @@
 import pytest
 
 from federation.backends.kubernetes.observe import observed_pod
-from federation.backends.kubernetes.serverless import tell
+from federation.backends.kubernetes.serverless import blot, tell
 from federation.backends.kubernetes.translate.names import NamespaceMapping
 from tests.builders import (
     OWNER,
@@ -48,6 +48,10 @@ def test_names_of_the_platforms_resources_are_not_told() -> None:
     text = "Schedule eci failed: no address left in vsw-bp1xpiowfm5vo8o3c"
     waiting = read(pending(created("False", "FailedScheduling", text))).waiting
     assert waiting == WaitingReason("FailedScheduling", text.replace("vsw-bp1xpiowfm5vo8o3c", "…"))
+
+
+def test_names_of_users_that_look_alike_stay() -> None:
+    assert blot("eci-training sg-2024 on eci-2ze1y0la40qgva09") == "eci-training sg-2024 on …"
 
 
 def test_a_pod_with_an_instance_has_its_place() -> None:

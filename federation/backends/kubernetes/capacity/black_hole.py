@@ -5,6 +5,9 @@ the compute scheduler finds one of our pods Unschedulable for want of a resource
 resource than our pods have asked for already: to the tenant's scheduler nothing of it is free.
 It opens again when that pod starts or goes. Sums over nodes hide fragmentation and quotas hide
 other tenants, so without this one node could swallow a whole queue.
+
+A pod on an ECI node has its node at once and waits there. Where the instance that it needs is out
+of stock, the extended resources that it asks for are full, else the CPUs.
 """
 
 import re
@@ -30,6 +33,10 @@ _SPEC = msgspec.json.Decoder(RequestSpec)
 _STATUS = msgspec.json.Decoder(RequestStatus)
 _INSUFFICIENT = re.compile(r"\bInsufficient ([A-Za-z0-9](?:[-A-Za-z0-9_./]*[A-Za-z0-9])?)")
 _TOO_MANY_PODS = "Too many pods"
+_INSTANCE = "ContainerInstanceCreated"
+_GIVEN_UP = "ContainerInstanceScheduleFailed"
+"""Reason of a pod for which ECI does not try again: nothing is known of the stock of now."""
+_OUT_OF_STOCK = ("NoStock", "StockExhaust", "StockClose")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +48,9 @@ class _Claim:
 
 
 def waits_for(spec: RequestSpec, status: RequestStatus) -> frozenset[str]:
-    """Resources of which kube-scheduler (or Volcano) found too little for this pod."""
+    """Resources of which kube-scheduler (or Volcano, or ECI) found too little for this pod."""
     if spec.node_name:
-        return frozenset()
+        return _out_of_stock(spec, status)
     missing: set[str] = set()
     for condition in status.conditions:
         if condition.type != "PodScheduled" or condition.reason != "Unschedulable":
@@ -52,6 +59,21 @@ def waits_for(spec: RequestSpec, status: RequestStatus) -> frozenset[str]:
         if _TOO_MANY_PODS in condition.message:
             missing.add("pods")
     return frozenset(missing)
+
+
+def _out_of_stock(spec: RequestSpec, status: RequestStatus) -> frozenset[str]:
+    """What the instance of a pod would be bought for, if ECI does not have it now."""
+    sold_out = any(
+        condition.type == _INSTANCE
+        and condition.status == "False"
+        and condition.reason.endswith(_OUT_OF_STOCK)
+        for condition in status.conditions
+    )
+    if not sold_out or status.phase != "Pending" or status.reason == _GIVEN_UP:
+        return frozenset()
+    asked = pod_requests(spec, status)
+    extended = frozenset(name for name in asked if "/" in name)
+    return extended or frozenset({"cpu"})
 
 
 class NoBlackHole:

@@ -67,6 +67,7 @@ class RequestStatus(APIObject, frozen=True):
     """v1.PodStatus as far as it takes resources."""
 
     phase: str = ""
+    reason: str = ""
     conditions: list[RequestCondition] = []
     container_statuses: list[ContainerResourceStatus] = []
     init_container_statuses: list[ContainerResourceStatus] = []
