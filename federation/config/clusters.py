@@ -11,6 +11,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from federation.backends.kubernetes.held_up import PATIENCE
 from federation.backends.kubernetes.translate.names import (
     LABEL_MANAGED_BY,
     LABEL_TENANT,
@@ -28,6 +29,7 @@ from federation.config.compute import (
 from federation.config.eci_nodes import EciNodesConfig
 from federation.config.values import (
     DnsLabel,
+    Duration,
     FeatureName,
     FilePath,
     LabelKey,
@@ -186,6 +188,9 @@ class PodPolicyConfig(Section):
     pvc: PvcMode = PvcMode.NONE
     """none: pods with claims wait; shared: the claim exists below by that name."""
     overlay: OverlayConfig = OverlayConfig()
+    sidecar_patience: Duration = PATIENCE
+    """Time for which whoever adds containers to pods in the compute cluster (Fluid, ECI) may end
+    them once the pod's own have ended; then the agent does."""
 
 
 class CapacityConfig(Section):

@@ -266,6 +266,7 @@ class KubernetesSide:
             on_demand=self._on_demand(),
             claim_check=self._claim_check(),
             forwards=self._shared.config.tenant.forwards,
+            sidecar_patience=self._config.policy.sidecar_patience,
             clock=self._shared.clock,
             rng=self._shared.rng,
             usage=self._config.usage,

@@ -142,6 +142,8 @@ class ObjectReference(APIObject, frozen=True):
     namespace: str = ""
     name: str = ""
     uid: UID = UID("")
+    field_path: str = ""
+    """A part of it, such as `spec.containers{main}`."""
 
 
 class EventSource(APIObject, frozen=True):

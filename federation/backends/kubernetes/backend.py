@@ -15,6 +15,7 @@ from federation.backends.kubernetes import streams
 from federation.backends.kubernetes.capacity.quota import ResourceQuota
 from federation.backends.kubernetes.claims import ClaimsBelow
 from federation.backends.kubernetes.failures import nothing_sent
+from federation.backends.kubernetes.held_up import PATIENCE, HeldUpCopies
 from federation.backends.kubernetes.object_copies import ObjectCopies
 from federation.backends.kubernetes.observe import foreign_containers
 from federation.backends.kubernetes.on_demand import OnDemand, compute_namespaces
@@ -101,6 +102,7 @@ class KubernetesBackend:
         on_demand: OnDemand | None = None,
         claim_check: Callable[[Pod], Awaitable[None]] | None = None,
         forwards: Callable[[str], bool] = lambda _: True,
+        sidecar_patience: float = PATIENCE,
     ) -> None:
         """Make the stores and watches; nothing is asked of the cluster before `run`.
 
@@ -118,6 +120,7 @@ class KubernetesBackend:
             claim_check: raises Waiting for a pod whose claims mean nothing here, by what the tenant
                 says of them; None: not asked.
             forwards: whether pods of a tenant namespace may ever be brought here.
+            sidecar_patience: seconds for which others may end what they put into a finished copy.
         """
         self._client = client
         self._mapping = namespaces
@@ -139,6 +142,14 @@ class KubernetesBackend:
             mapping=namespaces,
             sight=self.sight,
             tokens_due=self._objects.tokens_due,
+        )
+        self._held_up = HeldUpCopies(
+            client,
+            self._copies,
+            cluster=cluster,
+            patience=sidecar_patience,
+            clock=clock,
+            rng=rng,
         )
         self._events = PodEvents(
             self._copies,
@@ -218,6 +229,7 @@ class KubernetesBackend:
                 tasks.create_task(watch.run())
             tasks.create_task(self.namespaces.run())
             tasks.create_task(self._reachability.run())
+            tasks.create_task(self._held_up.run())
 
     # --- what is there --------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import msgspec
 
 from federation.backends.kubernetes import serverless
 from federation.backends.kubernetes.conceal import Names
+from federation.backends.kubernetes.sidecars import put_in, status_without
 from federation.backends.kubernetes.translate.fingerprints import SENT, from_mark
 from federation.backends.kubernetes.translate.names import (
     ANNOTATION_DIGEST,
@@ -122,7 +123,11 @@ def observed_pod(pod: Pod, *, owner: Owner, namespaces: NamespaceMapping) -> Obs
 
 
 def foreign_containers(pod: Pod) -> frozenset[str]:
-    """Names of the ephemeral containers of a copy that somebody else has added."""
+    """Names of the containers of a copy that somebody else has added."""
+    return put_in(pod) | _foreign_ephemeral(pod)
+
+
+def _foreign_ephemeral(pod: Pod) -> frozenset[str]:
     added = _SPEC.decode(pod.spec).ephemeral_containers
     if not added:
         return frozenset()
@@ -132,18 +137,18 @@ def foreign_containers(pod: Pod) -> frozenset[str]:
 
 
 def _status_of_ours(pod: Pod) -> bytes:
-    """PodStatus without foreign ephemeral containers: a tenant's of the same name is not them."""
-    foreign = foreign_containers(pod)
+    """PodStatus without containers of others: a tenant's of the same name is not them."""
+    foreign, told = _foreign_ephemeral(pod), status_without(pod, put_in(pod))
     if not foreign:
-        return bytes(pod.status)
-    status = msgspec.json.decode(pod.status, type=_Statuses)
+        return told
+    status = msgspec.json.decode(told, type=_Statuses)
     ours = [
         raw
         for raw in status.ephemeral_container_statuses
         if msgspec.json.decode(raw, type=_Named).name not in foreign
     ]
     rest: dict[str, msgspec.Raw | list[msgspec.Raw]] = msgspec.json.decode(
-        pod.status, type=dict[str, msgspec.Raw]
+        told, type=dict[str, msgspec.Raw]
     )
     rest["ephemeralContainerStatuses"] = ours
     return msgspec.json.encode(rest)

@@ -2,20 +2,28 @@
 
 In: what the backend's watch brings. Out: `PodEvent` to listeners, by tenant names and with compute
 names concealed. What a listing brings was said long ago and is left out, unless the namespace was
-made by this agent.
+made by this agent; so is what they say of containers that others have put into a copy, and of the
+deadline by which we end these.
 """
 
+import re
 from collections.abc import Callable
 
-from federation.backends.kubernetes.observe import names_of
+from federation.backends.kubernetes.observe import foreign_containers, names_of
 from federation.backends.kubernetes.pod_copies import PodCopies
 from federation.backends.kubernetes.serverless import blot
+from federation.backends.kubernetes.sidecars import ended_by_us
 from vnode.backend import PodEvent
-from vnode.kube.types import Event, ObjectKey
+from vnode.kube.types import Event, ObjectKey, Pod
 from vnode.runtime.store import Change, Store
 
 _SAID_ALREADY = "Scheduled"
 """The tenant's scheduler has said where the pod goes; which compute node it is, is not shown."""
+
+
+_DEADLINE = "DeadlineExceeded"
+_CONTAINER = re.compile(r"\{(.+)\}$")
+"""In the field path of an event about a container: `spec.containers{main}` (kubelet, ref.go)."""
 
 
 class PodEvents:
@@ -46,6 +54,8 @@ class PodEvents:
             return
         if change.initial and not self._made_here(copy.key.namespace):
             return
+        if _is_of_others(event, pod):
+            return
         said = PodEvent(
             key=copy.key,
             uid=copy.uid,
@@ -57,3 +67,11 @@ class PodEvents:
         )
         for listener in self._listeners:
             listener(said)
+
+
+def _is_of_others(event: Event, pod: Pod) -> bool:
+    """Whether it is about what the tenant did not ask for."""
+    about = _CONTAINER.search(event.involved_object.field_path)
+    if about is not None and about[1] in foreign_containers(pod):
+        return True
+    return event.reason == _DEADLINE and ended_by_us(pod.metadata)
