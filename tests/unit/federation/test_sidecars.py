@@ -8,10 +8,12 @@ import pytest
 from federation.backends.kubernetes.observe import foreign_containers, observed_pod
 from federation.backends.kubernetes.sidecars import is_held_up
 from federation.backends.kubernetes.translate.names import ANNOTATION_ENDED, NamespaceMapping
-from tests.builders import NOW, OWNER, condition, container_status
+from tests.builders import NOW, OWNER, condition, container_status, make_pod
 from tests.unit.federation.injected import FUSE, injected_status, make_injected
+from vnode.backend import Sight
 from vnode.kube.types import JSON, JSONObject, Pod
-from vnode.pods.lifecycle import finished_by_itself
+from vnode.pods.lifecycle import Nothing, decide, finished_by_itself
+from vnode.pods.view import view
 
 
 def read(pod: Pod) -> Any:
@@ -178,6 +180,15 @@ def test_a_finished_copy_that_is_removed_with_its_sidecar_had_ended_by_itself() 
     )
     assert copy is not None
     assert finished_by_itself(copy)
+
+
+@pytest.mark.parametrize(("code", "phase"), [(0, "Succeeded"), (3, "Failed")])
+def test_the_copy_of_a_pod_that_ended_stays_with_its_logs(code: int, phase: str) -> None:
+    copy = observed_pod(
+        make_injected(injected_status(main=code)), owner=OWNER, namespaces=NamespaceMapping("red")
+    )
+    ended = view(make_pod(status={"phase": phase}))
+    assert decide(ended, copy, sight=Sight.COMPLETE) == Nothing()
 
 
 def test_a_copy_whose_mark_was_spoilt_is_taken_as_it_is() -> None:
