@@ -145,6 +145,16 @@ def conditions(found: Any) -> dict[str, Any]:
     return {c["type"]: c for c in found["status"]["conditions"]}
 
 
+def wait_over(site: Site, name: str) -> Any:
+    """The copy, once it has ended."""
+
+    def over() -> Any:
+        found = site.below.get("pod", name)
+        return found if found["status"]["phase"] in ("Succeeded", "Failed") else None
+
+    return until(over, "the copy has ended, and is there")
+
+
 @pytest.mark.parametrize(("native", "code"), [(False, 0), (False, 3), (True, 0)], ids=str)
 def test_a_finished_pod_is_not_held_by_its_sidecar(site: Site, native: bool, code: int) -> None:
     site.fluid.webhook.native = native
@@ -156,11 +166,7 @@ def test_a_finished_pod_is_not_held_by_its_sidecar(site: Site, native: bool, cod
     assert ended["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"] == code
     assert "fluid" not in str(ended["status"])
 
-    def over() -> Any:
-        found = site.below.get("pod", name)
-        return found if found["status"]["phase"] in ("Succeeded", "Failed") else None
-
-    until(over, "the copy has ended, and is there")
+    wait_over(site, name)
     # Afterwards as before: the end, the logs.
     after = site.user.get("pod", name)["status"]
     assert (after["phase"], after.get("reason")) == (phase, None)
@@ -186,3 +192,17 @@ def test_a_running_pod_shows_nothing_of_its_sidecar(site: Site) -> None:
     events = site.user.kubectl("get", "events", "-o", "yaml")
     assert "fluid-fuse" not in events
     site.user.kubectl("delete", "pod", "runs", "--timeout=30s")
+
+
+def test_what_fluid_ends_is_left_to_it(site: Site) -> None:
+    site.fluid.webhook.native = False
+    site.fluid.controllers.ends_sidecars = True
+    site.user.apply(reading("ended"))
+    try:
+        site.user.wait_phase("ended", "Succeeded", timeout=90)
+        copy = wait_over(site, "ended")
+    finally:
+        site.fluid.controllers.ends_sidecars = False
+    assert "activeDeadlineSeconds" not in copy["spec"]
+    assert site.user.kubectl("logs", "ended") == "hi there\n"
+    site.user.kubectl("delete", "pod", "ended", "--timeout=20s")
