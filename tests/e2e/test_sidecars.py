@@ -13,6 +13,7 @@ import pytest
 
 from tests.agents import AgentProcess, join
 from tests.clusters import ClusterSpec, Harness, can_run_containers
+from tests.clusters.errors import CommandError
 from tests.clusters.existing import requested
 from tests.e2e.user import BELOW, User, until
 from tests.e2e.workloads import IMAGE, pod
@@ -185,10 +186,9 @@ def test_a_running_pod_shows_nothing_of_its_sidecar(site: Site) -> None:
     assert containers(found) == ["main"]
     assert conditions(found)["ContainersReady"]["status"] == "True"
     assert site.user.kubectl("exec", "runs", "--", "cat", "/data/hello") == "hi there\n"
-    for verb in (["logs", "runs", "-c"], ["exec", "runs", "-c"]):
-        rest = ["--", "true"] if verb[0] == "exec" else []
-        said = site.user.kubectl(*verb, "fluid-fuse-0", *rest, check=False)
-        assert "root" not in said
+    for words in (["logs", "runs"], ["exec", "runs", "--", "id"]):
+        with pytest.raises(CommandError, match="fluid-fuse-0"):
+            site.user.kubectl(*words[:2], "-c", "fluid-fuse-0", *words[2:])
     events = site.user.kubectl("get", "events", "-o", "yaml")
     assert "fluid-fuse" not in events
     site.user.kubectl("delete", "pod", "runs", "--timeout=30s")
