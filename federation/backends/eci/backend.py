@@ -123,6 +123,7 @@ class EciBackend:
             tags=self._tags,
             tenant=any_policy.tenant,
             cluster_uid=any_policy.cluster_uid,
+            spot=[node for node, policy in policies.items() if policy.spot is not None],
             clock=clock,
             rng=rng,
             returned=self._returned,

@@ -2,6 +2,7 @@
 
     every 2 s: states that changed lately; every 30 s, and while something is being deleted: all
     a group that nobody knows: its tags, once        a group that changed: its events
+    every 30 s, of groups that the spot market may take back: their events, since it announces that
 
 In: answers of `EciApi`. Out: `Copies` filled, events to listeners, the state of the link. One task
 for all groups, no call per group. A key without the right to list gets an empty list and no error:
@@ -11,7 +12,7 @@ none each group is asked for by its id. Errors end nothing; the next poll comes.
 
 import contextlib
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Never
 
 import structlog
@@ -24,6 +25,7 @@ from federation.backends.eci.errors import Denied, EciError, InvalidParameter, N
 from federation.backends.eci.translate.identity import Identity, identity
 from vnode.backend import PodEvent
 from vnode.kube.timestamps import rfc3339
+from vnode.kube.types import NodeName
 from vnode.runtime.circuit import Circuit
 from vnode.runtime.clock import Clock
 
@@ -53,6 +55,7 @@ class Observer:
         tags: Mapping[str, str],
         tenant: str,
         cluster_uid: str,
+        spot: Collection[NodeName],
         clock: Clock,
         rng: random.Random,
         returned: Callable[[], None],
@@ -66,6 +69,7 @@ class Observer:
             tags: of all our groups.
             tenant: our name.
             cluster_uid: of the tenant cluster.
+            spot: virtual nodes whose groups the spot market may take back.
             clock: of the agent.
             rng: for jitter.
             returned: called at the first complete look, and at the first good answer after others.
@@ -75,6 +79,7 @@ class Observer:
         self._copies = copies
         self._tags = tags
         self._tenant, self._cluster_uid = tenant, cluster_uid
+        self._spot = frozenset(spot)
         self._clock = clock
         self._rng = rng
         self._returned, self._changed = returned, changed
@@ -199,6 +204,8 @@ class Observer:
         if everything:
             await self._miss([g for g in before if g.id not in found], seen=bool(found))
             self._all_at, self.complete = began, True
+            spot = [g for g in self._copies.there() if g.identity.node in self._spot]
+            self._eventful |= dict.fromkeys(g.id for g in spot if not g.seen.ended)
             for group in [one for one in self._told if self._copies.get(one) is None]:
                 del self._told[group]
 

@@ -6,6 +6,7 @@ its namespaces on demand; what it names (`backend.namespaces.add`) is up to the 
 
 import asyncio
 import random
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from federation.backends.kubernetes.backend import KubernetesBackend
@@ -15,7 +16,7 @@ from federation.backends.kubernetes.translate.policy import TranslationPolicy
 from tests.builders import NODE, NODE_ADDRESS, NOW, OWNER, make_key, make_metadata, make_pod
 from tests.fakes.clock import LoopClock
 from tests.fakes.watching import WatchingClient
-from vnode.backend import ObjectRef, ReferenceKind
+from vnode.backend import ObjectRef, PodBackend, ReferenceKind
 from vnode.kube.resources import CONFIG_MAPS, NAMESPACES, PODS, SECRETS, SERVICE_ACCOUNTS
 from vnode.kube.types import UID, ObjectKey, PartialObject, Pod
 from vnode.pods.controller import NodeSettings, PodController
@@ -28,6 +29,7 @@ from vnode.pods.partition.fence_keeper import FenceKeeper
 from vnode.pods.partition.fences import Fences
 from vnode.pods.start_once import StartOnce
 from vnode.pods.status.addresses import AddressPool
+from vnode.runtime.clock import Clock
 from vnode.runtime.reflector import Reflector
 from vnode.runtime.store import Store
 from vnode.runtime.workqueue import WorkQueue, run_workers
@@ -37,6 +39,82 @@ COPY = ObjectKey(BELOW, "job-0")
 _RESOURCES = {ReferenceKind.CONFIG_MAP: CONFIG_MAPS, ReferenceKind.SECRET: SECRETS}
 LONG = 7200.0
 """Seconds after which everything has happened that ever will."""
+
+
+def agent_work(
+    tenant: WatchingClient,
+    backend: PodBackend,
+    *,
+    cluster_uid: UID,
+    copies: Callable[[], int],
+    start_once: StartOnce,
+    clock: Clock,
+    rng: random.Random,
+) -> tuple[Coroutine[Any, Any, None], ...]:
+    """All that one life of an agent does for the tenant, with its backend not run yet."""
+    client = tenant.client
+    pods: Store[Pod] = Store("tenant pods")
+    metadata = {kind: Store[PartialObject](str(kind)) for kind in ReferenceKind}
+
+    def synced() -> bool:
+        return pods.synced() and all(store.synced() for store in metadata.values())
+
+    keys: WorkQueue[ObjectKey] = WorkQueue("pods", rng=rng)
+    refs: WorkQueue[ObjectRef] = WorkQueue("objects", rng=rng)
+    events = EventRecorder(client, clock=clock)
+    objects = ReferencedObjects(
+        client,
+        backend,
+        metadata=metadata,
+        services=ServiceVariables(service_store("services"), {}),
+        queue=refs,
+        pods_synced=synced,
+    )
+    fences = Fences(client, Store("virtual nodes"), ours=[], clock=clock)
+    controller = PodController(
+        client=client,
+        pods=pods,
+        backend=backend,
+        nodes={NODE: NodeSettings(NODE, NODE_ADDRESS, flat_network=True)},
+        objects=objects,
+        tokens=TokenIssuer(client, clock),
+        events=events,
+        addresses=AddressPool("198.18.0.0/24"),
+        orphans=OrphanGuard(
+            client,
+            cluster_uid=cluster_uid,
+            node_born=lambda _: "2000-01-01T00:00:00Z",
+            copies=copies,
+            clock=clock,
+            rng=rng,
+        ),
+        queue=keys,
+        pods_synced=synced,
+        clock=clock,
+        rng=rng,
+        start_once=start_once,
+        keeper=FenceKeeper(client, fences, nodes=[NODE], clock=clock, rng=rng),
+    )
+    watch = Reflector(client, PODS, Pod, pods, clock=clock, rng=rng)
+    partial = (
+        Reflector(
+            client,
+            _RESOURCES[kind],
+            PartialObject,
+            store,
+            metadata_only=True,
+            clock=clock,
+            rng=rng,
+        )
+        for kind, store in metadata.items()
+    )
+    return (
+        watch.run(),
+        *(each.run() for each in partial),
+        events.run(),
+        run_workers(keys, controller.reconcile, workers=3, name="pods"),
+        run_workers(refs, objects.reconcile, workers=1, name="objects"),
+    )
 
 
 class Sides:
@@ -64,7 +142,7 @@ class Sides:
 
     def start(self) -> None:
         """Start an agent that remembers nothing and has heard of no tenant namespace."""
-        rng, clock, client = random.Random(1), LoopClock(), self.tenant.client
+        rng, clock = random.Random(1), LoopClock()
         self.backend = KubernetesBackend(
             self.compute.client,
             cluster="home",
@@ -76,70 +154,16 @@ class Sides:
             on_demand=OnDemand(is_gone=self._is_gone, delete=True),
             forwards=lambda namespace: namespace not in self.excluded,
         )
-        pods: Store[Pod] = Store("tenant pods")
-        metadata = {kind: Store[PartialObject](str(kind)) for kind in ReferenceKind}
-
-        def synced() -> bool:
-            return pods.synced() and all(store.synced() for store in metadata.values())
-
-        keys: WorkQueue[ObjectKey] = WorkQueue("pods", rng=rng)
-        refs: WorkQueue[ObjectRef] = WorkQueue("objects", rng=rng)
-        events = EventRecorder(client, clock=clock)
-        objects = ReferencedObjects(
-            client,
+        work = agent_work(
+            self.tenant,
             self.backend,
-            metadata=metadata,
-            services=ServiceVariables(service_store("services"), {}),
-            queue=refs,
-            pods_synced=synced,
-        )
-        fences = Fences(client, Store("virtual nodes"), ours=[], clock=clock)
-        controller = PodController(
-            client=client,
-            pods=pods,
-            backend=self.backend,
-            nodes={NODE: NodeSettings(NODE, NODE_ADDRESS, flat_network=True)},
-            objects=objects,
-            tokens=TokenIssuer(client, clock),
-            events=events,
-            addresses=AddressPool("198.18.0.0/24"),
-            orphans=OrphanGuard(
-                client,
-                cluster_uid=UID(self.owner.cluster_uid),
-                node_born=lambda _: "2000-01-01T00:00:00Z",
-                copies=lambda: len(self.backend.pods),
-                clock=clock,
-                rng=rng,
-            ),
-            queue=keys,
-            pods_synced=synced,
+            cluster_uid=UID(self.owner.cluster_uid),
+            copies=lambda: len(self.backend.pods),
+            start_once=self.start_once,
             clock=clock,
             rng=rng,
-            start_once=self.start_once,
-            keeper=FenceKeeper(client, fences, nodes=[NODE], clock=clock, rng=rng),
         )
-        watch = Reflector(client, PODS, Pod, pods, clock=clock, rng=rng)
-        partial = (
-            Reflector(
-                client,
-                _RESOURCES[kind],
-                PartialObject,
-                store,
-                metadata_only=True,
-                clock=clock,
-                rng=rng,
-            )
-            for kind, store in metadata.items()
-        )
-        work = (
-            self.backend.run(),
-            watch.run(),
-            *(each.run() for each in partial),
-            events.run(),
-            run_workers(keys, controller.reconcile, workers=3, name="pods"),
-            run_workers(refs, objects.reconcile, workers=1, name="objects"),
-        )
-        self._tasks = [asyncio.ensure_future(each) for each in work]
+        self._tasks = [asyncio.ensure_future(each) for each in (self.backend.run(), *work)]
 
     async def stop(self) -> None:
         """Kill the agent."""

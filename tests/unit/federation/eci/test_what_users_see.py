@@ -1,0 +1,18 @@
+"""The table of docs/eci.md is what happens."""
+
+import pytest
+
+from tests.unit.federation.eci.what_users_see import STORIES, act, table
+
+pytestmark = pytest.mark.looptime
+
+RENEW = "run: python -m tests.unit.federation.eci.what_users_see, and read what has changed"
+
+
+@pytest.mark.parametrize("story", list(STORIES))
+async def test_users_see_what_the_page_says(story: str) -> None:
+    assert list(map(str, await act(story))) == table().get(story), RENEW
+
+
+def test_the_page_tells_no_other_story() -> None:
+    assert list(table()) == list(STORIES), RENEW

@@ -1,0 +1,259 @@
+"""What a tenant's user sees when ECI does not do what it should: acted out, and written down.
+
+In: `STORIES`, each a fault of the emulator and moments at which somebody looks at a pod. Out: rows
+of a table, made from the pod's status and events as they are in the tenant cluster then. The table
+is in docs/eci.md; `python -m tests.unit.federation.eci.what_users_see` writes it there anew.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import looptime
+
+from federation.backends.eci.translate.policy import Spot
+from tests.builders import UID_2, make_key, make_pod
+from tests.eci.script import Fate
+from tests.unit.federation.eci.account import POLICY, Account
+from vnode.kube.types import ObjectKey
+
+PAGE = Path(__file__).parents[4] / "docs" / "eci.md"
+TITLE = "## What users see"
+HEAD = "| what happens | then | phase | reason and message | containers | conditions | new events |"
+_SHOWN = ("Ready", "vnode.dev/ComputeScheduled", "DisruptionTarget")
+NEW, OLD = make_key("new"), make_key("old")
+Story = AsyncIterator[tuple[str, ObjectKey]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A pod at one moment."""
+
+    what: str
+    then: str
+    phase: str
+    why: str
+    containers: str
+    conditions: str
+    events: str
+
+    def __str__(self) -> str:
+        cells = (
+            self.what,
+            self.then,
+            self.phase,
+            self.why,
+            self.containers,
+            self.conditions,
+            self.events,
+        )
+        return f"| {' | '.join(cells)} |"
+
+
+async def _spot(account: Account) -> Story:
+    account.create(make_pod("old"))
+    await asyncio.sleep(20)
+    [group] = account.groups()
+    account.emulator.reclaim(group.id)
+    await asyncio.sleep(60)
+    yield "announced", OLD
+    await asyncio.sleep(150)
+    yield "3 minutes later", OLD
+
+
+async def _no_stock(account: Account) -> Story:
+    account.emulator.faults.no_stock = {"*"}
+    account.create(make_pod("new", uid=UID_2))
+    await asyncio.sleep(60)
+    yield "sold out", NEW
+    account.emulator.faults.no_stock = set()
+    await asyncio.sleep(300)
+    yield "in stock again", NEW
+
+
+async def _no_place(account: Account) -> Story:
+    account.fate = Fate(schedule_fails="NoStock")
+    account.create(make_pod("new", uid=UID_2))
+    await asyncio.sleep(60)
+    yield "a minute later", NEW
+
+
+async def _quota(account: Account) -> Story:
+    account.emulator.faults.max_cpu = 0
+    account.create(make_pod("new", uid=UID_2))
+    await asyncio.sleep(60)
+    yield "used up", NEW
+    account.emulator.faults.max_cpu = 100
+    await asyncio.sleep(300)
+    yield "raised", NEW
+
+
+def _refused(code: str, restart: str) -> Callable[[Account], Story]:
+    async def story(account: Account) -> Story:
+        account.emulator.faults.fail("CreateContainerGroup", code=code, status=400)
+        account.create(make_pod("new", uid=UID_2, restart=restart))
+        await asyncio.sleep(60)
+        yield f"restartPolicy {restart}", NEW
+
+    return story
+
+
+async def _down(account: Account) -> Story:
+    account.create(make_pod("old"))
+    await asyncio.sleep(20)
+    account.emulator.faults.down = True
+    await asyncio.sleep(60)
+    account.create(make_pod("new", uid=UID_2))
+    await asyncio.sleep(500)
+    yield "a pod that ran", OLD
+    yield "a pod that is new", NEW
+    await asyncio.sleep(40)
+    account.emulator.faults.down = False
+    await asyncio.sleep(60)
+    yield "a minute after: the old one", OLD
+    yield "a minute after: the new one", NEW
+
+
+async def _ended_unseen(account: Account, *, away: float) -> None:
+    account.fate = Fate(runs=60, exit_code=3)
+    account.create(make_pod("old"))
+    await asyncio.sleep(20)
+    await account.stop()
+    await asyncio.sleep(60)
+    account.fate = Fate(runs=1)
+    for number in range(100):  # The service keeps the newest hundred whatever their age.
+        account.add_group(f"x-{number}", RestartPolicy="Never")
+    await asyncio.sleep(away)
+    account.add_group("alive")
+    account.start()
+    await asyncio.sleep(120)
+
+
+async def _in_time(account: Account) -> Story:
+    await _ended_unseen(account, away=3000)
+    yield "back within the hour", OLD
+
+
+async def _too_late(account: Account) -> Story:
+    await _ended_unseen(account, away=4000)
+    yield "back after the hour", OLD
+
+
+async def _throttled(account: Account) -> Story:
+    account.emulator.faults.fail("CreateContainerGroup", code="Throttling.User", status=400)
+    account.create(make_pod("new", uid=UID_2))
+    await asyncio.sleep(10)
+    yield "for seconds", NEW
+    await asyncio.sleep(110)
+    yield "for minutes", NEW
+    account.emulator.faults.failing.clear()
+    await asyncio.sleep(300)
+    yield "no more", NEW
+
+
+async def _polls_throttled(account: Account) -> Story:
+    account.create(make_pod("old"))
+    await asyncio.sleep(20)
+    account.emulator.faults.fail("DescribeContainerGroupStatus", code="Throttling.User", status=400)
+    await asyncio.sleep(180)
+    yield "for 3 minutes", OLD
+
+
+STORIES: Mapping[str, Callable[[Account], Story]] = {
+    "the spot instance is taken back": _spot,
+    "`NoStock` at the create": _no_stock,
+    "`NoStock` after the create (`ScheduleFailed`)": _no_place,
+    "the account's quota is used up": _quota,
+    "the service calls the pod wrong": _refused("InvalidParameter.Value", "Never"),
+    "the same, of a Deployment": _refused("InvalidParameter.Value", "Always"),
+    "the service calls the pool's settings wrong": _refused("InvalidVSwitchId.NotFound", "Never"),
+    "the API is down for 10 minutes": _down,
+    "the pod ends (exit code 3) while no agent runs": _in_time,
+    "the same, and the service has forgotten it": _too_late,
+    "creates are throttled": _throttled,
+    "polls are throttled": _polls_throttled,
+}
+
+
+async def act(name: str) -> list[Row]:
+    """Act one story out."""
+    account = Account(policy=replace(POLICY, spot=Spot(fallback=True)))
+    told: set[str] = set()
+    rows: list[Row] = []
+    account.start()
+    try:
+        async for then, key in STORIES[name](account):
+            what = name if not rows else ""
+            rows.append(_row(what, then, account, key, told))
+    finally:
+        await account.stop()
+    return rows
+
+
+def _row(what: str, then: str, account: Account, key: ObjectKey, told: set[str]) -> Row:
+    status = account.pod(key)["status"]
+    said = ": ".join(filter(None, (status.get("reason"), status.get("message"))))
+    fresh = []
+    for event in account.events():
+        line = f"{event['type']} `{event['reason']}`: {event['message']}"
+        if event["involvedObject"]["name"] == key.name and f"{key} {line}" not in told:
+            told.add(f"{key} {line}")
+            fresh.append(line)
+    return Row(
+        what=what,
+        then=then,
+        phase=status["phase"],
+        why=said or "-",
+        containers=", ".join(map(_container, status.get("containerStatuses", ()))) or "-",
+        conditions=", ".join(_conditions(status)) or "-",
+        events="; ".join(fresh) or "-",
+    )
+
+
+def _container(container: Any) -> str:
+    [(kind, state)] = container["state"].items()
+    more = [state.get("reason")]
+    if kind == "terminated":
+        more.append(f"exit code {state['exitCode']}")
+    return " ".join([kind, *filter(None, more)])
+
+
+def _conditions(status: Any) -> list[str]:
+    found = {one["type"]: one for one in status.get("conditions", ())}
+    return [
+        f"`{kind}` {one['status']}" + (f" ({one['reason']})" if one.get("reason") else "")
+        for kind in _SHOWN
+        if (one := found.get(kind)) is not None
+    ]
+
+
+def table() -> dict[str, list[str]]:
+    """The rows that are on the page, by story."""
+    section = PAGE.read_text().partition(f"\n{TITLE}\n")[2].partition("\n## ")[0]
+    rows: dict[str, list[str]] = {}
+    name = ""
+    for line in section.partition(f"{HEAD}\n")[2].splitlines()[1:]:
+        if not line.startswith("|"):
+            break
+        name = line.split(" | ")[0].removeprefix("|").strip() or name
+        rows.setdefault(name, []).append(line)
+    return rows
+
+
+def write() -> None:
+    """Put the rows on the page."""
+    lines: list[str] = []
+    for name in STORIES:
+        with asyncio.Runner(loop_factory=looptime.new_event_loop) as runner:
+            lines += map(str, runner.run(act(name)))
+    text = PAGE.read_text()
+    before, _, rest = text.partition(f"{HEAD}\n")
+    rule, *old = rest.split("\n")
+    after = next(n for n, line in enumerate(old) if not line.startswith("|"))
+    PAGE.write_text("\n".join([before + HEAD, rule, *lines, *old[after:]]))
+
+
+if __name__ == "__main__":
+    write()
