@@ -2,6 +2,7 @@
 
     run_agent
     ├── health    /livez and /readyz, if asked for        (federation.readiness)
+    ├── loop lag  how late the event loop is              (vnode.runtime.loop_lag)
     ├── tenant    client, facts, shared watches           (federation.tenant)
     └── per compute cluster: a connection                 (federation.sides), and a Lease in the
         │                    tenant; while it is held
@@ -47,6 +48,7 @@ from vnode.kubelet.sessions import Sessions
 from vnode.runtime.backoff import Backoff
 from vnode.runtime.clock import Clock, SystemClock
 from vnode.runtime.leader import LeaseElector
+from vnode.runtime.loop_lag import observe_lag
 
 _LOG = structlog.get_logger(__name__)
 
@@ -108,6 +110,8 @@ async def _work(
     states: list[Callable[[], tuple[bool, str]]] = []
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(shared.tenant.run(), name="tenant")
+        lag = observe_lag(shared.metrics.loop_late, clock=shared.clock)
+        tasks.create_task(lag, name="loop lag")
         for cluster, compute in joined:
             elector = LeaseElector(
                 shared.tenant.client,

@@ -14,7 +14,7 @@ from typing import TextIO, TypeAlias
 
 import orjson
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from federation.config import LogFormat, LoggingConfig
 from federation.eci_metrics import EciMetrics
@@ -36,6 +36,9 @@ _TALKATIVE = ("kubernetes_asyncio", "asyncio", "aiohttp.access")
 _PEER_LEFT = ("SSL connection is closed", "socket.send() raised exception.")
 """What asyncio says of every write behind a peer that left, without saying which: anybody who
 reaches the kubelet port could fill the log with it."""
+
+_LATENESS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Seconds. From 0.1 s on streams stutter; a node's Lease is lost at 40 s."""
 
 
 def metrics_registry() -> CollectorRegistry:
@@ -99,6 +102,16 @@ class FederationMetrics:
         )
         for result in ("patched", "refused", "failed"):
             self._tolerations.labels(result)
+        self._late = Histogram(
+            "vnode_event_loop_lag_seconds",
+            "By how much the agent's event loop was late, looked at ten times a second.",
+            buckets=_LATENESS,
+            registry=registry,
+        )
+
+    def loop_late(self, seconds: float) -> None:
+        """A wake-up of the event loop came so much too late."""
+        self._late.observe(seconds)
 
     def tolerations_changed(self, result: str) -> None:
         """A pod's default tolerations were `patched`, or that was `refused` or `failed`."""
