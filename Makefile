@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := vnode federation tests demo
 
-.PHONY: help demo demo-down test lint format types contracts unit e2e conformance load reliability chaos bench programs clean
+.PHONY: help demo demo-down test lint format types contracts unit micro e2e conformance load reliability chaos bench programs clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -25,7 +25,7 @@ demo: $(VENV)/.ready ## Start a tenant and two compute clusters, run the whole s
 demo-down: $(VENV)/.ready ## Remove everything that `make demo` started
 	@$(BIN)/python -m demo down
 
-test: lint types contracts unit e2e ## All of the below: what CI runs
+test: lint types contracts unit micro e2e ## All of the below: what CI runs
 
 lint: $(VENV)/.ready ## Style
 	@echo "== lint"
@@ -43,6 +43,10 @@ contracts: $(VENV)/.ready ## Import contracts
 unit: $(VENV)/.ready ## Unit tests, without clusters
 	@echo "== unit tests"
 	@$(BIN)/pytest -n auto tests/unit
+
+micro: $(VENV)/.ready ## What the hot path costs, piece by piece, compared with a reference loop
+	@echo "== micro-benchmarks"
+	@$(BIN)/pytest -q tests/micro --benchmark-columns=min,median --benchmark-sort=name
 
 e2e: $(VENV)/.ready ## Tests on real control planes and, where root allows it, real containers
 	@echo "== Kubernetes' programs (fetched or built once)"
