@@ -2,6 +2,7 @@
 
     speed       a Deployment: directly, in both clusters at once (the floor), through the bridge
     no-token    the same for pods without the default ServiceAccount's token
+    shared      one ConfigMap and one Secret for each 100 pods
     jobs        Jobs that finish, likewise
     namespaces  50 namespaces at once, likewise
     churn       50 pods a second, for 20 seconds
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from tests.clusters.programs import Progress
     from tests.measuring.report import Report
 
-_SMALL = ("no-token", "jobs", "churn", "latency", "foreign")
+_SMALL = ("no-token", "shared", "jobs", "churn", "latency", "foreign")
 _PARTS = ("speed", *_SMALL, "restart", "distance", "namespaces")
 _NAMESPACES = 50
 _DELAYS = (0.02, 0.1)
@@ -91,6 +92,8 @@ def _measure(part: str, site: Site, harness: Harness, options: argparse.Namespac
             return speed.measure(site, "deployment", pods=pods, rounds=options.rounds)
         case "no-token":
             return speed.measure(site, "deployment", pods=few, rounds=1, automount=False)
+        case "shared":
+            return speed.measure(site, "shared", pods=few, rounds=1)
         case "jobs":
             return speed.measure(site, "job", pods=few, rounds=1)
         case "namespaces":

@@ -8,7 +8,7 @@ that ended, and one for a watch that began. Reads of others than agents' account
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import msgspec
 
@@ -20,11 +20,27 @@ if TYPE_CHECKING:
 READS = frozenset({"get", "list", "watch"})
 _BY_TIME = frozenset({"leases", "nodes", "nodes/status"})
 """Written as time passes, whatever the number of pods."""
+_BY_START = frozenset(
+    {
+        "certificatesigningrequests",
+        "selfsubjectaccessreviews",
+        "selfsubjectreviews",
+        "subjectaccessreviews",
+        "tokenreviews",
+    }
+)
+"""Asked for by a process that starts, or by who calls it."""
+_SHARED = frozenset({"configmaps"})
+"""One for all pods of a namespace, as the root certificates are, unless pods name more of them."""
+
+Sort = Literal["read", "pod", "shared", "time", "start"]
 
 
 class Call(NamedTuple):
     """A kind of request."""
 
+    agent: str
+    """Who asked: name and version out of the user agent."""
     cluster: str
     verb: str
     resource: str
@@ -52,29 +68,44 @@ class _Line(msgspec.Struct, rename="camel"):
 _DECODER = msgspec.json.Decoder(_Line)
 
 
-def counted(cluster: str, lines: Iterable[bytes], *, user_agent: str) -> Counter[Call]:
-    """The requests of programs whose user agent begins so; a line that is cut off is left out."""
+def counted(cluster: str, lines: Iterable[bytes]) -> Counter[Call]:
+    """The requests of everybody; a line that is cut off is left out."""
     found: Counter[Call] = Counter()
     for text in lines:
         if not text.endswith(b"\n"):
             break
         line = _DECODER.decode(text)
         counts = line.stage == ("ResponseStarted" if line.verb == "watch" else "ResponseComplete")
-        if counts and line.user_agent.startswith(user_agent):
+        if counts:
             about = line.object_ref or _Reference()
             resource = "/".join(filter(None, (about.resource, about.subresource)))
             code = line.response_status.code if line.response_status else 0
-            found[Call(cluster, line.verb, resource, code >= 300)] += 1
+            agent = line.user_agent.partition(" ")[0]
+            found[Call(agent, cluster, line.verb, resource, code >= 300)] += 1
     return found
 
 
-def writes(calls: Counter[Call], *, by_time: bool = False) -> int:
-    """How many changed something, or tried to; without those that time brings, unless asked for."""
-    return sum(
-        number
-        for call, number in calls.items()
-        if call.verb not in READS and (by_time or call.resource not in _BY_TIME)
-    )
+def of(calls: Counter[Call], user_agent: str) -> Counter[Call]:
+    """Those of programs whose user agent begins so."""
+    return Counter({c: number for c, number in calls.items() if c.agent.startswith(user_agent)})
+
+
+def sort(call: Call) -> Sort:
+    """What brings such a request."""
+    if call.verb in READS:
+        return "read"
+    kind = call.resource.partition("/")[0]
+    if call.resource in _BY_TIME:
+        return "time"
+    if kind in _BY_START:
+        return "start"
+    return "shared" if kind in _SHARED else "pod"
+
+
+def writes(calls: Counter[Call], *, shared: bool = False) -> int:
+    """How many changed something for a pod, or tried to; `shared`: also what pods share."""
+    counts = {"pod", "shared"} if shared else {"pod"}
+    return sum(number for call, number in calls.items() if sort(call) in counts)
 
 
 def node_writes(calls: Counter[Call]) -> int:
@@ -96,11 +127,11 @@ class CallMark:
             size = cluster.audit_log.stat().st_size if cluster.audit_log.exists() else 0
             self._logs[cluster.name] = (cluster.audit_log, size)
 
-    def calls(self, user_agent: str) -> Counter[Call]:
-        """Until now, in all these clusters."""
+    def calls(self) -> Counter[Call]:
+        """Until now, of everybody in all these clusters."""
         found: Counter[Call] = Counter()
         for name, (path, begins) in self._logs.items():
             with path.open("rb") as log:
                 log.seek(begins)
-                found += counted(name, log, user_agent=user_agent)
+                found += counted(name, log)
         return found

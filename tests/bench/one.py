@@ -19,7 +19,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tests.bench import workloads
-from tests.bench.calls import Call, CallMark, writes
+from tests.bench.calls import Call, CallMark, of, writes
+from tests.bench.lag import LagMark
 from tests.bench.observer import Observer
 from tests.bench.timeline import between, curve
 from tests.measuring import footprint
@@ -38,6 +39,7 @@ VARIANTS = (DIRECT, FLOOR, THROUGH)
 _NUMBERS = itertools.count(1)
 _SECONDS_PER_POD = 0.3
 _LEAST_SECONDS = 120.0
+_SETTLE = 3.0
 _CHURN_RATE, _CHURN_SECONDS, _CHURN_LIFE = 50, 20, 5.0
 
 
@@ -59,8 +61,12 @@ class Outcome:
     curve: Sequence[tuple[float, int]] = ()
     calls: Counter[Call] = field(default_factory=Counter)
     """Of the bridge, over the whole life."""
+    others: Counter[Call] = field(default_factory=Counter)
+    """What other programs wrote meanwhile."""
     processor: float = 0.0
     """Processor seconds of the bridge, over the whole life."""
+    late: Counter[float] = field(default_factory=Counter)
+    """Wake-ups of the bridge's event loop by how late they were at most, in seconds."""
     peak: int = 0
     """Bytes that the bridge had resident at most."""
 
@@ -69,6 +75,11 @@ class Outcome:
         """Pods a second until all were there."""
         return self.pods / self.ready
 
+    @property
+    def writes_per_pod(self) -> float:
+        """Of the bridge; with those for what pods share, where they share something."""
+        return writes(self.calls, shared=self.kind == "shared") / self.pods
+
     def json(self) -> dict[str, Any]:
         """For machines: percentiles of what there is one of for each pod."""
         shown = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
@@ -76,10 +87,10 @@ class Outcome:
             values = shown[name]
             shown[name] = {f"p{p}": percentile(values, p / 100) for p in (50, 90, 99)}
             shown[name] = shown[name] if values else None
-        shown["calls"] = [
-            [*call, number] for call, number in sorted(self.calls.items(), key=lambda i: -i[1])
-        ]
-        shown["writes_per_pod"] = writes(self.calls) / self.pods
+        for name in ("calls", "others"):
+            most_first = sorted(shown[name].items(), key=lambda each: -each[1])
+            shown[name] = [[*call, number] for call, number in most_first]
+        shown["writes_per_pod"] = self.writes_per_pod
         return shown
 
 
@@ -87,6 +98,7 @@ def run(site: Site, kind: Kind, variant: str, *, pods: int, automount: bool = Tr
     """Submit, wait, delete, wait. The bridge runs for `through` alone."""
     with ExitStack() as stack:
         pid = stack.enter_context(site.bridged()).pid if variant == THROUGH else 0
+        lag = LagMark(site) if variant == THROUGH else None
         observer = stack.enter_context(Observer([site.tenant, site.compute]))
         mark, before = CallMark(site.tenant, site.compute), footprint.processor_seconds(pid)
         footprint.forget_peak(pid)
@@ -109,11 +121,16 @@ def run(site: Site, kind: Kind, variant: str, *, pods: int, automount: bool = Tr
                 partial(timeline.times, cluster.name, prefix=f"{name}-")
                 for cluster in (site.tenant, site.compute)
             )
+            time.sleep(_SETTLE)  # what is done when the last pod has gone
+            calls = mark.calls()
+            ours = of(calls, site.user_agent)
             outcome = dataclasses.replace(
                 outcome,
                 create=between(above("bound"), below("seen")),
                 status=between(below("ready"), above("ready")),
-                calls=mark.calls(site.user_agent),
+                calls=ours,
+                others=calls - ours,
+                late=lag.late() if lag else Counter(),
                 processor=footprint.processor_seconds(pid) - before,
                 peak=footprint.peak_resident(pid),
             )
@@ -156,8 +173,10 @@ def _at_once(
     end = _wait(observer, names, _end(kind), f"{name}-", pods, limit)
     deleted = time.monotonic()
     with ThreadPoolExecutor(len(made)) as threads:
-        list(threads.map(lambda each: _delete(*each), made))
+        list(threads.map(lambda each: _delete(each[0], workloads.of_pods(each[1])), made))
     gone = _wait(observer, names, "gone", f"{name}-", pods, limit)
+    for cluster, objects in made:
+        _delete(cluster, workloads.of_data(objects))
     return (began, end), (deleted, gone)
 
 

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tests.agents import AgentProcess, join
+from tests.agents.join import join_compute, uid_of
 from tests.bench.bridge import OtherBridge
+from tests.bench.scraper import Scraper
 from tests.bench.workloads import Place
 from tests.clusters import ClusterSpec, NodePool
 from tests.clusters.spec import gpu_labels
@@ -55,6 +57,10 @@ class Site:
     user_agent: str
     """How the bridge's user agent begins."""
     other: Other | None
+    joined: Federation
+    """Of our agent."""
+    scraper: Scraper | None
+    """None: the bridge is not our agent."""
     progress: Progress
 
     @contextmanager
@@ -111,6 +117,15 @@ def built(
         joined = _join_all(harness, tenant, compute, directory=directory, pods=pods)
     else:
         joined = join(harness, tenant, {COMPUTE: compute}, directory=directory, namespaces=names)
+        # Also for capacity from nodes; not asked for unless somebody configures it.
+        join_compute(
+            compute,
+            COMPUTE,
+            uid=uid_of(tenant),
+            config=joined.config,
+            directory=directory,
+            options=["--capacity-nodes"],
+        )
         _make_room(compute, f"demo--{NAMESPACE}", pods)
     bridge: Bridge
     if other:
@@ -127,6 +142,8 @@ def built(
         node=other.node if other else f"vnode-{COMPUTE}",
         user_agent=other.user_agent if other else "vnode/",
         other=other,
+        joined=joined,
+        scraper=None if other else Scraper(tenant, f"vnode-{COMPUTE}"),
         progress=progress,
     )
 

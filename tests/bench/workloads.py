@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from tests.e2e.workloads import IMAGE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-Kind = Literal["deployment", "job", "namespaces", "churn"]
-KINDS: tuple[Kind, ...] = ("deployment", "job", "namespaces", "churn")
-_PATHS = {"Deployment": "/apis/apps/v1", "Job": "/apis/batch/v1", "Pod": "/api/v1"}
-_COLLECTIONS = {"Deployment": "deployments", "Job": "jobs", "Pod": "pods"}
+Kind = Literal["deployment", "shared", "job", "namespaces", "churn"]
+_PATHS = {"Deployment": "/apis/apps/v1", "Job": "/apis/batch/v1"}
+_DATA = {"ConfigMap": "configmaps", "Secret": "secrets"}
+_COLLECTIONS = {"Deployment": "deployments", "Job": "jobs", "Pod": "pods", **_DATA}
+SHARERS = 100
+"""Pods that share one ConfigMap and one Secret."""
 
 
 @dataclass(frozen=True)
@@ -58,19 +60,31 @@ def deployment(name: str, namespace: str, *, pods: int, place: Place) -> dict[st
     template = {"metadata": {"labels": {"app": name}}, "spec": pod_spec(place)}
     selector = {"matchLabels": {"app": name}}
     spec = {"replicas": pods, "selector": selector, "template": template}
-    return _object("apps/v1", "Deployment", name, namespace, spec)
+    return _object("apps/v1", "Deployment", name, namespace, spec=spec)
+
+
+def sharing(name: str, namespace: str, *, pods: int, place: Place) -> list[dict[str, Any]]:
+    """A Deployment whose pods have one ConfigMap and one Secret between them."""
+    volumes = [
+        {"name": "settings", "configMap": {"name": name}},
+        {"name": "password", "secret": {"secretName": name}},
+    ]
+    made = deployment(name, namespace, pods=pods, place=place)
+    made["spec"]["template"]["spec"]["volumes"] = volumes
+    data = [{**_object("v1", kind, name, namespace), "data": {"key": "dmFsdWU="}} for kind in _DATA]
+    return [*data, made]
 
 
 def job(name: str, namespace: str, *, pods: int, place: Place) -> dict[str, Any]:
     """So many pods at once, which succeed after a second of simulated work."""
     template = {"spec": pod_spec(place, restartPolicy="Never")}
     spec = {"completions": pods, "parallelism": pods, "template": template}
-    return _object("batch/v1", "Job", name, namespace, spec)
+    return _object("batch/v1", "Job", name, namespace, spec=spec)
 
 
 def pod(name: str, namespace: str, *, place: Place) -> dict[str, Any]:
     """A bare pod."""
-    return _object("v1", "Pod", name, namespace, pod_spec(place))
+    return _object("v1", "Pod", name, namespace, spec=pod_spec(place))
 
 
 def objects(kind: Kind, name: str, *, pods: int, place: Place) -> list[dict[str, Any]]:
@@ -78,6 +92,14 @@ def objects(kind: Kind, name: str, *, pods: int, place: Place) -> list[dict[str,
     first = place.namespaces[0]
     if kind == "deployment":
         return [deployment(name, first, pods=pods, place=place)]
+    if kind == "shared":
+        return [
+            each
+            for number, share in enumerate(range(0, pods, SHARERS))
+            for each in sharing(
+                f"{name}-{number}", first, pods=min(SHARERS, pods - share), place=place
+            )
+        ]
     if kind == "job":
         return [job(name, first, pods=pods, place=place)]
     if kind == "namespaces":
@@ -89,10 +111,20 @@ def objects(kind: Kind, name: str, *, pods: int, place: Place) -> list[dict[str,
     return []
 
 
+def of_pods(made: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What has pods, or is one."""
+    return [each for each in made if each["kind"] not in _DATA]
+
+
+def of_data(made: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What pods refer to; created before them and deleted after them."""
+    return [each for each in made if each["kind"] in _DATA]
+
+
 def collection(made: Mapping[str, Any]) -> str:
     """Path to which an object is posted; with its name, the path of the object."""
     kind, namespace = made["kind"], made["metadata"]["namespace"]
-    return f"{_PATHS[kind]}/namespaces/{namespace}/{_COLLECTIONS[kind]}"
+    return f"{_PATHS.get(kind, '/api/v1')}/namespaces/{namespace}/{_COLLECTIONS[kind]}"
 
 
 def path(made: Mapping[str, Any]) -> str:
@@ -101,7 +133,7 @@ def path(made: Mapping[str, Any]) -> str:
 
 
 def _object(
-    version: str, kind: str, name: str, namespace: str, spec: Mapping[str, Any]
+    version: str, kind: str, name: str, namespace: str, **fields: Mapping[str, Any]
 ) -> dict[str, Any]:
     metadata = {"name": name, "namespace": namespace}
-    return {"apiVersion": version, "kind": kind, "metadata": metadata, "spec": dict(spec)}
+    return {"apiVersion": version, "kind": kind, "metadata": metadata, **fields}

@@ -2,7 +2,9 @@ import json
 from collections import Counter
 from typing import Any
 
-from tests.bench.calls import Call, counted, node_writes, writes
+import pytest
+
+from tests.bench.calls import Call, counted, node_writes, of, sort, writes
 
 
 def _line(verb: str, resource: str, **more: Any) -> bytes:
@@ -19,27 +21,34 @@ def _line(verb: str, resource: str, **more: Any) -> bytes:
 
 
 def _counted(*lines: bytes) -> Counter[Call]:
-    return counted("a", lines, user_agent="vnode/")
+    return counted("a", lines)
+
+
+def _call(verb: str, resource: str, *, failed: bool = False) -> Call:
+    return Call("vnode/0.1.0", "a", verb, resource, failed)
 
 
 def test_a_request_is_counted_by_verb_and_resource() -> None:
     line = _line("patch", "pods/status")
-    assert _counted(line, line) == {Call("a", "patch", "pods/status", False): 2}
+    assert _counted(line, line) == {_call("patch", "pods/status"): 2}
 
 
-def test_requests_of_other_programs_are_not_counted() -> None:
-    assert not _counted(_line("create", "pods", userAgent="kube-scheduler/v1.36"))
+def test_requests_of_other_programs_are_told_apart() -> None:
+    theirs = _line("create", "pods", userAgent="kube-scheduler/v1.36 (linux/amd64)")
+    calls = _counted(theirs, _line("create", "pods"))
+    assert {call.agent for call in calls} == {"kube-scheduler/v1.36", "vnode/0.1.0"}
+    assert of(calls, "vnode/") == {_call("create", "pods"): 1}
 
 
 def test_a_watch_is_counted_when_it_begins_and_not_when_it_ends() -> None:
     begun = _line("watch", "pods", stage="ResponseStarted")
-    assert _counted(begun) == {Call("a", "watch", "pods", False): 1}
+    assert _counted(begun) == {_call("watch", "pods"): 1}
     assert not _counted(_line("watch", "pods"))
 
 
 def test_a_refused_write_is_a_write_too() -> None:
     calls = _counted(_line("create", "pods", responseStatus={"code": 409}))
-    assert calls == {Call("a", "create", "pods", True): 1}
+    assert calls == {_call("create", "pods", failed=True): 1}
     assert writes(calls) == 1
 
 
@@ -55,9 +64,23 @@ def test_reads_and_what_time_brings_are_no_writes_of_pods() -> None:
         _line("delete", "pods"),
     )
     assert writes(calls) == 1
-    assert writes(calls, by_time=True) == 3
     assert node_writes(calls) == 1
 
 
+@pytest.mark.parametrize(
+    "resource",
+    ["leases", "nodes", "nodes/status", "certificatesigningrequests", "selfsubjectreviews"],
+)
+def test_what_needs_no_pod_is_no_write_of_pods(resource: str) -> None:
+    assert writes(_counted(_line("create", resource)), shared=True) == 0
+
+
+def test_what_pods_share_counts_where_it_is_asked_for() -> None:
+    calls = _counted(_line("create", "configmaps"), _line("create", "secrets"))
+    assert writes(calls) == 1
+    assert writes(calls, shared=True) == 2
+    assert sort(_call("get", "configmaps")) == "read"
+
+
 def test_a_request_about_no_object_can_be_counted() -> None:
-    assert _counted(_line("get", "", objectRef=None)) == {Call("a", "get", "", False): 1}
+    assert _counted(_line("get", "", objectRef=None)) == {_call("get", ""): 1}

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,12 @@ from tests.bench.one import DIRECT, FLOOR, THROUGH, Outcome
 
 _CALLS = Counter(
     {
-        Call("gpu-a", "create", "pods", False): 100,
-        Call("tenant", "patch", "pods/status", False): 200,
-        Call("tenant", "watch", "pods", False): 1,
+        Call("vnode/0.1.0", "gpu-a", "create", "pods", False): 100,
+        Call("vnode/0.1.0", "tenant", "patch", "pods/status", False): 200,
+        Call("vnode/0.1.0", "tenant", "watch", "pods", False): 1,
     }
 )
+_OTHERS = Counter({Call("kube-scheduler/v1.36", "tenant", "create", "pods/binding", False): 100})
 
 
 def _outcome(variant: str, ready: float) -> Outcome:
@@ -31,6 +33,8 @@ def _outcome(variant: str, ready: float) -> Outcome:
         status=[0.02] * 100 if through else (),
         curve=[(1.0, 50), (ready, 100)],
         calls=_CALLS if through else Counter(),
+        others=_OTHERS if through else Counter(),
+        late=Counter({0.001: 99, 0.1: 1}) if through else Counter(),
         processor=0.8 if through else 0.0,
         peak=1 << 27 if through else 0,
     )
@@ -52,6 +56,16 @@ def test_calls_are_shown_per_pod() -> None:
     assert rows[2] == ["tenant: watch pods", "0.010", ""]
 
 
+def test_writes_of_everybody_are_shown_by_cluster() -> None:
+    rows = [list(row) for row in SPEED.tables[3].rows]
+    assert rows[0] == ["tenant: vnode", "2.00"]
+    assert ["tenant: kube-scheduler", "1.00"] in rows
+
+
+def test_how_late_the_event_loop_was_is_shown() -> None:
+    assert ["event loop late, at most", "1 ms", "1 ms", "1 ms"] in map(list, SPEED.tables[1].rows)
+
+
 def test_speed_and_cost_are_judged() -> None:
     assert SPEED.passed
     assert {target.found for target in SPEED.targets} == {"1.20 x", "3.00", "8.0 ms", "128.0 MiB"}
@@ -71,13 +85,35 @@ def test_what_foreign_pods_cost_is_shown_round_by_round() -> None:
     assert report.passed
 
 
-def test_the_change_that_a_restart_has_to_show_is_no_write_too_many() -> None:
-    calls = Counter({Call("tenant", "patch", "pods/status", False): 1})
-    calls[Call("tenant", "patch", "nodes/status", False)] = 3
-    numbers = {"pods": 9, "at_rest": 0.0, "resident": 1.0, "seconds": 3.0, "processor": 1.0}
-    assert restart.report(**numbers, calls=calls).passed  # type: ignore[arg-type]
-    calls[Call("gpu-a", "create", "pods", True)] += 1
-    assert not restart.report(**numbers, calls=calls).passed  # type: ignore[arg-type]
+def test_the_changes_that_a_restart_has_to_show_are_no_writes_too_many() -> None:
+    calls = Counter({Call("vnode/0.1.0", "tenant", "patch", "pods/status", False): 2})
+    calls[Call("vnode/0.1.0", "tenant", "patch", "nodes/status", False)] = 3
+    report = partial(
+        restart.report,
+        pods=9,
+        at_rest=0.0,
+        resident=1.0,
+        peak=2.0,
+        seconds=3.0,
+        processor=1.0,
+        changed=2,
+    )
+    assert report(calls=calls).passed
+    calls[Call("vnode/0.1.0", "gpu-a", "create", "pods", True)] += 1
+    assert not report(calls=calls).passed
+
+
+@pytest.mark.parametrize("number", [1, 2, 20, 500])
+def test_changes_are_made_to_the_first_and_the_last_pod_and_some_between(number: int) -> None:
+    names = [f"{n:03}" for n in range(100)]
+    found = restart.spread(names, number)
+    assert len(found) == min(number, 100)
+    assert "000" in found
+    assert number == 1 or "099" in found
+
+
+def test_a_single_pod_can_be_changed() -> None:
+    assert restart.spread(["a"], 20) == {"a"}
 
 
 def test_the_page_has_targets_tables_pictures_and_raw_data(tmp_path: Path) -> None:

@@ -14,6 +14,14 @@ def test_a_token_may_cost_two_writes(automount: bool, writes: float, met: bool) 
     assert found[0].met is met
 
 
+@pytest.mark.parametrize(("writes", "met"), [(8.0, True), (8.1, False)])
+def test_sharing_may_cost_one_write(writes: float, met: bool) -> None:
+    found = targets.of_cost(
+        writes=writes, processor=0.0, peak=0.0, automount=True, what="x", shared=True
+    )
+    assert found[0].met is met
+
+
 @pytest.mark.parametrize(("processor", "peak"), [(0.0141, 1e6), (0.001, 301e6)])
 def test_processor_and_memory_are_judged(processor: float, peak: float) -> None:
     found = targets.of_cost(writes=1, processor=processor, peak=peak, automount=True, what="x")
