@@ -57,6 +57,12 @@ class Death(Crash):
     def __init__(self) -> None:
         super().__init__()
         self._call = ""
+        self._heard = 0
+
+    def ended_with(self, call: str, times: int) -> bool:
+        """Whether it is dead, or has made such a call so often and waits for no answer."""
+        made = sum(write == f"below {call}" for write in self.writes)
+        return self.died.is_set() or (made >= times and self._heard == len(self.writes))
 
     def arm_on(self, call: str) -> None:
         """Die at the first `apply` when it was carried out, at an `ungate` before it is sent."""
@@ -67,6 +73,10 @@ class Death(Crash):
         if self._call and call == self._call:
             self._at = len(self.writes)
         return await super().before(side, call, act)
+
+    async def after(self, number: int | None) -> None:
+        await super().after(number)
+        self._heard += number is not None
 
 
 class _Client(KubeClient):

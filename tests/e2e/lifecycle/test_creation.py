@@ -135,10 +135,14 @@ async def test_the_end_that_the_tenant_wrote_is_final_and_ends_the_copy(world: W
     await world.start()
     uid = await world.running()
     await world.tenant.write_status(phase="Failed", reason="DeadlineExceeded")
+    await world.tenant.phase("Failed")
     await world.deleting()
     await world.place.finish_deletion("pod")
     await world.copy_gone()
-    assert world.tenant.status()["phase"] == "Failed"
+    await world.restart()
+    await world.running("later")
+    phases = [status["phase"] for status in world.tenant.versions[uid]]
+    assert set(phases[phases.index("Failed") :]) == {"Failed"}
     assert await world.place.made(uid) == 1
 
 

@@ -1,6 +1,8 @@
 """A real API server, where the tests are scheduler, kubelet and somebody with kubectl.
 
-Its copies name a scheduler that does not exist, so that nobody else moves them.
+Its copies name a scheduler that does not exist, so that nobody else moves them. Their machine is a
+Node of each place: what is bound to one that does not exist is removed by the API server's garbage
+collector (PodGC), some 40 s after the first time that the name was seen.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from tests.e2e.lifecycle import tenant
 from tests.e2e.lifecycle.place import Copy
 from vnode.kube.client import KubeClient, PatchType
 from vnode.kube.errors import NotFound, Unreachable
-from vnode.kube.resources import CONFIG_MAPS, PODS, RESOURCE_QUOTAS, SECRETS
+from vnode.kube.resources import CONFIG_MAPS, NODES, PODS, RESOURCE_QUOTAS, SECRETS
 from vnode.kube.timestamps import rfc3339
 from vnode.kube.types import UID, ConfigMap, NodeName, PartialObject, Pod, Secret
 from vnode.runtime.clock import SystemClock
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
 
 TENANT = "lifecycle"
 _OWN_KEYS = "vnode.dev/"
-_NODE = "played-by-a-test"
+_SCHEDULER = "played-by-a-test"
 
 
 class _Link:
@@ -122,6 +124,8 @@ class KubernetesPlace:
     @contextlib.asynccontextmanager
     async def _watched(self) -> AsyncIterator[None]:
         await tenant.prepare(self._client, self._below, {"labels": {LABEL_TENANT: TENANT}})
+        machine = {"metadata": {"name": self._below}, "spec": {"unschedulable": True}}
+        await self._client.create(NODES, machine, PartialObject)
         seen: Store[Pod] = Store("copies")
         seen.subscribe(lambda change: self._see(change.new))
         watch = Reflector(
@@ -143,6 +147,7 @@ class KubernetesPlace:
             await asyncio.wait([watching])
             await self.accept()
             await tenant.clear(self._client, self._below)
+            await self._client.request("DELETE", NODES.path(name=self._below))
 
     @contextlib.asynccontextmanager
     async def open(self, clock: Clock) -> AsyncIterator[RunningBackend]:
@@ -154,7 +159,7 @@ class KubernetesPlace:
                 owner=self._owner,
                 namespaces=self._mapping,
                 policies={
-                    self._node: TranslationPolicy(scheduler_names={"default-scheduler": _NODE})
+                    self._node: TranslationPolicy(scheduler_names={"default-scheduler": _SCHEDULER})
                 },
                 clock=clock,
                 rng=random.Random(0),
@@ -202,7 +207,7 @@ class KubernetesPlace:
         path = PODS.path(namespace=self._below, name=name, subresource="binding")
         binding = {
             "metadata": {"name": name},
-            "target": {"kind": "Node", "apiVersion": "v1", "name": _NODE},
+            "target": {"kind": "Node", "apiVersion": "v1", "name": self._below},
         }
         await self._client.request("POST", path, body=msgspec.json.encode(binding))
 
@@ -279,7 +284,7 @@ class KubernetesPlace:
         self._link.silent = False
 
     async def take(self, name: str) -> None:
-        spec = {"containers": [{"name": "theirs", "image": "x"}], "schedulerName": _NODE}
+        spec = {"containers": [{"name": "theirs", "image": "x"}], "schedulerName": _SCHEDULER}
         pod = {"metadata": {"name": name}, "spec": spec}
         made = await self._client.create(PODS, pod, Pod, namespace=self._below)
         self._taken = made
