@@ -14,6 +14,7 @@ import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from tests.clusters import Cluster
 
@@ -121,17 +122,25 @@ class CallMark:
     """Everything that API servers answer from now on."""
 
     def __init__(self, *clusters: Cluster) -> None:
-        self._logs = {}
+        self._logs: dict[str, tuple[Path, int, frozenset[Path]]] = {}
         for cluster in clusters:
-            assert cluster.audit_log is not None, "only clusters of the harness have audit logs"
-            size = cluster.audit_log.stat().st_size if cluster.audit_log.exists() else 0
-            self._logs[cluster.name] = (cluster.audit_log, size)
+            log = cluster.audit_log
+            assert log is not None, "only clusters of the harness have audit logs"
+            size = log.stat().st_size if log.exists() else 0
+            self._logs[cluster.name] = (log, size, frozenset(_put_aside(log)))
 
     def calls(self) -> Counter[Call]:
         """Until now, of everybody in all these clusters."""
         found: Counter[Call] = Counter()
-        for name, (path, begins) in self._logs.items():
-            with path.open("rb") as log:
-                log.seek(begins)
-                found += counted(name, log)
+        for name, (path, begins, old) in self._logs.items():
+            for file in (*(each for each in _put_aside(path) if each not in old), path):
+                with file.open("rb") as log:
+                    log.seek(begins)
+                    found += counted(name, log)
+                begins = 0
         return found
+
+
+def _put_aside(log: Path) -> list[Path]:
+    """Logs that became too large, oldest first: API servers put the time into their names."""
+    return sorted(log.parent.glob(f"{log.stem}-*{log.suffix}"))

@@ -1,10 +1,12 @@
 import json
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.bench.calls import Call, counted, node_writes, of, sort, writes
+from tests.bench.calls import Call, CallMark, counted, node_writes, of, sort, writes
+from tests.clusters import Cluster
 
 
 def _line(verb: str, resource: str, **more: Any) -> bytes:
@@ -84,3 +86,28 @@ def test_what_pods_share_counts_where_it_is_asked_for() -> None:
 
 def test_a_request_about_no_object_can_be_counted() -> None:
     assert _counted(_line("get", "", objectRef=None)) == {_call("get", ""): 1}
+
+
+def test_calls_before_the_mark_are_not_counted(tmp_path: Path) -> None:
+    log = tmp_path / "audit.log"
+    log.write_bytes(_line("create", "pods"))
+    mark = CallMark(_cluster(log))
+    with log.open("ab") as more:
+        more.write(_line("delete", "pods"))
+    assert mark.calls() == {_call("delete", "pods"): 1}
+
+
+def test_a_log_that_is_put_aside_meanwhile_is_counted_to_its_end(tmp_path: Path) -> None:
+    log = tmp_path / "audit.log"
+    (tmp_path / "audit-2026-01-01T00-00-00.000.log").write_bytes(_line("create", "secrets"))
+    log.write_bytes(_line("create", "pods"))
+    mark = CallMark(_cluster(log))
+    with log.open("ab") as more:
+        more.write(_line("delete", "pods"))
+    log.rename(tmp_path / "audit-2026-01-01T00-00-01.000.log")
+    log.write_bytes(_line("patch", "pods"))
+    assert mark.calls() == {_call("delete", "pods"): 1, _call("patch", "pods"): 1}
+
+
+def _cluster(log: Path) -> Cluster:
+    return Cluster("a", log, "https://a.example", log, audit_log=log)
