@@ -4,11 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := vnode federation tests demo
 
-.PHONY: help demo demo-down test lint format types contracts unit micro e2e conformance load reliability chaos bench programs clean
+.PHONY: help demo demo-down test lint format types contracts unit micro e2e conformance load reliability chaos bench bench-large bench-far programs clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/.ready: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -69,7 +69,13 @@ chaos: $(VENV)/.ready ## Faults of every kind under a mixed workload, judged fro
 	@$(BIN)/python -m tests.chaos --rounds $(or $(ROUNDS),20) $(if $(SEED),--seed $(SEED)) $(CHAOS)
 
 bench: $(VENV)/.ready ## How close to the API servers' own speed; an hour, or N=1000 for a quick look
-	@$(BIN)/python -m tests.bench $(or $(WHAT),all) $(if $(N),--pods $(N) --rounds 1,--write docs/benchmarks) $(BENCH)
+	@$(BIN)/python -m tests.bench $(or $(WHAT),all) $(if $(N),--pods $(N) --rounds 1 --tenants 10 --clusters 2,--write docs/benchmarks) $(BENCH)
+
+bench-large: $(VENV)/.ready ## The same with 10,000 pods: their way to Ready, rest and restart
+	@$(BIN)/python -m tests.bench speed restart --pods 10000 --rounds 1 --write docs/benchmarks/10000 $(BENCH)
+
+bench-far: $(VENV)/.ready ## The same with 20 and 100 ms between the clusters
+	@$(BIN)/python -m tests.bench distance --write docs/benchmarks/distance $(BENCH)
 
 programs: $(VENV)/.ready ## Only fetch or build Kubernetes' programs
 	@$(BIN)/python -m tests.clusters programs

@@ -53,7 +53,7 @@ def report(done: Sequence[tuple[float, Outcome]]) -> Report:
             targets.of_distance(without=without, rate=outcome.rate, delay=delay)
             for delay, outcome in done[1:]
         ],
-        {"runs": [{"delay": delay, **outcome.json()} for delay, outcome in done]},
+        {"delays": [{"delay": delay, **outcome.json()} for delay, outcome in done]},
     )
 
 

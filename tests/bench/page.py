@@ -17,13 +17,16 @@ if TYPE_CHECKING:
     from tests.measuring.report import Report, Table
 
 
-def text(reports: Sequence[Report], *, about: str, pictures: Sequence[str]) -> str:
-    """`about`: on what and when it was measured."""
+def text(
+    reports: Sequence[Report], *, about: str, pictures: Sequence[str], more: Sequence[str] = ()
+) -> str:
+    """`about`: on what and when it was measured; `more`: folders below with pages of their own."""
     targets = [target for report in reports for target in report.targets]
     parts = [
         "# Benchmarks",
         "Written by `make bench`, not by hand; the raw data is [results.json](results.json).",
         about,
+        *(f"More: [{name}]({name}/README.md)." for name in more),
         "## Targets",
         _rows(
             ["target", "measured", ""],
@@ -44,7 +47,8 @@ def write(reports: Sequence[Report], folder: Path, *, about: str) -> None:
     pictures = [file.name for file in plots.draw(reports, folder)]
     raw = {"about": about, "reports": [report.json() for report in reports]}
     (folder / "results.json").write_text(json.dumps(raw, indent=1) + "\n")
-    (folder / "README.md").write_text(text(reports, about=about, pictures=pictures))
+    more = sorted(file.parent.name for file in folder.glob("*/README.md"))
+    (folder / "README.md").write_text(text(reports, about=about, pictures=pictures, more=more))
 
 
 def _table(table: Table) -> str:

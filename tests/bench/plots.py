@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.figure import Figure
 
 from tests.bench.one import VARIANTS
+from tests.measuring.report import milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,6 +33,16 @@ def draw(reports: Sequence[Report], folder: Path) -> list[Path]:
         elif "added" in numbers:
             name = "latency.svg"
             _chart(report.title, "ms", "share of samples", shares(numbers), folder / name)
+        elif "beside" in numbers:
+            name = "foreign.svg"
+            lines = {name: by_round(numbers[name]) for name in ("without", "beside")}
+            _chart(report.title, "round", "seconds to Ready", lines, folder / name)
+        elif "delays" in numbers:
+            name = "distance.svg"
+            _chart(report.title, "seconds", "pods there", by_delay(numbers), folder / name)
+        elif "moments" in numbers:
+            name = "tenants.svg"
+            _chart(report.title, "tenants", "MiB", memory(numbers), folder / name)
         else:
             continue
         found.append(folder / name)
@@ -56,6 +67,27 @@ def shares(numbers: Mapping[str, Any]) -> dict[str, list[tuple[float, float]]]:
         last = len(ordered) - 1
         found[name] = [(ordered[round(share * last)] * 1000, share) for share in _SHARES]
     return found
+
+
+def by_round(seconds: Sequence[float]) -> list[tuple[float, float]]:
+    """Rounds begin at 1."""
+    return [(float(number), value) for number, value in enumerate(seconds, start=1)]
+
+
+def by_delay(numbers: Mapping[str, Any]) -> dict[str, list[tuple[float, float]]]:
+    """How many pods were there after so many seconds, by what a round trip takes longer."""
+    return {
+        milliseconds(run["delay"]): [(0.0, 0.0), *((at, count) for at, count in run["curve"])]
+        for run in numbers["delays"]
+    }
+
+
+def memory(numbers: Mapping[str, Any]) -> dict[str, list[tuple[float, float]]]:
+    """What the compute cluster's programs have resident with so many tenants."""
+    return {
+        name: [(each["tenants"], each[key] / (1 << 20)) for each in numbers["moments"]]
+        for name, key in (("API server", "api"), ("etcd", "etcd"))
+    }
 
 
 def _chart(

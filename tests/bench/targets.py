@@ -147,3 +147,41 @@ def of_distance(*, without: float, rate: float, delay: float) -> Target:
         f"{share:.0%}",
         met=share >= LEAST_AT_A_DISTANCE,
     )
+
+
+def of_wide(
+    *, nodes: int, used: int, at_rest: float, processor: float, peak: float
+) -> list[Target]:
+    """Many virtual nodes in one agent; processor seconds per pod."""
+    return [
+        Target(
+            f"{nodes} virtual nodes: all of them have pods",
+            f"{used}",
+            met=used == nodes,
+        ),
+        Target(
+            f"{nodes} virtual nodes: at rest at most {MOST_AT_REST:.0%} of a core",
+            f"{at_rest:.1%}",
+            met=at_rest <= MOST_AT_REST,
+        ),
+        Target(
+            f"{nodes} virtual nodes: at most {milliseconds(MOST_PROCESSOR[True])} of processor per"
+            " pod",
+            f"{processor * 1000:.1f} ms",
+            met=processor <= MOST_PROCESSOR[True],
+        ),
+        Target(
+            f"{nodes} virtual nodes: at most {MOST_RESIDENT / 1e6:.0f} MB resident",
+            mebibytes(peak),
+            met=peak <= MOST_RESIDENT,
+        ),
+    ]
+
+
+def of_tenants(*, right: int, tenants: int) -> Target:
+    """How many have all their pods, and no others, in their own compute namespace."""
+    return Target(
+        f"{tenants} tenants: each has its pods in its own namespace",
+        f"{right}",
+        met=right == tenants,
+    )

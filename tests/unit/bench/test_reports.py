@@ -119,16 +119,20 @@ def test_a_single_pod_can_be_changed() -> None:
 def test_the_page_has_targets_tables_pictures_and_raw_data(tmp_path: Path) -> None:
     idle = latency.report([0.005, 0.05], [0.004, 0.004], rounds=1)
     (tmp_path / "old.svg").touch()
+    (tmp_path / "10000").mkdir()
+    (tmp_path / "10000" / "README.md").touch()
     page.write([SPEED, idle], tmp_path, about="Measured on a Monday.")
     text = (tmp_path / "README.md").read_text()
     assert "| Deployment: at most 1.3 x the floor | 1.20 x | ok |" in text
     assert "**missed**" in text
     assert "Measured on a Monday." in text
+    assert "More: [10000](10000/README.md)." in text
     assert {file.name for file in tmp_path.iterdir()} == {
         "README.md",
         "results.json",
         "deployment-100.svg",
         "latency.svg",
+        "10000",
     }
     assert "(deployment-100.svg)" in text
     raw = json.loads((tmp_path / "results.json").read_text())
