@@ -104,7 +104,8 @@ def _calls(through: Sequence[Outcome]) -> Table:
     total = sum((each.calls for each in through), start=Counter[Call]())
     rows = [
         [
-            f"{call.cluster}: {call.verb} {call.resource or '(no object)'}{' (failed)' if call.failed else ''}",
+            f"{call.cluster}: {call.verb} {call.resource or '(no object)'}"
+            + (" (failed)" if call.failed else ""),
             f"{number / pods:.3f}",
             _BROUGHT_BY[sort(call)],
         ]
