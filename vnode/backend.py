@@ -276,6 +276,17 @@ class Waiting(BackendError):
         self.passing = passing
 
 
+class InLine(Waiting):
+    """Others are first. To be asked again after `seconds`, and no failure: nothing was tried.
+
+    Users hear of it only where the line is long.
+    """
+
+    def __init__(self, message: str, *, seconds: float) -> None:
+        super().__init__(message, reason="InLine", retry_after=seconds, not_done=True)
+        self.seconds = seconds
+
+
 class NameConflict(Waiting):
     """An object of that name below belongs to somebody else. It is never touched."""
 
@@ -485,7 +496,7 @@ class PodBackend(Protocol):
 
         Raises:
             Rejected: it can never run here as it is (names the field).
-            Waiting: it cannot, until something is changed here.
+            Waiting: it cannot, until something is changed here, or others are first (`InLine`).
         """
         ...
 

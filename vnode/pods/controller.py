@@ -23,6 +23,7 @@ from collections.abc import Callable, Mapping
 import structlog
 
 from vnode.backend import (
+    InLine,
     NameConflict,
     ObservedPod,
     PodBackend,
@@ -69,6 +70,8 @@ _WAIT_FOR_ROOM = 300.0
 """At most for what pods are woken for: others may have taken the room, or nobody knew of it."""
 _WAIT_PASSING, _SILENT_TRIES = 0.25, 2
 """What passes by itself is tried again so soon and so often before users hear of it."""
+_LONG_LINE = 120.0
+"""Seconds in line of which users hear."""
 
 
 class PodController:
@@ -328,6 +331,8 @@ class PodController:
         self, waiting: Waiting, key: ObjectKey, pod: Pod | None, seen: PodView | None
     ) -> Result:
         """Something has to wait: say so on the pod and come back with backoff."""
+        if isinstance(waiting, InLine) and waiting.seconds < _LONG_LINE:
+            return Result(requeue_after=waiting.seconds)  # No failure, and nothing to tell yet.
         attempts, silent = self._memories.failed(key), False
         memory = self._memories.get(seen.key) if seen else None
         if seen is not None and pod is not None and memory is not None:

@@ -31,6 +31,7 @@ from federation.backends.eci.parameters import Parameter, Parameters, flatten
 from federation.backends.eci.refusals import refusal
 from federation.backends.eci.signature import AccessKey, sign
 from federation.backends.eci.transport import Transport
+from federation.backends.eci.turns import Turns
 from vnode.kube.permit import Permit
 from vnode.runtime.clock import Clock
 
@@ -88,6 +89,10 @@ class EciApi:
             nonce=self._nonce,
             may_write=may_write,
         )
+
+    def turns(self, action: str, *, what: str) -> Turns:
+        """A line before an action, by the budget of all calls; for `what` see `Turns`."""
+        return Turns(self._budget, action, what=what, clock=self._clock)
 
     async def close(self) -> None:
         """Close all connections."""

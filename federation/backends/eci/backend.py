@@ -108,6 +108,8 @@ class EciBackend:
             inline_secrets=any(p.allow_inline_secrets for p in policies.values()),
             start_tokens=min(lives, default=None),
         )
+        self._creates = api.turns("CreateContainerGroup", what="pods are made")
+        self._deletes = api.turns("DeleteContainerGroup", what="pods are taken away")
         self._copies = Copies()
         self._bodies: dict[ObjectRef, ConfigMap | Secret] = {}
         self._unanswered: set[UID] = set()
@@ -235,6 +237,7 @@ class EciBackend:
     def admit(self, request: PodRequest) -> None:
         """See `PodBackend.admit`."""
         require_supported(request.pod, self._policy(request.node))
+        self._creates.require(request.pod.metadata.uid)
 
     async def apply(self, request: PodRequest) -> ObservedPod:
         """See `PodBackend.apply`."""
@@ -251,6 +254,7 @@ class EciBackend:
             return found
         self._unanswered.add(metadata.uid)
         try:
+            self._creates.went(metadata.uid)
             group = await self._create(request, policy)
         except TokenReused as error:
             # An earlier create, by an agent before us or with what has changed since.
@@ -317,6 +321,8 @@ class EciBackend:
 
     async def delete(self, pod: ObservedPod, *, grace_seconds: int | None) -> None:
         """See `PodBackend.delete`. ECI's delete knows no grace but the group's own."""
+        self._deletes.require(pod.handle)
+        self._deletes.went(pod.handle)
         try:
             await self._api.delete(pod.handle)
         except NotFound:

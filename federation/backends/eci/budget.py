@@ -124,6 +124,14 @@ class Budget:
         if wait:
             await self._clock.sleep(wait)
 
+    def wait(self, action: str) -> float:
+        """Seconds until a call that is asked for now may go."""
+        return self._bucket(action).wait(self._clock.monotonic())
+
+    def rate(self, action: str) -> float:
+        """Calls a second at present."""
+        return self._bucket(action).rate
+
     def throttled(self, action: str) -> None:
         """The service threw a call back."""
         self._bucket(action).slow(self._clock.monotonic())

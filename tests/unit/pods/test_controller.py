@@ -21,6 +21,7 @@ from tests.unit.pods.world import World
 from vnode.backend import (
     BackendError,
     HeldBack,
+    InLine,
     ObjectRef,
     ReferenceKind,
     Rejected,
@@ -371,6 +372,21 @@ class TestWaiting:
         assert len(world.below.called("apply")) == 1
         await world.settle(10)
         assert len(world.below.called("apply")) == 2
+
+    @pytest.mark.parametrize(("seconds", "told"), [(100.0, False), (200.0, True)])
+    async def test_a_pod_in_line_hears_of_it_only_where_the_line_is_long(
+        self, world: World, seconds: float, told: bool
+    ) -> None:
+        world.start()
+        key = world.create(make_pod())
+        world.below.fail("apply", error=InLine("many are made", seconds=seconds))
+        await world.settle(50)
+        assert len(world.below.called("apply")) == 1
+        assert world.events() == (["InLine"] if told else [])
+        assert (world.status(key).get("reason") == "InLine") is told
+        await world.settle(55)
+        assert world.below.made[UID_1] == 1
+        assert world.status(key).get("reason") is None
 
     async def test_a_name_conflict_is_one_event_and_touches_nothing(self, world: World) -> None:
         world.start()
