@@ -4,7 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := vnode federation tests demo
 
+<<<<<<< HEAD
 .PHONY: help demo demo-down test lint format types contracts unit micro e2e conformance load reliability chaos bench bench-large bench-far programs clean
+=======
+.PHONY: help demo demo-down test lint format types contracts unit micro e2e conformance load reliability chaos bench eci-scale programs clean
+>>>>>>> bf7d19c (Measure a thousand container groups at once at the limits of ECI)
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -76,6 +80,9 @@ bench-large: $(VENV)/.ready ## The same with 10,000 pods: their way to Ready, re
 
 bench-far: $(VENV)/.ready ## The same with 20 and 100 ms between the clusters
 	@$(BIN)/python -m tests.bench distance --write docs/benchmarks/distance $(BENCH)
+
+eci-scale: $(VENV)/.ready ## 1,000 container groups at once at the limits of ECI; a quarter of an hour
+	@$(BIN)/python -m tests.eci scale $(if $(N),--groups $(N))
 
 programs: $(VENV)/.ready ## Only fetch or build Kubernetes' programs
 	@$(BIN)/python -m tests.clusters programs

@@ -3,10 +3,13 @@
     serve --port 8088 [--control-port 8089] [--key ID=SECRET] [--region cn-beijing]
           [--process [--images ARCHIVE]… [--nfs SERVER:/PATH=FOLDER]…]
     table --control http://127.0.0.1:8089      what it has seen
+    scale [--groups 1000] [-o json]            so many pods at once, through a real agent
 
 `serve` prints one line of JSON with `url`, `control` and `key` when it is ready, and ends on
 SIGTERM or SIGINT. With `--process` containers really run here (root); images are those of real
-nodes of the test clusters, unless archives are given.
+nodes of the test clusters, unless archives are given. Without it, containers whose command is
+`sleep N` run for N seconds. `scale` starts a tenant of its own (`scale`); its exit code is 1 if a
+target is missed, or has to be with --broken.
 """
 
 import argparse
@@ -15,14 +18,18 @@ import json
 import signal
 import sys
 import urllib.request
+from functools import partial
 from pathlib import Path
 
 from tests.eci.connecting import KEYS
 from tests.eci.engine import Timing
 from tests.eci.process.images import node_images
 from tests.eci.process.mode import Processes
-from tests.eci.script import Fate, Scripted
+from tests.eci.scale.broken import RULES
+from tests.eci.scale.run import measure
+from tests.eci.script import Fate, Scripted, with_sleeps
 from tests.eci.server import Emulator
+from tests.measuring import command
 
 
 def main(arguments: list[str]) -> int:
@@ -32,6 +39,15 @@ def main(arguments: list[str]) -> int:
         with urllib.request.urlopen(f"{options.control}/table", timeout=10) as answer:
             print(answer.read().decode(), end="")
         return 0
+    if options.command == "scale":
+        measured = partial(
+            measure,
+            pods=options.groups,
+            runs=options.runs,
+            broken=options.broken,
+            keep_log=options.keep_log,
+        )
+        return command.run(measured, output=options.output)
     asyncio.run(_serve(options))
     return 0
 
@@ -39,7 +55,7 @@ def main(arguments: list[str]) -> int:
 async def _serve(options: argparse.Namespace) -> None:
     keys = dict(one.split("=", 1) for one in options.key) or KEYS
     fate = Fate(scheduling=options.scheduling, pulling=options.pulling, runs=options.runs)
-    played = Scripted(lambda _: fate)
+    played = Scripted(with_sleeps(fate))
     mode = await asyncio.to_thread(_processes, options) if options.process else played
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -83,6 +99,12 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--nfs", action="append", default=[], metavar="SERVER:/PATH=FOLDER")
     table = commands.add_parser("table", help="print what a running emulator has seen")
     table.add_argument("--control", required=True, metavar="URL")
+    scale = commands.add_parser("scale", help="so many pods at once, at the documented limits")
+    scale.add_argument("--groups", type=int, default=1000, help="pods at once")
+    scale.add_argument("--runs", type=int, default=60, help="seconds that they run at first")
+    scale.add_argument("--broken", choices=sorted(RULES), help="a rule that the agent breaks")
+    scale.add_argument("--keep-log", type=Path, help="copy the agent's log to this file")
+    scale.add_argument("-o", "--output", choices=["text", "json"], default="text")
     return parser
 
 

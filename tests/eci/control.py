@@ -3,6 +3,7 @@
 In: HTTP on a port of its own, so that nothing of it is on the API's endpoint. Out:
 
     GET  /state              groups, calls by action, throttled calls, as JSON
+    GET  /journal            every group that was ever made, and when it changed
     GET  /table              the same as a table to read
     POST /faults             {"slow": 2, "fail": [{"action": …, "times": 3, "code": …}], …}
     POST /refuse {"for": 5}  the API's port is closed for so many seconds
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from tests.eci.report import state, table
+from tests.eci.report import journal, state, table
 
 if TYPE_CHECKING:
     from tests.eci.server import Emulator
@@ -30,6 +31,10 @@ def control(emulator: "Emulator") -> web.Application:
     @routes.get("/state")
     async def _state(_: web.Request) -> web.Response:
         return web.json_response(state(emulator))
+
+    @routes.get("/journal")
+    async def _journal(_: web.Request) -> web.Response:
+        return web.json_response(journal(emulator))
 
     @routes.get("/table")
     async def _table(_: web.Request) -> web.Response:

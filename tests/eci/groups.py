@@ -37,6 +37,10 @@ class Group:
     zone: str
     maker: str = ""
     """Id of the key that made it."""
+    token: str = ""
+    """ClientToken of the create that made it."""
+    repeats: int = 0
+    """Creates that were answered with it later, since they had its token."""
     uid: str = field(default_factory=lambda: str(uuid.uuid4()))
 
     def __post_init__(self) -> None:
@@ -78,10 +82,15 @@ class Groups:
         """`fate` is for the scripted mode, which is the one without a `mode`."""
         self.mode: Mode = mode or Scripted(fate)
         self._all: dict[str, Group] = {}
-        self._tokens: dict[str, tuple[str, dict[str, Any]]] = {}
+        self._tokens: dict[str, Group] = {}
         self._number = 0
-        self.made = 0
+        self.ever: list[Group] = []
+        """All that were ever created, also those that nobody knows any more."""
+
+    @property
+    def made(self) -> int:
         """Groups that were ever created."""
+        return len(self.ever)
 
     def at(self, now: float) -> list[Group]:
         """All that are still known."""
@@ -92,8 +101,8 @@ class Groups:
         self._forget(now)
         return self._all.get(group)
 
-    def by_token(self, token: str) -> tuple[str, dict[str, Any]] | None:
-        """Id and parameters of the create that used this token first."""
+    def by_token(self, token: str) -> Group | None:
+        """What the create made that used this token first, also if it is gone."""
         return self._tokens.get(token)
 
     def create(
@@ -118,11 +127,12 @@ class Groups:
             bought=paid or bought(asked)[0],
             zone=zone or f"{asked.get('RegionId', 'cn-beijing')}-a",
             maker=maker,
+            token=token,
         )
         self._all[group.id] = group
-        self.made += 1
+        self.ever.append(group)
         if token:
-            self._tokens[token] = (group.id, asked)
+            self._tokens[token] = group
         return group
 
     def _forget(self, now: float) -> None:

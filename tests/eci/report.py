@@ -28,6 +28,22 @@ def state(emulator: "Emulator") -> dict[str, Any]:
     return {"groups": groups, "made": emulator.groups.made, "calls": calls}
 
 
+def journal(emulator: "Emulator") -> list[dict[str, Any]]:
+    """Every group that was ever made, in order, with the time of each change: the evidence."""
+    emulator.groups.at(emulator.clock.time())
+    return [
+        {
+            "id": group.id,
+            "token": group.token,
+            "repeats": group.repeats,
+            "tags": group.tags,
+            "made_at": group.created,
+            "steps": [[step.at, step.status] for step in group.life.steps],
+        }
+        for group in emulator.groups.ever
+    ]
+
+
 def table(state: dict[str, Any]) -> str:
     """The state as two tables in text."""
     rows = [["GROUP", "NAME", "STATUS", "AGE", "MADE BY", "TAGS"]]

@@ -6,7 +6,7 @@ injected clock.
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tests.eci.containers import Container, Probe
@@ -64,6 +64,21 @@ class Fate:
         for _ in range(container.attempt - 1):
             script = script.then or script
         return script
+
+
+def with_sleeps(fate: Fate) -> Callable[[dict[str, Any]], Fate]:
+    """As `fate` says, but a container whose command is `sleep N` runs for so many seconds."""
+
+    def of(asked: dict[str, Any]) -> Fate:
+        naps = {one["Name"]: one.get("Command", ()) for one in asked["Container"]}
+        scripts = {
+            name: Script(float(command[1]))
+            for name, command in naps.items()
+            if len(command) == 2 and command[0] == "sleep" and command[1].isdecimal()
+        }
+        return replace(fate, containers={**fate.containers, **scripts})
+
+    return of
 
 
 def _echo(command: Sequence[str]) -> bytes:

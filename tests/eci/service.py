@@ -53,6 +53,11 @@ class EciService:
         found: dict[str, Any] = json.loads(self._ask("/state"))
         return found
 
+    def journal(self) -> list[dict[str, Any]]:
+        """Every group that was ever made, as `report.journal` has it."""
+        found: list[dict[str, Any]] = json.loads(self._ask("/journal"))
+        return found
+
     def table(self) -> str:
         """The same, to read."""
         return self._ask("/table").decode()
