@@ -185,7 +185,12 @@ class ObservedPod:
     own_generation: int = 0
     """metadata.generation of the copy itself, by which its status counts; 0: it has none."""
     gated: bool = False
-    """Made by a `PodRequest.gated` and not let start yet (`PodBackend.ungate`): it never ran."""
+    """Made so that it cannot start before `PodBackend.ungate`, and not let start yet: it never ran.
+
+    By a `PodRequest.gated`, or because the backend has to look at it first."""
+    unfit: bool = False
+    """It came out without a part that it needs: while it is gated it is not let start but deleted,
+    and made again."""
 
 
 class UpdatePart(enum.StrEnum):

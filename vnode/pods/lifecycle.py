@@ -13,6 +13,7 @@ Invariants:
 * a gated copy that is not the one for which its pod was marked, or whose pod shows that one was let
   start, is a second one (a create that came late, or a compute cluster restored to an older state):
   it is deleted, and its pod is lost;
+* a gated copy without a part that it needs never starts: it is deleted and made again;
 * a tenant pod that is terminal stays terminal; its copy stays dead;
 * a tenant pod is removed only when its copy is known to be gone, or to have ended in a place that
   cannot be looked into any more: what is left of it there goes as soon as it is seen; or when the
@@ -299,7 +300,7 @@ def _alive(pod: PodView, copy: ObservedPod | None) -> Step:
             return Forget(copy)  # What is said of the pod is said of the copy before.
         return Nothing() if copy.deleting else DeleteCopy(copy, None)
     if copy.gated and not (copy.deleting or copy.gone):
-        return Start(copy)
+        return DeleteCopy(copy, None) if copy.unfit else Start(copy)
     if copy.gated and not pod.forwarded:
         # It never ran, and nothing says that it was made: no loss.
         return Forget(copy) if copy.gone else Nothing()

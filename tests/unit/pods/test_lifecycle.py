@@ -58,6 +58,8 @@ OTHER_DYING = make_copy(make_pod(uid=UID_2), deleting=True)
 OTHER_GONE = make_copy(make_pod(uid=UID_2), gone=True)
 ELSEWHERE = make_copy(node="vnode-b")
 GATED = make_copy(gated=True, status={"phase": "Pending"}, scheduled=False)
+UNFIT = replace(GATED, unfit=True)
+UNFIT_DYING = replace(UNFIT, deleting=True)
 GATED_STALE = replace(GATED, digest="older")
 GATED_DYING = replace(GATED, deleting=True)
 GATED_GONE = replace(GATED, gone=True)
@@ -141,6 +143,8 @@ CASES: dict[str, tuple[Pod | None, ObservedPod | None, Step]] = {
         DeleteCopy(ELSEWHERE, None),
     ),
     "a gated copy is started": (FRESH, GATED, Start(GATED)),
+    "a gated copy without a part that it needs is deleted": (FRESH, UNFIT, DeleteCopy(UNFIT, None)),
+    "one that is being deleted for that is waited for": (FRESH, UNFIT_DYING, Nothing()),
     "a gated copy is started before it is updated": (FRESH, GATED_STALE, Start(GATED_STALE)),
     "a gated copy of a marked pod is started": (MARKED, GATED, Start(GATED)),
     "a gated copy that others delete is waited for": (FRESH, GATED_DYING, Nothing()),
