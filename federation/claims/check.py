@@ -1,18 +1,18 @@
 """Which claims the pods on virtual nodes may mount, judged by what the tenant says of them.
 
-In: a tenant pod that is to be sent to a cluster with shared claims. Out: nothing, or `Waiting` with
-the reason: such a pod stays Pending, since the claim may be put right while the pod stays the same.
+In: claims of a tenant pod that is to be sent to a cluster with shared claims. Out: nothing, or
+`Waiting` with the reason: such a pod stays Pending, since the claim may be put right while the pod
+stays the same.
 
 A copy mounts the claim of the same name below. That is what the user means if the tenant's claim is
 a placeholder, or pre-bound to a volume that somebody made by hand for the same data. A volume that
 a provisioner of the tenant made, or one that only certain nodes reach, holds other data.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from cachetools import LRUCache
 
-from federation.backends.kubernetes.claims import claim_names
 from federation.backends.kubernetes.translate.names import Owner
 from federation.claims.objects import PERSISTENT_VOLUMES, Claim, Volume
 from federation.claims.placeholder import STORAGE_CLASS, is_placeholder, wants_placeholder
@@ -20,7 +20,7 @@ from vnode.backend import Waiting
 from vnode.kube.client import KubeClient
 from vnode.kube.errors import KubeError, NotFound
 from vnode.kube.resources import PERSISTENT_VOLUME_CLAIMS
-from vnode.kube.types import UID, ObjectKey, Pod
+from vnode.kube.types import UID, ObjectKey
 
 _PROVISIONED = "pv.kubernetes.io/provisioned-by"
 """On volumes that a provisioner made (Kubernetes' well-known annotations)."""
@@ -41,10 +41,10 @@ class ClaimCheck:
         # Whether a volume holds shared data never changes; a claim is bound to one for good.
         self._good: LRUCache[tuple[UID, str], bool] = LRUCache(_REMEMBERED)
 
-    async def require(self, pod: Pod) -> None:
-        """See that every claim of a pod means data that can lie below. Raises Waiting."""
-        for name in claim_names(pod.spec):
-            key = ObjectKey(pod.metadata.namespace, name)
+    async def require(self, namespace: str, names: Iterable[str]) -> None:
+        """See that these claims of a namespace mean data that can lie below. Raises Waiting."""
+        for name in names:
+            key = ObjectKey(namespace, name)
             claim = self._claim(key)
             try:
                 if claim is None or not claim.spec.volume_name:

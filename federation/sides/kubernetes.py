@@ -22,6 +22,7 @@ from federation.backends.kubernetes.capacity.quota import QuotaCapacity
 from federation.backends.kubernetes.capacity.requests import RequestingPod
 from federation.backends.kubernetes.capacity.shared_quota import SharedQuota
 from federation.backends.kubernetes.on_demand import OnDemand
+from federation.backends.kubernetes.pod_writer import ClaimJudge
 from federation.backends.kubernetes.server_version import START_GATES_SINCE, server_version
 from federation.backends.kubernetes.translate.names import ANNOTATION_NODE, NamespaceMapping
 from federation.backends.kubernetes.translate.policy import (
@@ -49,7 +50,7 @@ from vnode.kube.client import KubeClient
 from vnode.kube.config import Connection
 from vnode.kube.errors import ConfigError, Forbidden, KubeError
 from vnode.kube.resources import NODES, PODS
-from vnode.kube.types import ObjectMeta, Pod
+from vnode.kube.types import ObjectMeta
 from vnode.node.objects import Node
 from vnode.pods.start_once import StartOnce
 from vnode.runtime.clock import Clock
@@ -202,7 +203,7 @@ class KubernetesSide:
             rng=shared.rng,
         )
 
-    def _claim_check(self) -> Callable[[Pod], Awaitable[None]] | None:
+    def _claim_check(self) -> ClaimJudge | None:
         if not self._shares_claims:
             return None
         claims = self._shared.tenant.claims

@@ -78,6 +78,8 @@ class RecordingClient:
         self.calls: list[Call] = []
         self.on_change: list[Callable[[str, Body, bool], None]] = []
         """Called with plural, object, and whether it still exists."""
+        self.webhook: Callable[[Body], None] | None = None
+        """What a mutating webhook makes of new pods."""
         self._unix_time = unix_time
         self._latency = latency
         self.crash: Crash | None = None
@@ -286,6 +288,8 @@ class RecordingClient:
         body: Body = copy.deepcopy(call.body)
         body["metadata"]["uid"] = make_uid(next(self._uids))
         if resource is PODS:
+            if self.webhook is not None:
+                self.webhook(body)
             body["metadata"]["generation"] = 1
             body.setdefault("status", {"phase": "Pending"})
         self._save(resource, body)

@@ -9,7 +9,7 @@ no lifecycle rules.
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
 from federation.backends.kubernetes import streams
 from federation.backends.kubernetes.capacity.quota import ResourceQuota
@@ -22,7 +22,8 @@ from federation.backends.kubernetes.on_demand import OnDemand, compute_namespace
 from federation.backends.kubernetes.places import Places
 from federation.backends.kubernetes.pod_copies import PodCopies
 from federation.backends.kubernetes.pod_events import PodEvents
-from federation.backends.kubernetes.pod_writer import PodWriter
+from federation.backends.kubernetes.pod_writer import ClaimJudge, PodWriter
+from federation.backends.kubernetes.prepared_claims import PreparedClaims, Surroundings
 from federation.backends.kubernetes.reachability import Reachability
 from federation.backends.kubernetes.sight import NamespaceSight
 from federation.backends.kubernetes.translate.names import (
@@ -100,7 +101,8 @@ class KubernetesBackend:
         rng: random.Random,
         usage: UsageMode = UsageMode.AUTO,
         on_demand: OnDemand | None = None,
-        claim_check: Callable[[Pod], Awaitable[None]] | None = None,
+        claim_check: ClaimJudge | None = None,
+        prepared_claims: PreparedClaims | None = None,
         forwards: Callable[[str], bool] = lambda _: True,
         sidecar_patience: float = PATIENCE,
     ) -> None:
@@ -117,8 +119,9 @@ class KubernetesBackend:
             usage: where resource usage is read.
             on_demand: how missing namespaces are made; None: they are prepared by others. The
                 credential then reaches the whole cluster, and so do the watches.
-            claim_check: raises Waiting for a pod whose claims mean nothing here, by what the tenant
-                says of them; None: not asked.
+            claim_check: raises Waiting for claims that mean nothing here, by what the tenant says
+                of them; None: not asked.
+            prepared_claims: who prepares claims here; None: nobody.
             forwards: whether pods of a tenant namespace may ever be brought here.
             sidecar_patience: seconds for which others may end what they put into a finished copy.
         """
@@ -165,7 +168,9 @@ class KubernetesBackend:
             whole_cluster=on_demand is not None,
         )
         own = self._watch_own()
-        self._watches = (*own, *self._watch_others())
+        self._prepared_claims = prepared_claims
+        prepared = prepared_claims.watches(self._watching) if prepared_claims is not None else ()
+        self._watches = (*own, *self._watch_others(), *prepared)
         self.namespaces = compute_namespaces(
             client,
             owner=owner,
@@ -195,9 +200,23 @@ class KubernetesBackend:
             policies=policies,
             claims=ClaimsBelow(client, cluster=cluster, clock=clock),
             claim_check=claim_check,
+            prepared_claims=prepared_claims,
+            gates=lambda: self._reachability.start_gates,
             scope=self._watching.scope,
             missing=own[0].suspect,
         )
+        if prepared_claims is not None:
+            prepared_claims.attach(
+                Surroundings(
+                    copies=self.pods,
+                    read=self._copies.read,
+                    secrets=self._objects.secrets,
+                    sight=self.sight,
+                    scope=self._watching.scope,
+                    opened=self._tell_of_place,
+                    say=self._events.tell,
+                )
+            )
         self._usage = UsageReader(
             usage_sources(
                 usage, client, cluster=cluster, tenant=owner.tenant, clock=clock, rng=rng
@@ -230,6 +249,8 @@ class KubernetesBackend:
             tasks.create_task(self.namespaces.run())
             tasks.create_task(self._reachability.run())
             tasks.create_task(self._held_up.run())
+            if self._prepared_claims is not None:
+                tasks.create_task(self._prepared_claims.run(), name="prepared claims")
 
     # --- what is there --------------------------------------------------------------------------
 
@@ -316,6 +337,9 @@ class KubernetesBackend:
         if self.sight(namespace) is not Sight.COMPLETE:
             return False
         below = self._mapping.below(namespace) or ""
+        prepared = self._prepared_claims
+        if prepared is not None and prepared.any_in(below):
+            return False
         return not (self._objects.any_in(below) or self._copies.any_in(namespace))
 
     def _opened(self, namespace: str) -> None:
@@ -347,13 +371,6 @@ class KubernetesBackend:
     async def apply(self, request: PodRequest) -> ObservedPod:
         """See `PodBackend.apply`."""
         namespace = request.pod.metadata.namespace
-        if request.gated and not self._reachability.start_gates:
-            raise Waiting(
-                "the compute cluster cannot make pods without starting them (schedulingGates), and "
-                "the platform asks for that (startOnce: strict)",
-                reason="StartGatesMissing",
-                not_done=True,
-            )
         with nothing_sent():
             await self._sight.require_place(namespace)
         try:

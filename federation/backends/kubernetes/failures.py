@@ -48,6 +48,11 @@ def waiting(error: KubeError, *, what: str, names: Names) -> Waiting:
     )
 
 
+_DENIED, _NOT_CALLED = "admission webhook ", "failed calling webhook "
+"""How API servers begin what a webhook refused, and what they could not ask it (apiserver,
+admission/plugin/webhook/errors)."""
+
+
 @contextmanager
 def nothing_sent() -> Iterator[None]:
     """What comes before a create: whatever has to wait here was certainly not carried out."""
@@ -67,6 +72,24 @@ def pod_refused(
         field = causes[0].field if causes else ""
         return Rejected(names.conceal(error.message), field=field)
     return waiting(error, what=what, names=names)
+
+
+def webhook_refused(error: KubeError, *, names: Names) -> Waiting | None:
+    """A webhook of the compute cluster that said no, or nothing, to a pod; None: it was no webhook.
+
+    For pods that need what it would add: whatever its code was, it may say something else later.
+    """
+    if not isinstance(error, ApiError):
+        return None
+    denied = _DENIED in error.message
+    if not denied and _NOT_CALLED not in error.message:
+        return None
+    return Waiting(
+        f"a webhook of the compute cluster refused the pod: {names.conceal(error.message)}",
+        reason="FluidWebhookFailed",
+        retry_after=error.retry_after,
+        not_done=True,  # Webhooks are asked before anything is stored.
+    )
 
 
 def judges(error: KubeError) -> bool:

@@ -11,6 +11,7 @@ import msgspec
 
 from federation.backends.kubernetes import serverless
 from federation.backends.kubernetes.conceal import Names
+from federation.backends.kubernetes.injection import lacks_sidecar
 from federation.backends.kubernetes.sidecars import put_in, status_without
 from federation.backends.kubernetes.translate.fingerprints import SENT, from_mark
 from federation.backends.kubernetes.translate.names import (
@@ -119,6 +120,7 @@ def observed_pod(pod: Pod, *, owner: Owner, namespaces: NamespaceMapping) -> Obs
         else told.waiting or _waiting(status, names, gated=bool(gates - {START_GATE})),
         own_generation=pod.metadata.generation,
         gated=START_GATE in gates,
+        unfit=lacks_sidecar(pod),
     )
 
 

@@ -56,6 +56,7 @@ class PodCopies:
         self._read: dict[ObjectKey, tuple[str, ObservedPod | None]] = {}
         self._gone: dict[ObjectKey, ObservedPod] = {}
         self._in_doubt: set[str] = set()
+        self._withdrawn: set[str] = set()
         self._listeners: list[Callable[[ObjectKey], None]] = []
         self.store.subscribe(self._changed)
 
@@ -146,6 +147,14 @@ class PodCopies:
         ours = marked == (self._owner.cluster_uid, uid)
         return ours or self.gone(key, found.metadata.uid) is not None
 
+    def withdraw(self, handle: str) -> None:
+        """A pod that we made and take back at once is no copy: nobody is to hear of it."""
+        self._withdrawn.add(handle)
+
+    def keep(self, handle: str) -> None:
+        """It could not be taken back."""
+        self._withdrawn.discard(handle)
+
     def in_doubt(self, copy: ObservedPod) -> bool:
         """Whether it may be newer than the watch says: an update was not answered well."""
         return copy.handle in self._in_doubt
@@ -160,6 +169,8 @@ class PodCopies:
 
     def read(self, pod: Pod) -> ObservedPod | None:
         """A pod below as tenants know it; None: it is not ours."""
+        if pod.metadata.uid in self._withdrawn:
+            return None
         key, version = pod.metadata.key, pod.metadata.resource_version
         cached = self._read.get(key)
         if cached is None or cached[0] != version:
@@ -185,6 +196,7 @@ class PodCopies:
             change.new is None or change.new.metadata.uid != change.old.metadata.uid
         ):
             self._in_doubt.discard(change.old.metadata.uid)
+            self._withdrawn.discard(change.old.metadata.uid)
         if copy is None:
             if change.new is not None:
                 self._tell_of_stranger(change.new)

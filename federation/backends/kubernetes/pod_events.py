@@ -65,6 +65,10 @@ class PodEvents:
             message=blot(names_of(pod).conceal(event.message)),
             by_kubelet=event.source.component == "kubelet",
         )
+        self.tell(said)
+
+    def tell(self, said: PodEvent) -> None:
+        """Hand on what the backend itself has to say of a pod."""
         for listener in self._listeners:
             listener(said)
 

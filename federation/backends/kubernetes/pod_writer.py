@@ -6,15 +6,23 @@ UID, and their answers into `PodCopies` before the watch brings them. What the c
 before by the backend.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import NoReturn
+import dataclasses
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import NoReturn, TypeAlias
 
 from federation.backends.kubernetes.claims import ClaimsBelow, claim_names
 from federation.backends.kubernetes.conceal import Names
-from federation.backends.kubernetes.failures import nothing_sent, pod_refused, waiting
+from federation.backends.kubernetes.failures import (
+    nothing_sent,
+    pod_refused,
+    waiting,
+    webhook_refused,
+)
+from federation.backends.kubernetes.injection import lacks_sidecar, marked
 from federation.backends.kubernetes.observe import observed_pod
 from federation.backends.kubernetes.pod_copies import PodCopies
 from federation.backends.kubernetes.pod_updates import carry_out
+from federation.backends.kubernetes.prepared_claims import PreparedClaims
 from federation.backends.kubernetes.translate.names import (
     START_GATE,
     NamespaceMapping,
@@ -29,6 +37,9 @@ from vnode.kube.errors import AlreadyExists, Conflict, KubeError, NotFound
 from vnode.kube.resources import PODS
 from vnode.kube.types import JSON, UID, JSONObject, NodeName, ObjectKey, Pod
 
+ClaimJudge: TypeAlias = Callable[[str, Iterable[str]], Awaitable[None]]
+"""Raises Waiting for claims of a tenant namespace that mean nothing below."""
+
 
 class PodWriter:
     """Writes the copies of one tenant cluster in one compute cluster."""
@@ -42,7 +53,9 @@ class PodWriter:
         mapping: NamespaceMapping,
         policies: Mapping[NodeName, TranslationPolicy],
         claims: ClaimsBelow,
-        claim_check: Callable[[Pod], Awaitable[None]] | None,
+        claim_check: ClaimJudge | None,
+        prepared_claims: PreparedClaims | None,
+        gates: Callable[[], bool],
         scope: Callable[[str], str],
         missing: Callable[[ObjectKey, UID], None],
     ) -> None:
@@ -56,6 +69,8 @@ class PodWriter:
             policies: the translation policy of each virtual node's pool.
             claims: what claims stand for below.
             claim_check: see `KubernetesBackend`.
+            prepared_claims: see `KubernetesBackend`.
+            gates: whether the cluster can make pods that do not start.
             scope: the store's scope of a compute namespace.
             missing: told of a copy that the cluster does not have any more, by its name below.
         """
@@ -66,6 +81,8 @@ class PodWriter:
         self._policies = policies
         self._claims = claims
         self._claim_check = claim_check
+        self._prepared_claims = prepared_claims
+        self._gates = gates
         self._scope = scope
         self._missing = missing
 
@@ -83,9 +100,12 @@ class PodWriter:
         key, uid = request.pod.metadata.key, request.pod.metadata.uid
         known = self._copies.observed(key)
         with nothing_sent():
+            prepared: tuple[str, ...] = ()
             if known is None or known.uid != uid:
-                await self._require_claims(request)
-            body = self.translated(request)
+                prepared = await self._require_claims(request)
+            if (request.gated or prepared) and not self._gates():
+                _refuse_ungated(asked=request.gated)
+            body = self._body(request, prepared)
             copy = self._copies.observed(key)
             if copy is not None and copy.uid == uid:
                 return copy  # Also one that came and went while we were on the way here.
@@ -100,7 +120,13 @@ class PodWriter:
         except AlreadyExists:
             made = await self._adopt(request)
         except KubeError as error:
-            raise pod_refused(error, names=Names(below.namespace, key.namespace)) from error
+            names = Names(below.namespace, key.namespace)
+            if prepared and (refused := webhook_refused(error, names=names)) is not None:
+                raise refused from error
+            raise pod_refused(error, names=names) from error
+        else:
+            if lacks_sidecar(made):
+                await self._take_back(key, made)
         return self._remember(key, made)
 
     async def ungate(self, copy: ObservedPod) -> ObservedPod:
@@ -215,15 +241,67 @@ class PodWriter:
     def _remember(self, key: ObjectKey, made: Pod) -> ObservedPod:
         return self._copies.remember(key, made, scope=self._scope(made.metadata.namespace))
 
-    async def _require_claims(self, request: PodRequest) -> None:
-        """What the pod's claims stand for is there. Raises Waiting."""
+    def _body(self, request: PodRequest, prepared: tuple[str, ...]) -> JSONObject:
+        """The pod to create. What a webhook has to add is looked at before the pod may start."""
+        if not prepared or self._prepared_claims is None:
+            return self.translated(request)
+        body = self.translated(dataclasses.replace(request, gated=True))
+        return marked(body, prepared, self._prepared_claims.asking)
+
+    async def _take_back(self, key: ObjectKey, made: Pod) -> NoReturn:
+        """The sidecar that brings its data was not put in: it goes before it can start."""
+        handle, below = made.metadata.uid, self._copies.below(key)
+        self._copies.withdraw(handle)
+        try:
+            await self._client.delete(
+                PODS,
+                name=below.name,
+                namespace=below.namespace,
+                uid=handle,
+                resource_version=made.metadata.resource_version,
+            )
+        except NotFound:
+            pass
+        except KubeError as error:
+            self._copies.keep(handle)  # It is seen as unfit, and deleted later.
+            names = Names(below.namespace, key.namespace, handle)
+            what = "taking back a pod without its data"
+            raise waiting(error, what=what, names=names) from error
+        raise Waiting(
+            "the compute side did not put in the sidecar that brings the data of the pod's claims, "
+            "so the pod was not started; it is tried again",
+            reason="FluidSidecarMissing",
+            not_done=True,
+        )
+
+    async def _require_claims(self, request: PodRequest) -> tuple[str, ...]:
+        """What the pod's claims stand for is there. Returns the prepared ones. Raises Waiting."""
         names, key = claim_names(request.pod.spec), request.pod.metadata.key
-        if not names or self._policies[request.node].pvc is not PvcMode.SHARED:
-            return
-        if self._claim_check is not None:
-            await self._claim_check(request.pod)
+        mode = self._policies[request.node].pvc
+        if not names or mode is PvcMode.NONE:
+            return ()
+        prepared: tuple[str, ...] = ()
+        if mode is PvcMode.FLUID and self._prepared_claims is not None:
+            prepared = self._prepared_claims.among(key.namespace, names)
+        shared = [name for name in names if name not in prepared]
+        if shared and self._claim_check is not None:
+            await self._claim_check(key.namespace, shared)
         below = self._copies.below(key).namespace
-        await self._claims.require(names, below=below, namespace=key.namespace)
+        await self._claims.require(shared, below=below, namespace=key.namespace)
+        if self._prepared_claims is not None and prepared:
+            self._prepared_claims.require(key.namespace, prepared)
+        return prepared
+
+
+def _refuse_ungated(*, asked: bool) -> NoReturn:
+    why = "the platform asks for that (startOnce: strict)"
+    if not asked:
+        why = "a pod whose data a sidecar brings may not start before it is seen to have it"
+    raise Waiting(
+        f"the compute cluster cannot make pods without starting them (schedulingGates), and {why}",
+        reason="StartGatesMissing",
+        not_done=True,
+    )
 
 
 def _refuse_predecessor() -> NoReturn:

@@ -6,11 +6,13 @@ calls were answered. `Compute.open` prepares a namespace as the platform team do
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from federation.backends.kubernetes.backend import KubernetesBackend
 from federation.backends.kubernetes.namespaces import NamespaceState
+from federation.backends.kubernetes.pod_writer import ClaimJudge
+from federation.backends.kubernetes.prepared_claims import PreparedClaims
 from federation.backends.kubernetes.translate.names import (
     LABEL_TENANT,
     NamespaceMapping,
@@ -20,6 +22,7 @@ from federation.backends.kubernetes.translate.policy import TranslationPolicy
 from tests.builders import NODE, OWNER, make_metadata
 from tests.fakes.client import Body, RecordingClient
 from tests.fakes.clock import LoopClock
+from vnode.kube.client import KubeClient
 from vnode.kube.decode import decode
 from vnode.kube.resources import CONFIG_MAPS, EVENTS, NAMESPACES, PODS, SECRETS
 from vnode.kube.types import Event, HasMetadata, ObjectKey, PartialObject, Pod, encode
@@ -39,7 +42,8 @@ class Compute:
         owner: Owner = OWNER,
         policy: TranslationPolicy | None = None,
         forwards: Callable[[str], bool] = lambda _: True,
-        claim_check: Callable[[Pod], Awaitable[None]] | None = None,
+        claim_check: ClaimJudge | None = None,
+        prepared_claims: Callable[[KubeClient], PreparedClaims] | None = None,
     ) -> None:
         clock = LoopClock()
         self.client = RecordingClient(name="clusters[0] gpu", unix_time=clock.time)
@@ -53,6 +57,7 @@ class Compute:
             rng=random.Random(1),
             forwards=forwards,
             claim_check=claim_check,
+            prepared_claims=prepared_claims(self.client.client) if prepared_claims else None,
         )
         self._waiting: list[tuple[str, Body, bool]] = []
         self.client.on_change.append(lambda *change: self._waiting.append(change))

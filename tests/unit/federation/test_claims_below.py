@@ -1,6 +1,7 @@
 """Pods with claims, before their copies are made."""
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -83,10 +84,10 @@ async def test_a_look_up_that_fails_is_a_reason_to_wait(compute: Compute) -> Non
 
 
 async def test_what_the_tenant_says_of_its_claims_comes_first() -> None:
-    asked: list[Pod] = []
+    asked: list[tuple[str, list[str]]] = []
 
-    async def check(pod: Pod) -> None:
-        asked.append(pod)
+    async def check(namespace: str, names: Iterable[str]) -> None:
+        asked.append((namespace, list(names)))
         raise Waiting("not this one", reason="VolumeNotSupported")
 
     compute = Compute(policy=TranslationPolicy(pvc=PvcMode.SHARED), claim_check=check)
@@ -94,7 +95,7 @@ async def test_what_the_tenant_says_of_its_claims_comes_first() -> None:
     share(compute)
     assert await apply(compute, CLAIM) == "VolumeNotSupported"
     assert await apply(compute) == ""
-    assert len(asked) == 1
+    assert asked == [("team-a", ["data"])]
 
 
 async def test_without_shared_claims_a_pod_with_one_waits() -> None:

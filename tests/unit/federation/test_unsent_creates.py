@@ -1,6 +1,7 @@
 """A create that never left is no create of which the answer was lost: the tenant pod may go."""
 
 import asyncio
+from collections.abc import Iterable
 
 import pytest
 
@@ -47,7 +48,7 @@ async def test_with_a_claim_that_cannot_be_looked_up_nothing_was_done() -> None:
 
 
 async def test_with_a_claim_of_which_the_tenant_says_no_nothing_was_done() -> None:
-    async def check(_: Pod) -> None:
+    async def check(_namespace: str, _names: Iterable[str]) -> None:
         raise Waiting("not this one", reason="VolumeNotSupported")
 
     compute = Compute(policy=SHARED, claim_check=check)

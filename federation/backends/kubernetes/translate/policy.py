@@ -81,6 +81,8 @@ class PvcMode(StrEnum):
     """Pods with claims wait."""
     SHARED = "shared"
     """A claim of the same name exists in the compute namespace."""
+    FLUID = "fluid"
+    """The same, and claims with a profile label are brought to pods by Fluid."""
 
 
 class FluidDialect(StrEnum):

@@ -31,7 +31,7 @@ def secret_name(value: JSON, at: Translation) -> JSON:
 
 def claim(value: JSON, at: Translation) -> JSON:
     """Handler for persistentVolumeClaim."""
-    if at.policy.pvc == PvcMode.SHARED:
+    if at.policy.pvc is not PvcMode.NONE:
         return value
     text = "PersistentVolumeClaims are not shared with this virtual node's cluster"
     raise Refused(text, waits_as=NOT_SUPPORTED)

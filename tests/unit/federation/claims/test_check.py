@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from federation.backends.kubernetes.claims import claim_names
 from federation.claims.check import ClaimCheck
 from federation.claims.objects import PERSISTENT_VOLUMES, Claim
 from tests.builders import OWNER, make_error, make_pod
@@ -37,7 +38,8 @@ class World:
     async def reason(self, pod: Pod | None = None) -> str:
         """Why the pod has to wait; empty: it may go."""
         try:
-            await self.check.require(pod or make_using("data"))
+            pod = pod or make_using("data")
+            await self.check.require(pod.metadata.namespace, claim_names(pod.spec))
         except Waiting as waiting:
             return waiting.reason
         return ""
@@ -125,7 +127,7 @@ async def test_a_claim_whose_volume_is_gone_is_waited_for(world: World) -> None:
 
 async def test_a_claim_that_does_not_exist_is_named(world: World) -> None:
     with pytest.raises(Waiting, match='PersistentVolumeClaim "data" not found') as waiting:
-        await world.check.require(make_using("data"))
+        await world.check.require("team-a", ["data"])
     assert waiting.value.reason == "PersistentVolumeClaimNotFound"
 
 
