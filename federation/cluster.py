@@ -130,6 +130,12 @@ class ComputeCluster:
         """Do the work until cancelled."""
         shared, tenant = self._shared, self._shared.tenant
         owner = Owner(tenant=shared.config.tenant.name, cluster_uid=tenant.facts.cluster_uid)
+        pods: Store[Pod] = Store(f"tenant pods for {self._config.name}")
+        watches = list(self._pod_watches(pods))
+
+        def synced() -> bool:
+            return tenant.synced and all(pods.synced(w.scope) for w in watches)
+
         side = self._compute.lead(
             Term(
                 shared=shared,
@@ -137,14 +143,14 @@ class ComputeCluster:
                 nodes=self._nodes,
                 tenant=self._tenant_client,
                 may_write=self._may_write,
+                pods=pods,
+                pods_synced=synced,
             )
         )
         backend = side.backend
         # What was not said while we led is not said when we lead again.
         events = EventRecorder(self._tenant_client, clock=shared.clock)
         backend.subscribe_link(lambda: self._show_link(backend))
-        pods: Store[Pod] = Store(f"tenant pods for {self._config.name}")
-        watches = list(self._pod_watches(pods))
         # Tenant namespaces take turns: one that brings ten thousand pods does not hold up others.
         keys: WorkQueue[ObjectKey] = WorkQueue(
             f"{self._config.name} pods", rng=shared.rng, group=attrgetter("namespace")
@@ -152,9 +158,6 @@ class ComputeCluster:
         refs = WorkQueue[ObjectRef](
             f"{self._config.name} objects", rng=shared.rng, group=attrgetter("namespace")
         )
-
-        def synced() -> bool:
-            return tenant.synced and all(pods.synced(w.scope) for w in watches)
 
         objects = ReferencedObjects(
             self._tenant_client,

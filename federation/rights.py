@@ -9,13 +9,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from federation.backends.kubernetes.translate.names import NamespaceMapping
-from federation.backends.kubernetes.translate.policy import PvcMode
+from federation.backends.kubernetes.translate.policy import FluidDialect, PvcMode
 from federation.backends.kubernetes.usage.reader import UsageMode
 from federation.config import (
     AgentConfig,
     CapacitySourceKind,
     CertificateSource,
     ClusterConfig,
+    FluidConfig,
     NamespaceCreation,
     NamespaceReclaim,
 )
@@ -28,6 +29,7 @@ _AUTHORIZATION = "authorization.k8s.io"
 _CERTIFICATES = "certificates.k8s.io"
 _COORDINATION = "coordination.k8s.io"
 _METRICS = "metrics.k8s.io"
+_FLUID = "data.fluid.io"
 _SYSTEM = "kube-system"
 
 
@@ -196,12 +198,27 @@ def _compute_namespace(cluster: ClusterConfig) -> Iterator[Right]:
         "create get list watch update delete", "configmaps secrets", "copy what pods refer to"
     )
     yield from _verbs("list watch", "events", "say why a pod waits")
-    if cluster.policy.pvc is PvcMode.SHARED:
+    if cluster.has_pvc(PvcMode.SHARED, PvcMode.FLUID):
         yield from _verbs("get", "persistentvolumeclaims", "see whether claims exist")
+    if cluster.fluid is not None:
+        yield from _of_fluid(cluster.fluid)
     if any(CapacitySourceKind.QUOTA in pool.capacity.sources for pool in cluster.pools):
         yield from _verbs("list watch", "resourcequotas", "know the capacity")
     if cluster.usage in (UsageMode.AUTO, UsageMode.METRICS_API):
         yield from _verbs("list", "pods", "kubectl top", group=_METRICS, optional=True)
+
+
+def _of_fluid(fluid: FluidConfig) -> Iterator[Right]:
+    """In a compute namespace: what claims with a profile need there."""
+    if fluid.volumes:
+        yield from _verbs(
+            "create list watch delete", "persistentvolumeclaims", "copy claims for Fluid"
+        )
+    if fluid.dialect is FluidDialect.FLUID:
+        kinds = "datasets thinruntimes dataloads"
+        made = "have pods read claims through Fluid"
+        yield from _verbs("create list watch delete", kinds, made, group=_FLUID)
+        yield from _verbs("get", "daemonsets", "see when Fluid is ready", group="apps")
 
 
 def _on_demand(cluster: ClusterConfig) -> Iterator[Right]:
@@ -227,5 +244,9 @@ def _renewal(config: AgentConfig, cluster: ClusterConfig) -> Iterator[Right]:
 def _of_pools(cluster: ClusterConfig) -> Iterator[Right]:
     if any(CapacitySourceKind.NODES in pool.capacity.sources for pool in cluster.pools):
         yield from _verbs("list watch", "nodes pods", "know the capacity of the nodes")
+    if cluster.fluid is not None and cluster.fluid.volumes:
+        yield from _verbs(
+            "create get delete", "persistentvolumes", "copy the volumes of claims for Fluid"
+        )
     if cluster.usage is UsageMode.KUBELET:
         yield from _verbs("get", "nodes/proxy", "kubectl top", optional=True)

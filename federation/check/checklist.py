@@ -15,6 +15,7 @@ from federation.check import (
     capacity,
     clocks,
     eci,
+    fluid,
     kubelet,
     links,
     namespaces,
@@ -153,8 +154,19 @@ def _of_compute(site: Site, cluster: ClusterConfig, above: Check, known: Check) 
         below = [name for each in await site.namespaces() if (name := mapping.below(each))]
         return await namespaces.other_clusters(peer.client, below, await rules())
 
+    async def fenced() -> Sequence[Finding]:
+        wanted, tenant = cluster.fluid, site.config.tenant.name
+        below = (mapping.below(each) for each in await site.namespaces())
+        first = next((name for name in below if name is not None), None)
+        if wanted is None or first is None:
+            return [untried("no namespace is forwarded")]
+        mend = _join(site, cluster.name)
+        return await fluid.fence(peer, wanted, tenant=tenant, below=first, mend=mend)
+
     after, both = (known,), (above, known)
+    of_fluid = [Check(where, "Fluid", fenced, both)] if cluster.fluid is not None else []
     return [
+        *of_fluid,
         Check(where, "version", version, after),
         Check(where, "namespaces", places, both, _LONG),
         Check(where, "rights", required, both, _LONG),
@@ -185,4 +197,6 @@ def _of_pool(site: Site, node: VirtualNode, pool: PoolConfig, below: Check) -> C
 
 
 def _join(site: Site, cluster: str) -> str:
-    return f"vnode join --config {site.file} --cluster {cluster}"
+    named = (each for each in site.config.kubernetes_clusters if each.name == cluster)
+    level = " --pod-security=privileged" if any(c.has_privileged_sidecars for c in named) else ""
+    return f"vnode join --config {site.file} --cluster {cluster}{level}"

@@ -68,7 +68,7 @@ class Rules:
     made_by_agent: bool
     """Missing ones are made when they are needed."""
     privileged: bool
-    """The policy of the configuration lets pods reach for the node."""
+    """Pods may reach for the node: by the configuration's policy, or Fluid's sidecars do."""
     quotas: bool
     """Capacity comes from them."""
     mend: str
@@ -83,7 +83,7 @@ class Rules:
             tenant,
             cluster_uid,
             made_by_agent=cluster.namespaces.create is NamespaceCreation.ON_DEMAND,
-            privileged=bool(cluster.policy.allow),
+            privileged=bool(cluster.policy.allow) or cluster.has_privileged_sidecars,
             quotas=any(CapacitySourceKind.QUOTA in p.capacity.sources for p in cluster.pools),
             mend=mend,
         )
@@ -224,8 +224,8 @@ def _judge_pod_security(below: str, level: str, rules: Rules) -> Sequence[Findin
         text = f"{below} lets privileged pods in, although no policy here allows them"
         return [warn(text, f"{mend}baseline")]
     if level in _LEVELS[1:] and rules.privileged:
-        text = f"policy.allow lets pods reach for the node, {below} refuses them ({level})"
-        return [warn(text, f"{mend}privileged  # or empty policy.allow")]
+        text = f"policy.allow or Fluid lets pods reach for the node, {below} refuses them ({level})"
+        return [warn(text, f"{mend}privileged  # or empty policy.allow, without pvc: fluid")]
     return []
 
 

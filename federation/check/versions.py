@@ -69,6 +69,14 @@ def judge_compute(text: str, cluster: ClusterConfig) -> Sequence[Finding]:
                 f"{_upgrade(_FENCE)}, or set namespaces.create: Never",
             )
         )
+    if cluster.fluid is not None and version < _FENCE:
+        findings.append(
+            wrong(
+                f"{text} has no ValidatingAdmissionPolicies: nothing fences an agent that makes "
+                "volumes and sidecars for Fluid",
+                f"{_upgrade(_FENCE)}, or set another policy.pvc",
+            )
+        )
     if version < _RESIZE:
         findings.append(
             warn(

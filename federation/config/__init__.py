@@ -3,8 +3,9 @@
 * `values`    scalars: durations, quantities, names, paths
 * `compute`   what compute clusters of every kind have
 * `clusters`  what stands under `clusters:` for Kubernetes (pools, policy, capacity)
-* `eci`       the same for Alibaba Cloud ECI
 * `eci_nodes` what stands under `pools[].eciNodes` of a Kubernetes cluster
+* `fluid`     what stands under `policy.fluid` of a Kubernetes cluster
+* `eci`       the same as `clusters` for Alibaba Cloud ECI
 * `agent`     the whole document, checks across sections, the virtual nodes that follow from it
 * `file`      reading, and errors that name file, line, key and the way out
 
@@ -49,6 +50,7 @@ from federation.config.eci import (
 )
 from federation.config.eci_nodes import EciNodesConfig, FailStrategy
 from federation.config.file import ConfigFileError, ConfigProblem, load_config
+from federation.config.fluid import CopiedVolume, FluidConfig
 
 __all__ = [
     "AgentConfig",
@@ -62,10 +64,12 @@ __all__ = [
     "ComputeKind",
     "ConfigFileError",
     "ConfigProblem",
+    "CopiedVolume",
     "EciClusterConfig",
     "EciNodesConfig",
     "EciPoolConfig",
     "FailStrategy",
+    "FluidConfig",
     "InstanceTypeConfig",
     "KubeletConfig",
     "LeaderElectionConfig",

@@ -264,8 +264,10 @@ class AgentConfig(Section):
 
     @property
     def clusters_with_claims(self) -> tuple[ClusterConfig, ...]:
-        """Clusters whose pods mount claims (`policy.pvc: shared`)."""
-        return tuple(c for c in self.kubernetes_clusters if c.policy.pvc is PvcMode.SHARED)
+        """Clusters some of whose pods may mount claims (`policy.pvc`)."""
+        return tuple(
+            c for c in self.kubernetes_clusters if c.has_pvc(PvcMode.SHARED, PvcMode.FLUID)
+        )
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -17,7 +17,7 @@ from federation.backends.kubernetes.translate.names import (
     LABEL_TENANT,
     NamespaceMode,
 )
-from federation.backends.kubernetes.translate.policy import HostAccess, PvcMode
+from federation.backends.kubernetes.translate.policy import FluidDialect, HostAccess, PvcMode
 from federation.backends.kubernetes.usage.reader import UsageMode
 from federation.config.compute import (
     ComputeConfig,
@@ -27,6 +27,7 @@ from federation.config.compute import (
     pool_misfits,
 )
 from federation.config.eci_nodes import EciNodesConfig
+from federation.config.fluid import FluidConfig
 from federation.config.values import (
     DnsLabel,
     Duration,
@@ -186,7 +187,10 @@ class PodPolicyConfig(Section):
     expose_host_ip: bool = False
     """true: pods see the compute node's address as status.hostIP."""
     pvc: PvcMode = PvcMode.NONE
-    """none: pods with claims wait; shared: the claim exists below by that name."""
+    """none: pods with claims wait; shared: the claim exists below by that name; fluid: the same,
+    and claims with label fluid.io/runtime-profile are brought to pods by Fluid."""
+    fluid: FluidConfig | None = None
+    """What claims may ask of Fluid, for pvc: fluid."""
     overlay: OverlayConfig = OverlayConfig()
     sidecar_patience: Duration = PATIENCE
     """Time for which whoever adds containers to pods in the compute cluster (Fluid, ECI) may end
@@ -242,6 +246,8 @@ class PoolConfig(NodePool):
     policy.overlay: what serverless nodes want to know, such as
     k8s.aliyun.com/eci-use-specs."""
     capacity: CapacityConfig = CapacityConfig()
+    pvc: PvcMode | None = None
+    """policy.pvc for this pool alone. null: the cluster's."""
     declared_features: tuple[FeatureName, ...] | None = None
     """Kubelet features that the virtual node declares, such as
     InPlacePodLevelResourcesVerticalScaling: the tenant's API server refuses what needs others.
@@ -280,8 +286,40 @@ class ClusterConfig(ComputeConfig):
         refuse("cluster", self._misfits())
         return self
 
+    def pvc_of(self, pool: PoolConfig) -> PvcMode:
+        """What happens to claims of pods of a pool."""
+        return pool.pvc or self.policy.pvc
+
+    def has_pvc(self, *modes: PvcMode) -> bool:
+        """Whether any pool has one of these modes."""
+        return any(self.pvc_of(pool) in modes for pool in self.pools)
+
+    @property
+    def fluid(self) -> FluidConfig | None:
+        """What claims may ask of Fluid; None: no pool has it."""
+        return self.policy.fluid if self.has_pvc(PvcMode.FLUID) else None
+
+    @property
+    def has_privileged_sidecars(self) -> bool:
+        """Whether pods get sidecars that Pod Security has to let pass."""
+        return self.fluid is not None and self.fluid.dialect is FluidDialect.FLUID
+
     def _misfits(self) -> Iterator[Misfit]:
         yield from pool_misfits(self.pools)
+        uses_fluid = self.has_pvc(PvcMode.FLUID)
+        if uses_fluid and self.policy.fluid is None:
+            yield Misfit(
+                ("policy", "fluid"),
+                "is missing; pvc: fluid needs at least the profiles that claims may name, like "
+                "{profiles: [my-profile]}",
+            )
+        if uses_fluid and self.namespaces.create is NamespaceCreation.ON_DEMAND:
+            yield Misfit(
+                ("namespaces", "create"),
+                "pvc: fluid needs prepared namespaces; set create: Never, or another pvc",
+            )
+        if self.policy.fluid is not None and not uses_fluid:
+            yield Misfit(("policy", "fluid"), "is not used; set pvc: fluid, in policy or in a pool")
         for index, pool in enumerate(self.pools):
             only_quota = pool.capacity.sources == (CapacitySourceKind.QUOTA,)
             if only_quota and self.namespaces.create is NamespaceCreation.ON_DEMAND:

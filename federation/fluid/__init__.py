@@ -4,4 +4,10 @@
 * `names`     what the objects below are called; pure
 * `build`     the objects below: claim, volume, Secret, Dataset, ThinRuntime, DataLoad; pure
 * `objects`   Fluid's resources
+* `wishes`    what a claim needs, by its volume and what the platform allows
+* `uses`      which pods use which claims
+* `below`     what there is of ours, and how it is made and removed
+* `copies`    claim, volume and Secret; `warm_up` the DataLoad
+* `judged`    what there is to say of a claim to pods; pure
+* `datasets`  the reconciler that has all these
 """

@@ -16,7 +16,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from federation.backends.kubernetes.translate.fingerprints import fingerprint
-from federation.backends.kubernetes.translate.names import ANNOTATION_DIGEST, Owner
+from federation.backends.kubernetes.translate.names import (
+    ANNOTATION_DIGEST,
+    ANNOTATION_SECRET_VERSION,
+    Owner,
+)
 from federation.backends.kubernetes.translate.policy import FluidDialect
 from federation.claims.objects import PERSISTENT_VOLUMES, Claim, CSISource, Volume
 from federation.fluid.names import (
@@ -31,8 +35,6 @@ from federation.fluid.rules import travelling
 from vnode.kube.resources import PERSISTENT_VOLUME_CLAIMS, SECRETS, Resource
 from vnode.kube.types import JSON, UID, JSONObject, Secret
 
-ANNOTATION_SECRET_VERSION = "vnode.dev/secret-version"  # noqa: S105 - a key, not a password
-"""`uid/resourceVersion` of the tenant's Secret that the copy was made from."""
 _OPAQUE = "Opaque"
 
 

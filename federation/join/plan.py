@@ -16,6 +16,7 @@ from federation.backends.kubernetes.usage.reader import UsageMode
 from federation.config import AgentConfig, CapacitySourceKind, ClusterConfig, NamespaceCreation
 from federation.config.values import DnsLabel
 from federation.credential import SYSTEM_NAMESPACE, secret_name
+from federation.join.fluid import FluidPlan, fluid_plan
 from vnode.kube.quantity import InvalidQuantity, Quantity
 
 EVERY_NAMESPACE = ""
@@ -70,6 +71,8 @@ class Plan:
     these namespaces and with this account."""
     agent_namespace: str = SYSTEM_NAMESPACE
     """Of the agent in the tenant cluster."""
+    fluid: FluidPlan | None = None
+    """Rights for pools with `pvc: fluid`, and the policies that fence them."""
 
     def __post_init__(self) -> None:
         if not self.on_demand and not self.namespaces:
@@ -82,6 +85,8 @@ class Plan:
         if self.pod_security not in POD_SECURITY_LEVELS:
             levels = ", ".join(POD_SECURITY_LEVELS)
             raise PlanError(f'"{self.pod_security}" is no Pod Security level; one of {levels}')
+        if self.fluid is not None:
+            _check_fluid(self.fluid, self)
         if self.on_demand and self.quotas:
             raise PlanError(
                 "quotas belong to prepared namespaces, and with on-demand nothing is prepared; "
@@ -121,8 +126,16 @@ class Plan:
             ),
             (self.usage_kubelet, f"usage from kubelets (nodes/proxy): {kubelets}"),
             (self.capacity_nodes, "capacity from nodes: the agent may see all nodes and all pods"),
+            (
+                self.fluid is not None and bool(self.fluid.volumes),
+                "volumes for Fluid: the agent may read any PersistentVolume that it can name; an "
+                "admission policy keeps those that it makes to what the configuration allows",
+            ),
         )
-        return [f"rights in the whole cluster: {text}" for granted, text in grants if granted]
+        told = [f"rights in the whole cluster: {text}" for granted, text in grants if granted]
+        if self.fluid is not None and self.pod_security == "privileged":
+            told.append(_reach(self.fluid))
+        return told
 
 
 def plan_of(
@@ -157,6 +170,7 @@ def plan_of(
         capacity_nodes=capacity_nodes
         or any(CapacitySourceKind.NODES in pool.capacity.sources for pool in cluster.pools),
         usage_kubelet=usage_kubelet or cluster.usage is UsageMode.KUBELET,
+        fluid=fluid_plan(cluster),
         pod_security=pod_security,
         quotas=quotas or {},
         api_server=api_server,
@@ -236,6 +250,31 @@ def endpoint_of(text: str) -> Endpoint:
             "203.0.113.10:6443"
         )
     return Endpoint(host, int(port))
+
+
+def _check_fluid(fluid: FluidPlan, plan: Plan) -> None:
+    if plan.on_demand:
+        raise PlanError(
+            "Fluid (pvc: fluid) needs prepared namespaces, as its volumes and sidecars would reach "
+            "past the fence of on-demand ones; leave one of them out"
+        )
+    if fluid.makes_datasets and plan.pod_security != "privileged":
+        raise PlanError(
+            "Fluid's sidecars are privileged, and Pod Security "
+            f"{plan.pod_security} would refuse them; give --pod-security=privileged, and see "
+            "docs/data.md for what keeps such pods apart"
+        )
+
+
+def _reach(fluid: FluidPlan) -> str:
+    head = "Fluid's sidecars are privileged: who has the agent's credential can make pods that "
+    if fluid.reaches_all:
+        return f"{head}reach for any node; give the pools with pvc: fluid a nodeSelector"
+    places = " or ".join(
+        ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
+        for labels in fluid.reach
+    )
+    return f"{head}reach for nodes with {places}; an admission policy keeps them off all others"
 
 
 def _check_label(name: str) -> None:

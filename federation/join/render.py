@@ -25,6 +25,7 @@ from federation.backends.kubernetes.translate.names import (
     NamespaceMode,
 )
 from federation.credential import SYSTEM_NAMESPACE
+from federation.join.fluid import fence_values
 from federation.join.plan import EVERY_NAMESPACE, Endpoint, Plan
 from vnode.kube.types import JSON
 
@@ -50,7 +51,7 @@ def compute_objects(plan: Plan) -> list[Object]:
             "tenantNamespace": namespace,
             "podSecurity": plan.pod_security,
         }
-        found = _objects(_NAMESPACE, values)
+        found = _objects((*_NAMESPACE, *_fluid_files(plan)), values)
         objects += [_marked(_filled(each, plan, namespace), plan) for each in found]
     return objects
 
@@ -70,11 +71,30 @@ def _cluster_files(plan: Plan) -> list[str]:
         "capacity-nodes.yaml": plan.capacity_nodes,
         "usage-kubelet.yaml": plan.usage_kubelet,
     }
+    if (fluid := plan.fluid) is not None:
+        files |= {  # Fences come before what they fence.
+            "fluid-fence.yaml": fluid.makes_datasets or bool(fluid.volumes),
+            "fluid-pods-fence.yaml": not fluid.reaches_all,
+            "fluid-volumes.yaml": bool(fluid.volumes),
+        }
+    return [name for name, wanted in files.items() if wanted]
+
+
+def _fluid_files(plan: Plan) -> list[str]:
+    """What each prepared namespace has for Fluid."""
+    if plan.fluid is None:
+        return []
+    files = {
+        "fluid-rbac.yaml": plan.fluid.makes_datasets,
+        "fluid-claims.yaml": bool(plan.fluid.volumes),
+    }
     return [name for name, wanted in files.items() if wanted]
 
 
 def _values(plan: Plan) -> dict[str, str]:
+    below = [plan.below(namespace) for namespace in plan.namespaces]
     return {
+        **(fence_values(plan.fluid, below) if plan.fluid is not None else {}),
         "tenant": plan.tenant,
         "cluster": plan.cluster,
         "agentNamespace": plan.agent_namespace,

@@ -27,6 +27,7 @@ from federation.backends.kubernetes.server_version import START_GATES_SINCE, ser
 from federation.backends.kubernetes.translate.names import ANNOTATION_NODE, NamespaceMapping
 from federation.backends.kubernetes.translate.policy import (
     DEFAULT_DENIED_PREFIXES,
+    PvcMode,
     TranslationPolicy,
 )
 from federation.backends.static_capacity import StaticCapacity
@@ -42,6 +43,7 @@ from federation.config import (
     PoolConfig,
     VirtualNode,
 )
+from federation.fluid.datasets import FluidClaims
 from federation.patience import when_granted
 from federation.renewal import TokenRenewal
 from federation.sides.side import Task, Term
@@ -140,7 +142,8 @@ class KubernetesSide:
 
     def node_labels(self, node: VirtualNode) -> Mapping[str, str]:
         """Where placeholders of claims may be used."""
-        return {NODE_LABEL: NODE_LABEL_VALUE} if self._shares_claims else {}
+        mode = self._config.pvc_of(self._config.pool_of(node.name))
+        return {} if mode is PvcMode.NONE else {NODE_LABEL: NODE_LABEL_VALUE}
 
     @property
     def _shares_claims(self) -> bool:
@@ -203,6 +206,35 @@ class KubernetesSide:
             rng=shared.rng,
         )
 
+    def _fluid(self, mapping: NamespaceMapping) -> FluidClaims | None:
+        """Prepares claims below, where a pool has them brought by Fluid."""
+        config, term, tenant = self._config, self._term, self._shared.tenant
+        if config.fluid is None:
+            return None
+
+        def synced() -> bool:
+            return term.pods_synced() and all(tenant.claims.synced(s or "") for s in tenant.scopes)
+
+        return FluidClaims(
+            self._client,
+            term.tenant,
+            cluster=config.name,
+            claims=tenant.claims,
+            secrets=tenant.secrets,
+            pods=term.pods,
+            nodes={
+                pool.node_name_in(config.cluster_name)
+                for pool in config.pools
+                if config.pvc_of(pool) is PvcMode.FLUID
+            },
+            pods_synced=synced,
+            config=config.fluid,
+            owner=self._owner,
+            mapping=mapping,
+            clock=self._shared.clock,
+            rng=self._shared.rng,
+        )
+
     def _claim_check(self) -> ClaimJudge | None:
         if not self._shares_claims:
             return None
@@ -249,15 +281,14 @@ class KubernetesSide:
     def _make_backend(self) -> KubernetesBackend:
         namespaces, owner = self._config.namespaces, self._owner
         forwarded = self._shared.config.tenant.namespaces
+        mapping = NamespaceMapping(
+            tenant=owner.tenant, mode=namespaces.mode, table=namespaces.table
+        )
         return KubernetesBackend(
             self._client,
             cluster=self._config.name,
             owner=owner,
-            namespaces=NamespaceMapping(
-                tenant=owner.tenant,
-                mode=namespaces.mode,
-                table=namespaces.table,
-            ),
+            namespaces=mapping,
             policies={
                 pool.node_name_in(self._config.cluster_name): policy_of(
                     self._config.policy, pool, namespaces=forwarded
@@ -266,6 +297,7 @@ class KubernetesSide:
             },
             on_demand=self._on_demand(),
             claim_check=self._claim_check(),
+            prepared_claims=self._fluid(mapping),
             forwards=self._shared.config.tenant.forwards,
             sidecar_patience=self._config.policy.sidecar_patience,
             clock=self._shared.clock,
@@ -311,7 +343,7 @@ def policy_of(
         },
         eci=eci.specs_for(pool.labels) if eci else None,
         expose_host_ip=policy.expose_host_ip,
-        pvc=policy.pvc,
+        pvc=pool.pvc or policy.pvc,
         namespaces=frozenset(namespaces),
     )
 

@@ -17,6 +17,8 @@ from federation.config import VirtualNode
 from federation.shared import Shared
 from vnode.backend import CapacitySource, PodBackend
 from vnode.kube.client import KubeClient
+from vnode.kube.types import Pod
+from vnode.runtime.store import Store
 
 __all__ = ["Backend", "Compute", "Side", "Task", "Term"]
 
@@ -60,6 +62,10 @@ class Term:
     """Client of the tenant that writes only while the Lease is ours."""
     may_write: Callable[[], bool]
     """Whether it is; asked before each write to either side."""
+    pods: Store[Pod]
+    """The tenant's pods on these nodes; still empty."""
+    pods_synced: Callable[[], bool]
+    """Whether they, and the tenant's shared stores, are complete."""
 
 
 class Side(Protocol):

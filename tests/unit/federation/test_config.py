@@ -73,6 +73,16 @@ class TestMeaning:
 
         assert [cluster.name for cluster in config.clusters_with_claims] == ["b", "a"]
 
+    def test_a_pool_may_bring_claims_through_fluid_and_another_not(self) -> None:
+        policy = {"pvc": "shared", "fluid": {"profiles": ["a"]}}
+        pools = [{"name": "home"}, {"name": "eci", "pvc": "fluid"}, {"name": "x", "pvc": "none"}]
+        entry = {"name": "gpu", "kubeconfig": "k", "policy": policy, "pools": pools}
+        config = AgentConfig.model_validate({"tenant": {"name": "demo"}, "clusters": [entry]})
+
+        (cluster,) = config.clusters_with_claims
+        assert [str(cluster.pvc_of(pool)) for pool in cluster.pools] == ["shared", "fluid", "none"]
+        assert cluster.has_privileged_sidecars
+
     def test_a_minimal_file_gives_one_virtual_node_with_defaults(self, tmp_path: Path) -> None:
         config = load_config(written(tmp_path, MINIMAL))
 
@@ -621,6 +631,43 @@ class TestErrors:
                     "namespace is; remove it"
                 ],
                 id="our own label",
+            ),
+            pytest.param(
+                CLUSTERS + "  pools: [{name: default, pvc: fluid}]\n",
+                [
+                    "config.yaml:3: clusters[0].policy.fluid: is missing; pvc: fluid needs at "
+                    "least the profiles that claims may name, like {profiles: [my-profile]}"
+                ],
+                id="Fluid without profiles",
+            ),
+            pytest.param(
+                CLUSTERS + "  policy: {fluid: {profiles: [a]}}\n",
+                [
+                    "config.yaml:5: clusters[0].policy.fluid: is not used; set pvc: fluid, in "
+                    "policy or in a pool"
+                ],
+                id="Fluid that nobody uses",
+            ),
+            pytest.param(
+                CLUSTERS
+                + "  policy: {pvc: fluid, fluid: {profiles: [a]}}\n"
+                + "  namespaces: {create: OnDemand}\n"
+                + "  pools: [{capacity: {sources: [nodes]}}]\n",
+                [
+                    "config.yaml:6: clusters[0].namespaces.create: pvc: fluid needs prepared "
+                    "namespaces; set create: Never, or another pvc"
+                ],
+                id="Fluid in namespaces made on demand",
+            ),
+            pytest.param(
+                CLUSTERS
+                + "  policy:\n    pvc: fluid\n    fluid:\n      profiles: [a]\n"
+                + "      volumes:\n      - {driver: a/b, volumeHandles: [c]}\n",
+                [
+                    'config.yaml:10: clusters[0].policy.fluid.volumes[0].driver: "a/b" is not the '
+                    "name of a CSI driver; write it like nas.csi.example.com"
+                ],
+                id="a driver with a slash",
             ),
             pytest.param(
                 CLUSTERS + "  namespaces: {create: OnDemand}\n  pools: [{name: default}]\n",

@@ -135,6 +135,29 @@ def test_nodes_and_kubelets_need_the_optional_roles() -> None:
     )
 
 
+def test_claims_through_fluid_need_the_roles_of_it() -> None:
+    fluid: dict[str, Any] = {"profiles": ["p"]}
+    config = configured(cluster={"policy": {"pvc": "fluid", "fluid": fluid}})
+    places = tuple(IN_NAMESPACE)
+    prepared_volumes = needed(compute_rights(config, config.kubernetes_clusters[0], NAMESPACES))
+
+    datasets = role("Role vnode-fluid", namespaces=places)
+    assert prepared_volumes == prepared() | datasets
+
+    fluid["volumes"] = [{"driver": "d", "volumeHandles": ["a"]}]
+    config = configured(cluster={"policy": {"pvc": "fluid", "fluid": fluid}})
+    everything = needed(compute_rights(config, config.kubernetes_clusters[0], NAMESPACES))
+    copies = role("Role vnode-fluid-claims", namespaces=places) | role(
+        "ClusterRole vnode-*-volumes"
+    )
+    assert everything == prepared() | datasets | copies
+
+    fluid["dialect"] = "ack"
+    config = configured(cluster={"policy": {"pvc": "fluid", "fluid": fluid}})
+    wrapped = needed(compute_rights(config, config.kubernetes_clusters[0], NAMESPACES))
+    assert wrapped == prepared() | copies
+
+
 def test_a_right_says_where_and_on_what() -> None:
     right = Right("get", "pods", "kubectl top", group="metrics.k8s.io", namespace="a", name="b")
 

@@ -59,6 +59,11 @@ class Api:
             case "pods":
                 self.asked.append(f"create pods in {options['namespace']}")
                 return decode(msgspec.json.encode(_given(self.denies)), kind)
+            case "thinruntimes" | "persistentvolumes":
+                place = f" in {options['namespace']}" if options["namespace"] else ""
+                self.asked.append(f"create {resource.plural}{place}")
+                made = _given(self.denies) or {"metadata": body["metadata"]}
+                return decode(msgspec.json.encode(made), kind)
             case _:
                 about = spec["resourceAttributes"]
                 self.asked.append(f"{about['verb']} {about['resource']}")

@@ -27,6 +27,7 @@ from vnode.backend import SERVICE_VARIABLES, ObjectRef
 from vnode.kube.errors import ConfigError, Unreachable, Withheld
 from vnode.kube.types import ConfigMap, NodeName, ObjectMeta
 from vnode.runtime.clock import SystemClock
+from vnode.runtime.store import Store
 
 T4, A10 = "ecs.gn6i-c4g1.xlarge", "ecs.gn7i-c8g1.2xlarge"
 TYPES = {
@@ -58,6 +59,8 @@ def term_of(config: AgentConfig, registry: CollectorRegistry, *, may_write: bool
         nodes=config.virtual_nodes,
         tenant=MagicMock(),
         may_write=lambda: may_write,
+        pods=Store("pods"),
+        pods_synced=lambda: True,
     )
 
 

@@ -1,0 +1,59 @@
+"""What stands under `policy.fluid`: which volumes and profiles of a tenant reach Fluid.
+
+In: validated scalars. Out: frozen models. Everything is refused that is not listed here, since the
+tenant wrote the volumes: attributes of one that it made up could lead to another tenant's data.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, TypeAlias
+
+from pydantic import AfterValidator, Field
+
+from federation.backends.kubernetes.translate.policy import FluidDialect
+from federation.config.values import Duration, ObjectName, Section, shown
+
+_DRIVER = r"[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?"
+_DRIVER_LENGTH = 63
+
+
+def _check_driver(value: str) -> str:
+    if len(value) > _DRIVER_LENGTH or re.fullmatch(_DRIVER, value) is None:
+        raise ValueError(
+            f"{shown(value)} is not the name of a CSI driver; write it like nas.csi.example.com"
+        )
+    return value
+
+
+Driver: TypeAlias = Annotated[str, AfterValidator(_check_driver)]
+"""Name of a CSI driver."""
+Pattern: TypeAlias = Annotated[str, Field(min_length=1, max_length=1024)]
+"""A text in which `*` stands for anything; nothing that climbs up a path (`..`) ever fits."""
+
+
+class CopiedVolume(Section):
+    """Volumes of one CSI driver that may be copied."""
+
+    driver: Driver
+    volume_handles: tuple[Pattern, ...] = Field(min_length=1)
+    """The volumes of this driver that are this tenant's; `*` stands for anything but `..`."""
+    attributes: Mapping[str, tuple[Pattern, ...]] = Field(default_factory=dict)
+    """The volumeAttributes that they may have, and the values of each; a volume with others is
+    refused."""
+    mount_options: tuple[Pattern, ...] = ()
+    """The mountOptions that they may have; a volume with others is refused."""
+
+
+class FluidConfig(Section):
+    """How claims with label fluid.io/runtime-profile are brought to pods."""
+
+    dialect: FluidDialect = FluidDialect.FLUID
+    """fluid: Fluid as it is published; ack: ack-fluid of Alibaba Cloud, whose pvc-wrapper makes the
+    Dataset."""
+    profiles: tuple[ObjectName, ...] = Field(min_length=1)
+    """ThinRuntimeProfiles that claims of this tenant may name."""
+    volumes: tuple[CopiedVolume, ...] = ()
+    """Volumes of the tenant that are copied for its claims. None: only claims of StorageClass
+    vnode-shared, whose data the platform has prepared below."""
+    linger: Duration = 600.0
+    """Time for which what was made for a claim stays after the last pod that used it."""

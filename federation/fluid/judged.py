@@ -1,0 +1,78 @@
+"""What there is to say of one claim: whether pods may mount it now, and if not, why. Pure."""
+
+from dataclasses import dataclass
+
+from federation.fluid.names import RESERVED
+from federation.fluid.objects import FluidObject
+from vnode.backend import Waiting
+from vnode.kube.types import UID
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """On the claim of one UID; no reason: pods may mount it."""
+
+    uid: UID
+    reason: str = ""
+    message: str = ""
+
+    def require(self) -> None:
+        """Raise Waiting unless pods may mount it."""
+        if self.reason:
+            raise Waiting(self.message, reason=self.reason)
+
+
+def preparing(uid: UID, claim: str, what: str) -> Verdict:
+    """Somebody is at work."""
+    text = f'the data of PersistentVolumeClaim "{claim}" is being prepared: {what}'
+    return Verdict(uid, "DatasetNotReady", text)
+
+
+def refused_profile(uid: UID, claim: str, profile: str) -> Verdict:
+    """A label that the platform does not know."""
+    text = (
+        f'PersistentVolumeClaim "{claim}" names profile "{profile}", which the platform does not '
+        "offer to this tenant; choose another one or ask the platform team"
+    )
+    return Verdict(uid, "RuntimeProfileNotAllowed", text)
+
+
+def refused_volume(uid: UID, claim: str, why: str) -> Verdict:
+    """Data that may not be reached from here."""
+    text = f'the volume of PersistentVolumeClaim "{claim}" cannot be used here: {why}'
+    return Verdict(uid, "VolumeNotSupported", text)
+
+
+def refused_name(uid: UID, claim: str) -> Verdict:
+    """A name that an object of ours may have below."""
+    text = f'PersistentVolumeClaim "{claim}" cannot be used here: its name begins with "{RESERVED}"'
+    return Verdict(uid, "VolumeNotSupported", text)
+
+
+def deleted(uid: UID, claim: str) -> Verdict:
+    """It goes when its last pod has gone."""
+    text = f'PersistentVolumeClaim "{claim}" is being deleted'
+    return Verdict(uid, "PersistentVolumeClaimNotFound", text)
+
+
+def not_prepared(uid: UID, claim: str) -> Verdict:
+    """A claim that only the platform can make."""
+    text = (
+        f'there is no PersistentVolumeClaim "{claim}" for this tenant in the compute cluster; ask '
+        "the platform team to make it there"
+    )
+    return Verdict(uid, "PersistentVolumeClaimNotFound", text)
+
+
+def no_secret(uid: UID, secret: str) -> Verdict:
+    """What the volume's driver needs to open it."""
+    text = f'Secret "{secret}", which the volume of the claim needs, not found'
+    return Verdict(uid, "MandatorySecretNotFound", text)
+
+
+def not_bound(uid: UID, claim: str, dataset: FluidObject | None) -> Verdict:
+    """Fluid has not made its part; `Names.conceal` the text."""
+    said = [c.message for c in dataset.status.conditions if c.message] if dataset else []
+    phase = dataset.status.phase if dataset else ""
+    what = f"Fluid's Dataset is {phase or 'new'}" + (f" ({said[-1]})" if said else "")
+    return preparing(uid, claim, what)

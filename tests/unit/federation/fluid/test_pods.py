@@ -1,0 +1,141 @@
+"""Pods whose claims come through Fluid: asked for, looked at, and let start with their sidecar."""
+
+import pytest
+
+from federation.backends.kubernetes.translate.policy import FluidDialect
+from tests.builders import NODE, make_error, make_pod, make_request
+from tests.unit.federation.fluid.builders import BELOW, make_claim
+from tests.unit.federation.fluid.world import CONFIG, CUT, MOUNT, World, inject
+from vnode.backend import Rejected, Waiting
+from vnode.kube.resources import PODS
+from vnode.kube.types import ObjectKey
+
+pytestmark = pytest.mark.looptime
+
+
+async def test_a_pod_is_made_gated_and_starts_when_its_sidecar_is_there(world: World) -> None:
+    world.have(make_claim())
+    pod = world.want()
+    await world.ready()
+    world.compute.client.webhook = inject
+    copy = await world.compute.backend.apply(make_request(pod))
+    assert copy.gated
+    assert not copy.unfit
+    assert not (await world.compute.backend.ungate(copy)).gated
+    assert world.compute.pod()["spec"]["volumes"] == [MOUNT]
+
+
+async def test_a_pod_without_sidecar_is_taken_back_and_nobody_hears_of_it(world: World) -> None:
+    world.have(make_claim())
+    pod = world.want()
+    await world.ready()
+    told: list[ObjectKey] = []
+    world.compute.backend.subscribe(told.append)
+    with pytest.raises(Waiting, match="not started") as waiting:
+        await world.compute.backend.apply(make_request(pod))
+    assert (waiting.value.reason, waiting.value.not_done) == ("FluidSidecarMissing", True)
+    assert len(world.compute.client.named("delete pods")) == 1
+    world.compute.deliver()
+    world.compute.client.drop(PODS, ObjectKey(BELOW, "job-0"))
+    world.compute.deliver()
+    assert told == []
+    assert world.compute.backend.observed(pod.metadata.key) is None
+
+
+async def test_one_that_a_crash_left_without_sidecar_is_seen_as_unfit(world: World) -> None:
+    world.have(make_claim())
+    pod = world.want()
+    await world.ready()
+    world.compute.client.fail(CUT, "delete pods")
+    with pytest.raises(Waiting):
+        await world.compute.backend.apply(make_request(pod))
+    world.compute.deliver()
+    copy = world.compute.backend.observed(pod.metadata.key)
+    assert copy is not None
+    assert copy.gated
+    assert copy.unfit
+
+
+@pytest.mark.parametrize("code", [400, 403, 422, 500])
+async def test_a_webhook_that_refuses_is_no_reason_to_reject_the_pod(
+    world: World, code: int
+) -> None:
+    world.have(make_claim())
+    pod = world.want()
+    await world.ready()
+    text = f'admission webhook "sidecar.fuse.fluid.io" denied the request: {BELOW} not bound'
+    world.compute.client.fail(make_error(code, text), "create pods")
+    with pytest.raises(Waiting) as waiting:
+        await world.compute.backend.apply(make_request(pod))
+    assert waiting.value.reason == "FluidWebhookFailed"
+    assert BELOW not in str(waiting.value)
+
+
+async def test_a_container_with_the_sidecars_name_is_refused(world: World) -> None:
+    world.have(make_claim())
+    pod = world.want(
+        make_pod(
+            volumes=[MOUNT], nodeName=NODE, containers=[{"name": "fluid-fuse-0", "image": "x"}]
+        )
+    )
+    await world.ready()
+    with pytest.raises(Rejected, match="fluid-fuse-0"):
+        await world.compute.backend.apply(make_request(pod))
+
+
+async def test_a_pod_that_would_share_processes_with_the_sidecar_is_refused(world: World) -> None:
+    world.have(make_claim())
+    pod = world.want(make_pod(volumes=[MOUNT], nodeName=NODE, shareProcessNamespace=True))
+    await world.ready()
+    with pytest.raises(Rejected, match="shareProcessNamespace"):
+        await world.compute.backend.apply(make_request(pod))
+
+
+async def test_a_pod_asks_for_a_mount_of_its_own_and_says_which_claims_it_has(
+    world: World,
+) -> None:
+    world.have(make_claim())
+    pod = world.want()
+    await world.ready()
+    world.compute.client.webhook = inject
+    await world.compute.backend.apply(make_request(pod))
+    metadata = world.compute.pod()["metadata"]
+    assert metadata["labels"]["serverless.fluid.io/inject"] == "true"
+    mode = "default.fuse-sidecar.fluid.io/host-mount-path-mode"
+    assert metadata["annotations"][mode] == "random-suffix"
+    assert metadata["annotations"]["vnode.dev/claims"] == "data"
+
+
+async def test_where_pods_cannot_be_made_without_starting_none_is_made(world: World) -> None:
+    world.have(make_claim())
+    pod = world.want()
+    await world.ready()
+    world.compute.backend._reachability.start_gates = False
+    with pytest.raises(Waiting) as waiting:
+        await world.compute.backend.apply(make_request(pod))
+    assert waiting.value.reason == "StartGatesMissing"
+    assert world.compute.client.named("create pods") == []
+
+
+async def test_with_ack_a_pod_asks_by_its_labels() -> None:
+    world = World(CONFIG.model_copy(update={"dialect": FluidDialect.ACK}))
+    await world.open()
+    world.have(make_claim())
+    pod = world.want()
+    await world.settle()
+    world.bind()
+    await world.settle()
+    with pytest.raises(Waiting, match="not started"):
+        await world.compute.backend.apply(make_request(pod))
+    (create,) = world.compute.client.named("create pods")
+    assert create.body is not None
+    labels = create.body["metadata"]["labels"]
+    assert labels["alibabacloud.com/fluid-sidecar-target"] == "eci"
+    assert labels["alibabacloud.com/eci"] == "true"
+
+
+async def test_a_pod_without_such_claims_asks_for_nothing(world: World) -> None:
+    pod = world.want(make_pod(nodeName=NODE))
+    copy = await world.compute.backend.apply(make_request(pod))
+    assert not copy.gated
+    assert "serverless.fluid.io/inject" not in world.compute.pod()["metadata"]["labels"]
