@@ -72,6 +72,8 @@ class Controllers:
             _dataset(api, dataset)
         for runtime in api.get(f"{_FLUID}/thinruntimes")["items"]:
             self._runtime(api, runtime, datasets.get(_key(runtime)))
+        for load in api.get(f"{_FLUID}/dataloads")["items"]:
+            _refuse_load(api, load)
         if self.ends_sidecars:
             for pod in api.get(f"/api/v1/pods?labelSelector={injection.DONE}=true")["items"]:
                 self._end_sidecars(pod)
@@ -158,6 +160,14 @@ def _bind(api: AdminClient, dataset: dict[str, Any]) -> None:
         "mounts": dataset["spec"].get("mounts", []),
     }
     api.patch(f"{_path('datasets', dataset)}/status", {"status": status}, whole_lists=True)
+
+
+def _refuse_load(api: AdminClient, load: dict[str, Any]) -> None:
+    """A ThinRuntime cannot load data (pkg/ddc/thin/operate.go; pkg/ddc/base/operation.go)."""
+    if not (load.get("status") or {}).get("phase"):
+        status = {"phase": "Failed", "duration": "Unfinished", "conditions": []}
+        path = f"{_path('dataloads', load)}/status"
+        api.patch(path, {"status": status}, whole_lists=True)
 
 
 def _delete_runtime(

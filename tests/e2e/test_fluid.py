@@ -1,0 +1,345 @@
+"""One claim everywhere: mounted at home, and read through Fluid on nodes that play ECI.
+
+A tenant whose claim is bound to a volume of the company's file system; a home cluster where the
+platform mounts that file system; a cluster with a double of Fluid, to which claim and volume are
+copied. All that the user changes is the node selector.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.agents import AgentProcess, Federation, join
+from tests.clusters import ClusterSpec, Harness, can_run_containers
+from tests.clusters.existing import requested
+from tests.e2e.user import BELOW, User, until
+from tests.e2e.workloads import IMAGE, job, pod
+from tests.standin import EciNodes, FluidDouble, Store
+from tests.standin.eci_nodes import LABELS, TAINT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [pytest.mark.apart, pytest.mark.containers]
+
+HOME, ACK = "home", "ack"
+PROFILE, CLAIM, DRIVER = "starfs-profile", "starfs-pvc", "csi.starfs.example.com"
+SIZE = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}}
+HANDED_OVER = {
+    "driver": DRIVER,
+    "volumeHandles": ["starfs/demo/*"],
+    "attributes": {"path": ["team-*"]},
+}
+FLUID = {"profiles": [PROFILE], "volumes": [HANDED_OVER], "linger": "3s"}
+MADE = "datasets,thinruntimes,dataloads,persistentvolumeclaims,secrets"
+
+
+@dataclass(frozen=True)
+class Site:
+    """A tenant with a claim, and where its pods may read it."""
+
+    federation: Federation
+    user: User
+    below: User
+    fluid: FluidDouble
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """The clusters, the agent and the data."""
+    possible, why = can_run_containers()
+    if requested() or not possible:
+        pytest.skip(f"tried on real nodes started here only: {why or 'clusters given'}")
+    folder = tmp_path_factory.mktemp("fluid")
+    with Harness(state=folder / "state") as harness:
+        names = (HOME, ACK)
+        specs = [ClusterSpec("tenant"), *(ClusterSpec(name, real_nodes=1) for name in names)]
+        clusters = harness.up(specs)
+        tenant, ack = clusters.pop("tenant"), clusters[ACK]
+        plane = ack.control_plane
+        assert plane is not None
+        EciNodes(plane.client).adopt(next(iter(ack.nodes)))
+        on_eci = {
+            "name": "default",
+            "port": harness.free_port(),
+            "pvc": "fluid",
+            "nodeSelector": {"type": LABELS["type"]},
+            "tolerations": [TAINT],
+        }
+        with (
+            Store(ack, folder / "store") as store,
+            FluidDouble(harness, ack, mount_root=store.mount_root) as fluid,
+        ):
+            store.write("team-a/hello", "hi there\n")
+            fluid.apply(store.profile(PROFILE))
+            federation = join(
+                harness,
+                tenant,
+                clusters,
+                directory=folder / "agent",
+                overrides={
+                    HOME: {"policy": {"pvc": "shared"}},
+                    ACK: {"policy": {"fluid": FLUID}, "pools": [on_eci]},
+                },
+                claims=True,
+                privileged=True,
+            )
+            mounted = {"hostPath": {"path": str(store.files / "team-a")}}
+            User(clusters[HOME], BELOW).apply(_volume(mounted), _claim())
+            user, below = User(tenant), User(ack, BELOW)
+            with AgentProcess(federation) as agent:
+                agent.wait_ready()
+                until(lambda: user.get("serviceaccount", "default"), "the namespace is usable")
+                user.apply(_volume(_source()), _claim(**{"fluid.io/runtime-profile": PROFILE}))
+                yield Site(federation, user, below, fluid)
+                user.kubectl("delete", "jobs,pods", "--all", "--now")
+
+
+def _source(**fields: Any) -> Any:
+    csi = {
+        "driver": DRIVER,
+        "volumeHandle": "starfs/demo/a",
+        "volumeAttributes": {"path": "team-a"},
+    }
+    return {"csi": {**csi, **fields}}
+
+
+def _volume(source: Any, name: str = CLAIM) -> Any:
+    """A volume made by hand."""
+    size = {"accessModes": SIZE["accessModes"], "capacity": {"storage": "1Gi"}}
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {"name": name},
+        "spec": {**size, "storageClassName": "", **source},
+    }
+
+
+def _claim(name: str = CLAIM, **labels: str) -> Any:
+    """A claim that is bound to the volume of its name."""
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": name, "labels": labels, "annotations": {"vnode.dev/warm-up": "/"}},
+        "spec": {"storageClassName": "", "volumeName": name, **SIZE},
+    }
+
+
+def _mounts(command: str) -> Any:
+    """What a pod says that works with the claim."""
+    return {
+        "command": command,
+        "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": CLAIM}}],
+        "container": {"image": IMAGE, "volumeMounts": [{"name": "data", "mountPath": "/data"}]},
+    }
+
+
+def reading(name: str, command: str = "cat /data/hello") -> Any:
+    """A pod on ECI that reads the claim."""
+    return pod(name, cluster=ACK, restartPolicy="Never", **_mounts(command))
+
+
+def run_job(site: Site, cluster: str) -> tuple[str, Any]:
+    """The output of the one Job manifest where the node selector leads, and its pod's status."""
+    command = "cat /data/hello; until test -f /tmp/go; do sleep 0.2; done"
+    site.user.apply(job("reader", cluster=cluster, **_mounts(command)))
+    ran = "pod", "--selector=job-name=reader"
+    until(lambda: site.user.items("pods", "job-name=reader"), "the pod is there")
+    site.user.kubectl("wait", "--for=condition=Ready", *ran, "--timeout=120s")
+    (name,) = [each["metadata"]["name"] for each in site.user.items("pods", "job-name=reader")]
+    assert site.user.kubectl("exec", name, "--", "ls", "/data") == "hello\n"
+    site.user.kubectl("exec", name, "--", "touch", "/tmp/go")
+    site.user.kubectl("wait", "--for=condition=Complete", "job/reader", "--timeout=60s")
+    output, status = site.user.kubectl("logs", name), site.user.get("pod", name)["status"]
+    site.user.kubectl("delete", "job", "reader", "--timeout=60s")
+    return output, status
+
+
+def reason(site: Site, name: str) -> str:
+    """Why a pod waits, as its user sees it."""
+    status = (site.user.get("pod", name) or {}).get("status", {})
+    assert status.get("phase", "Pending") == "Pending"
+    return str(status.get("reason", ""))
+
+
+def left(site: Site) -> str:
+    """What is below of the tenant's claims: names."""
+    ours = "--selector=vnode.dev/tenant=demo"
+    inside = site.below.kubectl("get", MADE, ours, "-o", "name")
+    return inside + site.below.kubectl("get", "persistentvolumes", ours, "-o", "name")
+
+
+def test_one_job_reads_its_claim_at_home_and_on_eci(site: Site) -> None:
+    at_home, at_home_status = run_job(site, HOME)
+    assert left(site) == ""
+    on_eci, on_eci_status = run_job(site, ACK)
+    told = json.loads(site.user.kubectl("get", "events", "-o", "json"))["items"]
+    assert "WarmUpFailed" in {event["reason"] for event in told}  # Fluid cannot, and says so.
+    assert at_home == on_eci == "hi there\n"
+    for status in (at_home_status, on_eci_status):
+        assert status["phase"] == "Succeeded"
+        assert [c["name"] for c in status["containerStatuses"]] == ["main"]
+    until(lambda: left(site) == "", "nothing is left of the claim", timeout=60)
+    assert site.user.get("pvc", CLAIM)["status"]["phase"] == "Bound"
+
+
+def test_a_pod_does_not_start_without_its_sidecar_and_says_why(site: Site) -> None:
+    site.fluid.webhook.fails_open = True
+    try:
+        site.user.apply(reading("bare"))
+        until(lambda: reason(site, "bare") == "FluidSidecarMissing", "the pod says why", timeout=60)
+        assert site.user.event_reasons("bare")["FluidSidecarMissing"]
+        assert not site.below.event_reasons("bare")  # No scheduler and no kubelet had it.
+    finally:
+        site.fluid.webhook.fails_open = False
+    site.user.wait_phase("bare", "Succeeded", timeout=120)
+    assert site.user.kubectl("logs", "bare") == "hi there\n"
+    site.user.kubectl("delete", "pod", "bare", "--timeout=30s")
+
+
+def test_a_dataset_that_is_not_bound_is_why_a_pod_waits(site: Site) -> None:
+    until(lambda: left(site) == "", "nothing is left of the claim", timeout=60)
+    site.fluid.controllers.binds = False
+    try:
+        site.user.apply(reading("early"))
+        until(lambda: reason(site, "early") == "DatasetNotReady", "the pod says why")
+        told = json.loads(site.user.kubectl("get", "events", "-o", "json"))["items"]
+        said = [e["message"] for e in told if e["involvedObject"]["name"] == "early"]
+        assert BELOW not in str(said)
+        assert site.below.get("pod", "early") is None
+    finally:
+        site.fluid.controllers.binds = True
+    site.user.wait_phase("early", "Succeeded", timeout=120)
+    site.user.kubectl("delete", "pod", "early", "--timeout=30s")
+
+
+def test_a_claim_that_is_deleted_under_a_pod_goes_with_it(site: Site) -> None:
+    site.user.apply(reading("user", "until test -f /tmp/go; do sleep 0.2; done; cat /data/hello"))
+    site.user.kubectl("wait", "--for=condition=Ready", "pod/user", "--timeout=120s")
+    site.user.kubectl("delete", "pvc", CLAIM, "--wait=false")
+    site.user.kubectl("exec", "user", "--", "touch", "/tmp/go")
+    site.user.wait_phase("user", "Succeeded", timeout=60)
+    assert site.user.kubectl("logs", "user") == "hi there\n"
+    site.user.kubectl("delete", "pod", "user", "--timeout=30s")
+    site.user.wait_gone("pvc", CLAIM)
+    until(lambda: left(site) == "", "nothing is left of the claim", timeout=60)
+    # The data is the company's: its volume stays, with all that is in it.
+    assert site.user.get("persistentvolume", CLAIM)["status"]["phase"] == "Released"
+
+
+MARKS = {"vnode.dev/tenant": "demo", "app.kubernetes.io/managed-by": "vnode"}
+OWN = "vnode-0123456789abcdef"
+FENCE = "ValidatingAdmissionPolicy 'vnode-demo-fluid"
+
+
+def _marked(kind: str, spec: Any, name: str = OWN, **metadata: Any) -> Any:
+    api = "v1" if kind.startswith("Persistent") else "data.fluid.io/v1alpha1"
+    marks = {"name": name, "labels": MARKS, **metadata}
+    return {"apiVersion": api, "kind": kind, "metadata": marks, "spec": spec}
+
+
+def _own_volume(source: Any, *, claim: Any = None, **spec: Any) -> Any:
+    owner = claim or {"namespace": BELOW, "name": CLAIM, "uid": "u-1"}
+    body = _volume(source)["spec"]
+    body |= {"claimRef": owner, "persistentVolumeReclaimPolicy": "Retain", **spec}
+    return _marked("PersistentVolume", body)
+
+
+def _reaching(selector: Any) -> Any:
+    body = pod("reaching", cluster=ACK)
+    body["metadata"] = {"name": "reaching"}
+    body["spec"]["nodeSelector"] = selector
+    body["spec"]["containers"][0]["securityContext"] = {"privileged": True}
+    return body
+
+
+_MOUNT = {"mountPoint": f"pvc://{CLAIM}", "name": "data"}
+_BINDING = {"storageClassName": "", **SIZE}
+ALLOWED = {
+    "volume": _own_volume(_source()),
+    "claim": _marked("PersistentVolumeClaim", {**_BINDING, "volumeName": OWN}, name="free"),
+    "dataset": _marked("Dataset", {"mounts": [_MOUNT], "accessModes": ["ReadWriteMany"]}),
+    "runtime": _marked("ThinRuntime", {"profileName": PROFILE}),
+    "load": _marked("DataLoad", {"dataset": {"name": OWN, "namespace": BELOW}, "target": []}),
+    "pod": _reaching({"type": LABELS["type"]}),
+}
+REFUSED = {
+    "a folder of the node": _own_volume({"hostPath": {"path": "/"}}),
+    "another driver": _own_volume(_source(driver="csi.other.example.com")),
+    "another tenant's data": _own_volume(_source(volumeHandle="starfs/other/a")),
+    "a path that climbs": _own_volume(_source(volumeAttributes={"path": "team-a/../other"})),
+    "an attribute that nobody allowed": _own_volume(_source(volumeAttributes={"root": "/"})),
+    "mount options": _own_volume(_source(), mountOptions=["suid"]),
+    "a volume that is deleted below": _own_volume(
+        _source(), persistentVolumeReclaimPolicy="Delete"
+    ),
+    "a volume for a stranger": _own_volume(
+        _source(), claim={"namespace": "default", "name": CLAIM, "uid": "u-1"}
+    ),
+    "a stranger's Secret": _own_volume(
+        _source(nodePublishSecretRef={"name": "a", "namespace": "kube-system"})
+    ),
+    "a Secret for another step": _own_volume(
+        _source(nodeStageSecretRef={"name": "a", "namespace": BELOW})
+    ),
+    "a claim that is provisioned": _marked(
+        "PersistentVolumeClaim", {**SIZE, "storageClassName": "fast"}
+    ),
+    "a claim for a stranger's volume": _marked(
+        "PersistentVolumeClaim", {**_BINDING, "volumeName": "theirs"}
+    ),
+    "a claim with a profile of others": _marked(
+        "PersistentVolumeClaim",
+        {**_BINDING, "volumeName": OWN},
+        labels={**MARKS, "fluid.io/runtime-profile": "theirs"},
+    ),
+    "an option of a mount": _marked("Dataset", {"mounts": [{**_MOUNT, "options": {"a": "b"}}]}),
+    "a stranger's Dataset": _marked(
+        "Dataset", {"mounts": [{**_MOUNT, "mountPoint": "dataset://other/data"}]}
+    ),
+    "shared options": _marked("Dataset", {"mounts": [_MOUNT], "sharedOptions": {"a": "b"}}),
+    "another image": _marked(
+        "ThinRuntime", {"profileName": PROFILE, "fuse": {"image": "evil", "imageTag": "1"}}
+    ),
+    "another profile": _marked("ThinRuntime", {"profileName": "theirs"}),
+    "the node's processes": _marked(
+        "ThinRuntime", {"profileName": PROFILE}, annotations={"runtime.fluid.io/hostpid": "true"}
+    ),
+    "no marks": _marked("ThinRuntime", {"profileName": PROFILE}, labels={}),
+    "pods of a load": _marked(
+        "DataLoad",
+        {"dataset": {"name": OWN, "namespace": BELOW}, "podMetadata": {"labels": {"a": "b"}}},
+    ),
+    "a load elsewhere": _marked("DataLoad", {"dataset": {"name": OWN, "namespace": "other"}}),
+    "a privileged pod elsewhere": _reaching({}),
+}
+
+
+def test_the_agent_can_make_for_fluid_what_it_needs_and_nothing_else(site: Site) -> None:
+    credential = site.federation.directory / f"{ACK}.kubeconfig"
+    ack = site.federation.computes[ACK]
+
+    def ask(body: Any) -> str:
+        place = [] if body["kind"] == "PersistentVolume" else [f"--namespace={BELOW}"]
+        words = ["create", *place, "--dry-run=server", "--validate=false", "-f", "-"]
+        return ack.kubectl(*words, input=json.dumps(body), kubeconfig=credential, check=False)
+
+    answers = {name: ask(body) for name, body in ALLOWED.items()}
+    assert [name for name, said in answers.items() if "created" not in said] == [], answers
+    answers = {name: ask(body) for name, body in REFUSED.items()}
+    assert [name for name, said in answers.items() if FENCE not in said] == [], answers
+
+
+def test_the_agent_deletes_only_what_it_made(site: Site) -> None:
+    credential = site.federation.directory / f"{ACK}.kubeconfig"
+    ack = site.federation.computes[ACK]
+    site.below.apply(_volume(_source(), "theirs"), _claim("theirs"))
+    for words in (["pv", "theirs"], ["pvc", "theirs", f"--namespace={BELOW}"]):
+        said = ack.kubectl("delete", *words, "--wait=false", kubeconfig=credential, check=False)
+        assert FENCE in said, said
+    site.below.kubectl("delete", "pvc", "theirs")
+    site.below.kubectl("delete", "pv", "theirs")
