@@ -4,11 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := vnode federation tests demo
 
-<<<<<<< HEAD
-.PHONY: help demo demo-down test lint format types contracts unit micro e2e conformance load reliability chaos bench bench-large bench-far programs clean
-=======
-.PHONY: help demo demo-down test lint format types contracts unit micro e2e conformance load reliability chaos bench eci-scale programs clean
->>>>>>> bf7d19c (Measure a thousand container groups at once at the limits of ECI)
+.PHONY: help demo demo-down test lint format types contracts unit micro e2e conformance load reliability chaos bench bench-large bench-far eci-scale programs clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
