@@ -58,13 +58,20 @@ class User:
         return Counter(e["reason"] for e in json.loads(text)["items"])
 
     def wait_phase(self, name: str, phase: str, *, timeout: float = 40) -> Any:
-        """Wait until a pod has the phase; returns it."""
+        """Wait until a pod has the phase; returns it. In vain: tells what was seen last."""
+        last: Any = None
 
         def reached() -> Any:
-            pod = self.get("pod", name)
-            return pod if pod and pod["status"].get("phase") == phase else None
+            nonlocal last
+            last = self.get("pod", name)
+            return last if last and last["status"].get("phase") == phase else None
 
-        return until(reached, f"pod {name} is {phase}", timeout=timeout)
+        try:
+            return until(reached, f"pod {name} is {phase}", timeout=timeout)
+        except AssertionError as error:
+            where = last and last["spec"].get("nodeName")
+            error.add_note(f"on {where}: {json.dumps(last and last['status'], indent=1)}")
+            raise
 
     def wait_gone(self, kind: str, name: str, *, timeout: float = 40) -> None:
         """Wait until an object does not exist."""

@@ -17,9 +17,11 @@ KEYS = {KEY.id: KEY.secret}
 
 
 @contextlib.asynccontextmanager
-async def connected(emulator: Emulator, *, key: AccessKey = KEY) -> AsyncIterator[EciApi]:
-    """Yield a client of the emulator that goes by the emulator's clock."""
-    async with client_of(emulator.url, key=key, clock=emulator.clock) as api:
+async def connected(
+    emulator: Emulator, *, key: AccessKey = KEY, clock: Clock | None = None
+) -> AsyncIterator[EciApi]:
+    """Yield a client of the emulator that goes by the emulator's clock, or by another."""
+    async with client_of(emulator.url, key=key, clock=clock or emulator.clock) as api:
         yield api
 
 

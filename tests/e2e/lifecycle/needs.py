@@ -34,6 +34,10 @@ class Need(enum.StrEnum):
     """A copy can be there and wait for a place to run."""
     SLOW_END = "slow end"
     """A copy that is being deleted is there until its containers have ended."""
+    GRACE = "grace"
+    """A deletion says how long a copy has to end."""
+    LAST_STATE = "last state"
+    """How a copy ended because of its deletion can be seen."""
     LINK = "a link"
     """The place may not answer."""
 

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 @needs(Need.SLOW_END)
-async def test_a_deleted_pod_stays_until_its_copy_has_ended_and_shows_how(world: World) -> None:
+async def test_a_deleted_pod_stays_until_its_copy_has_ended(world: World) -> None:
     await world.start()
-    uid = await world.running()
+    await world.running()
     await world.tenant.delete(grace=30)
     copy = await world.deleting()
     assert copy.grace_seconds is not None
@@ -22,12 +22,22 @@ async def test_a_deleted_pod_stays_until_its_copy_has_ended_and_shows_how(world:
     assert await world.tenant.exists()
     await world.place.finish_deletion("pod")
     await world.tenant.gone()
-    last = world.tenant.versions[uid][-1]
-    assert last["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 143
     await world.copy_gone()
 
 
-@needs(Need.SLOW_END)
+@needs(Need.LAST_STATE)
+async def test_a_deleted_pod_shows_at_last_how_its_copy_ended(world: World) -> None:
+    await world.start()
+    uid = await world.running()
+    await world.tenant.delete(grace=30)
+    await world.deleting()
+    await world.place.finish_deletion("pod")
+    await world.tenant.gone()
+    last = world.tenant.versions[uid][-1]
+    assert last["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 143
+
+
+@needs(Need.SLOW_END, Need.GRACE)
 async def test_a_shorter_grace_is_sent_after_a_longer_one(world: World) -> None:
     await world.start()
     await world.running()

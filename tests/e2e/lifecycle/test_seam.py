@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import uuid
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.e2e.lifecycle.needs import Need, needs
 from tests.e2e.lifecycle.tenant import until
-from vnode.backend import NameConflict, ObservedPod, PodRequest, Sight, Waiting
+from vnode.backend import (
+    SERVICE_VARIABLES,
+    NameConflict,
+    ObjectRef,
+    ObservedPod,
+    PodRequest,
+    Sight,
+    Waiting,
+)
 from vnode.kube.resources import PODS
-from vnode.kube.types import UID, ObjectKey, Pod
+from vnode.kube.types import UID, ConfigMap, ObjectKey, ObjectMeta, Pod
 from vnode.pods.view import view
 from vnode.runtime.clock import SystemClock
 
@@ -68,6 +77,8 @@ async def seam(world: World) -> AsyncIterator[Seam]:
         try:
             namespace = world.tenant.namespace
             await until(lambda: backend.sight(namespace) is Sight.COMPLETE, "all is seen")
+            services = ConfigMap(ObjectMeta(name="services", namespace=namespace))
+            await backend.put_object(ObjectRef(namespace, *SERVICE_VARIABLES), services)
             yield seam
         finally:
             running.cancel()
@@ -122,6 +133,7 @@ async def test_what_is_not_ours_is_a_conflict_and_never_observed(seam: Seam) -> 
 async def test_a_deletion_hits_the_copy_that_was_given_or_none(seam: Seam) -> None:
     old = await seam.backend.apply(await seam.request())
     await seam.world.place.start("pod")
+    await seam.until(lambda copy: b'"Running"' in copy.status, "it runs")
     await seam.world.place.remove("pod")
     await seam.until(lambda copy: copy.gone, "it is gone")
     await seam.backend.delete(old, grace_seconds=1)
@@ -150,8 +162,8 @@ async def test_what_went_stays_observed_with_its_last_status_until_it_is_forgott
 async def test_whether_a_copy_is_gone_is_asked_of_the_place_itself(seam: Seam) -> None:
     copy = await seam.backend.apply(await seam.request())
     assert not await seam.backend.confirm_gone(seam.key(), copy.uid)
-    assert await seam.backend.confirm_gone(seam.key(), UID("00000000-0000-4000-8000-000000000000"))
-    assert await seam.backend.confirm_gone(seam.key("never-made"), copy.uid)
+    assert await seam.backend.confirm_gone(seam.key(), UID(str(uuid.uuid4())))
+    assert await seam.backend.confirm_gone(seam.key("never-made"), UID(str(uuid.uuid4())))
     await seam.world.place.start("pod")
     await seam.world.place.remove("pod")
     assert await seam.backend.confirm_gone(seam.key(), copy.uid)
