@@ -83,6 +83,7 @@ class EciNodesConfig(Section):
             said["eci-spot-strategy"] = "SpotWithPriceLimit" if limited else "SpotAsPriceGo"
             said["eci-spot-duration"] = str(spot.protected_hours)
             said["eci-spot-fallback"] = "true" if spot.fallback else "false"
+            said["eci-spot-release-strategy"] = "api-evict"
             if spot.price_limit is not None:
                 said["eci-spot-price-limit"] = f"{spot.price_limit:.3f}".rstrip("0").rstrip(".")
         return {_PREFIX + name: value for name, value in said.items()}

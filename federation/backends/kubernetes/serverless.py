@@ -4,17 +4,24 @@ In: a PodStatus that Alibaba Cloud's virtual kubelet has written (ACK, ASK). Out
 for its instance; and the status as a kubelet would word it:
 
     ContainerInstanceCreated=False           it has no place yet: reason NoStock, StockExhaust, ...
-    ContainerInstanceCreated, reason
+    ContainerInstanceExpired=True, or
+      ContainerInstanceCreated, reason
       SpotToBeReleased                       DisruptionTarget: it goes in minutes
     phase Failed, reason BidFailed           the spot instance was taken back: Evicted,
                                              DisruptionTarget, containers that ran end with 137
     reason ContainerInstanceScheduleFailed   fail-fast, ECI does not try again: the pod waits with
                                              that reason. It is not called Failed: a successor
                                              could run beside a copy that starts after all
+    phase Pending, reason ProviderFailed     ECI took no order for it (quota, wrong parameters): it
+                                             has no place, and waits with that reason
+    phase Pending while SandboxReady=False   a running pod whose instance is restarted. A kubelet's
+      for a reboot, or reason                phases never go back: Running, not ready
+      SystemFailureReboot
 
 Other statuses come out as they are. Sources (alibabacloud.com/help): "Custom conditions of Elastic
-Container Instance-based pods", "Configure a fault handling policy for a pod", "Create a preemptible
-elastic container instance". None of it was seen live.
+Container Instance-based pods", "Lifecycle of a pod", "Configure a fault handling policy for a pod",
+"Create a preemptible elastic container instance"; for ProviderFailed virtual-kubelet's
+node/pod.go, handleProviderError. None of it was seen live.
 """
 
 import re
@@ -28,9 +35,15 @@ from vnode.kube.types import JSONObject, object_in, objects_in
 __all__ = ["Told", "blot", "tell"]
 
 _CREATED = "ContainerInstanceCreated"
+_EXPIRES = "ContainerInstanceExpired"
+_SANDBOX = "SandboxReady"
+_NOT_TAKEN = "ProviderFailed"
 _TAKEN_BACK = "BidFailed"
 _LEAVES = "SpotToBeReleased"
-_SPEAKS = (_CREATED.encode(), _TAKEN_BACK.encode())
+_REBOOTS = "SystemFailureReboot"
+_RESTARTS = ("SystemFailure.Reboot", "InstanceFailure.Reboot", "SystemFailure.Redeploy")
+_SPEAKS = tuple(word.encode() for word in (_CREATED, _EXPIRES, _SANDBOX, _TAKEN_BACK, _NOT_TAKEN))
+_RELEASED = "The spot instance of the pod is about to be taken back"
 _KILLED = 137
 _CLOUD_NAMES = re.compile(r"\b(?:eci|vsw|sg|vpc|eni|imc|acs)-[0-9a-z]{14,24}\b")
 """Names of the platform's own resources: nobody's business above."""
@@ -46,22 +59,43 @@ class Told:
 
 
 def tell(status: bytes) -> Told:
-    """Read what ECI says. Other clusters' statuses cost a search for two words."""
+    """Read what ECI says. Other clusters' statuses cost a search for a few words."""
     if not any(word in status for word in _SPEAKS):
         return Told(status)
     said = object_in(msgspec.json.decode(status))
     conditions = {str(c.get("type")): c for c in objects_in(said.get("conditions"))}
     created = conditions.get(_CREATED, {})
-    waiting = None
-    if said.get("phase") == "Pending" and created.get("status") == "False":
-        waiting = WaitingReason(_reason(created), _message(created))
-        said["message"] = said.get("message") or waiting.message
+    if message := said.get("message"):
+        said["message"] = blot(str(message))
+    if said.get("phase") == "Pending" and _restarts(conditions):
+        said["phase"] = "Running"
+    waiting = _waiting(said, created) if said.get("phase") == "Pending" else None
+    if created.get("status") == "False" and said.get("phase") in ("Pending", "Failed"):
+        said["message"] = said.get("message") or _message(created)
     if said.get("phase") == "Failed" and said.get("reason") == _TAKEN_BACK:
         _take_back(said)
         _disrupt(said, conditions, _TAKEN_BACK, str(said["message"]))
+    elif conditions.get(_EXPIRES, {}).get("status") == "True":
+        _disrupt(said, conditions, _LEAVES, _message(conditions[_EXPIRES], _RELEASED))
     elif _reason(created) == _LEAVES:
-        _disrupt(said, conditions, _LEAVES, _message(created))
+        _disrupt(said, conditions, _LEAVES, _message(created, _RELEASED))
     return Told(msgspec.json.encode(said), waiting)
+
+
+def _waiting(said: JSONObject, created: JSONObject) -> WaitingReason | None:
+    if created.get("status") == "False":
+        return WaitingReason(_reason(created), _message(created))
+    if said.get("reason") == _NOT_TAKEN:
+        return WaitingReason(_NOT_TAKEN, str(said.get("message") or "no instance was ordered"))
+    return None
+
+
+def _restarts(conditions: dict[str, JSONObject]) -> bool:
+    """Whether a pod that had its instance is between two lives of it."""
+    created, sandbox = conditions.get(_CREATED, {}), conditions.get(_SANDBOX, {})
+    if created.get("reason") == _REBOOTS:
+        return True
+    return sandbox.get("status") == "False" and sandbox.get("reason") in _RESTARTS
 
 
 def blot(text: str) -> str:
@@ -112,6 +146,6 @@ def _reason(created: JSONObject) -> str:
     return str(created.get("reason") or "").rpartition(".")[2] or "Creating"
 
 
-def _message(created: JSONObject) -> str:
-    said = str(created.get("message") or "").removesuffix(" %s")
-    return blot(said) or "waiting for an instance"
+def _message(condition: JSONObject, otherwise: str = "waiting for an instance") -> str:
+    said = str(condition.get("message") or "").removesuffix(" %s")
+    return blot(said) or otherwise

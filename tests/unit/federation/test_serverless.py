@@ -79,6 +79,51 @@ def test_a_spot_instance_that_is_about_to_go_is_a_disruption() -> None:
     assert status["phase"] == "Running"
 
 
+def test_a_spot_instance_whose_time_has_come_is_a_disruption_however_it_is_said() -> None:
+    said = [created("True", ""), condition("ContainerInstanceExpired")]
+    status = loads(read(running_status(conditions=said)).status)
+    (target,) = [c for c in status["conditions"] if c["type"] == "DisruptionTarget"]
+    assert (target["status"], target["reason"]) == ("True", "SpotToBeReleased")
+    assert target["message"]
+
+
+def test_a_pod_that_eci_takes_no_order_for_waits_with_its_words() -> None:
+    text = "SDK.ServerError\nErrorCode: QuotaExceeded in vpc-bp1xpiowfm5vo8o3c"
+    copy = read(pending(reason="ProviderFailed", message=text))
+    assert not copy.scheduled
+    wanted = text.replace("vpc-bp1xpiowfm5vo8o3c", "…")
+    assert copy.waiting == WaitingReason("ProviderFailed", wanted)
+    assert loads(copy.status)["message"] == wanted
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        condition("SandboxReady", "False", reason="SystemFailure.Reboot"),
+        condition("SandboxReady", "False", reason="InstanceFailure.Reboot"),
+        created("True", "SystemFailureReboot"),
+    ],
+)
+def test_a_pod_whose_instance_restarts_does_not_go_back_to_pending(said: JSON) -> None:
+    copy = read(pending(said, condition("Ready", "False")))
+    assert loads(copy.status)["phase"] == "Running"
+    assert copy.scheduled
+
+
+def test_a_pod_whose_sandbox_is_not_there_yet_is_pending() -> None:
+    said = pending(created("True", ""), condition("SandboxReady", "False", reason="Creating"))
+    assert loads(read(said).status)["phase"] == "Pending"
+
+
+def test_a_pod_that_failed_without_an_instance_says_why() -> None:
+    said = ended_status(
+        "Failed",
+        reason="ContainerInstanceScheduleFailed",
+        conditions=[created("False", "ContainerGroup.NoStock", SOLD_OUT)],
+    )
+    assert loads(read(said).status)["message"] == SOLD_OUT.removesuffix(" %s")
+
+
 def test_a_spot_instance_that_was_taken_back_is_an_eviction_of_what_ran() -> None:
     done = container_status("done", exit_code=0)
     below = ended_status(

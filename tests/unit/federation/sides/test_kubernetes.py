@@ -111,6 +111,7 @@ def test_eci_nodes_are_annotations_of_the_pools_pods() -> None:
         f"{prefix}eci-spot-price-limit": "0.5",
         f"{prefix}eci-spot-duration": "0",
         f"{prefix}eci-spot-fallback": "true",
+        f"{prefix}eci-spot-release-strategy": "api-evict",
     }
     assert told.eci is not None
     assert told.eci.for_gpus == ("ecs.gn7i-c8g1.2xlarge",), "the pool's own label names the model"
