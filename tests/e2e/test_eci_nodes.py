@@ -1,12 +1,13 @@
 """Pods on ECI nodes of a compute cluster: which instances they ask for, and what they are told.
 
 Nobody has ECI here: the node is one without a machine, and `tests.standin.EciNodes` writes what ECI
-would, as its pages show it. The table in docs/eci.md says the same.
+would, as its pages show it. What users see then is a table in docs/eci.md.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 
@@ -14,12 +15,13 @@ from tests.agents import AgentProcess, Federation, join
 from tests.clusters import ClusterSpec, Harness
 from tests.clusters.existing import requested
 from tests.e2e.user import BELOW, User, until
+from tests.e2e.what_users_see import ECI_NODES, Looks
 from tests.e2e.workloads import pod
 from tests.standin import EciNodes
 from tests.standin.eci_nodes import TAINT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 pytestmark = pytest.mark.apart
 
@@ -28,6 +30,19 @@ NODE = f"vnode-{ACK}"
 GPU, MODEL = "nvidia.com/gpu", "nvidia.com/gpu.product"
 TYPES = ["ecs.gn7i-c8g1.2xlarge", "ecs.gn7i-c16g1.4xlarge"]
 PREFIX = "k8s.aliyun.com/eci-"
+
+
+@dataclass(frozen=True)
+class Site:
+    """Who acts in a story."""
+
+    user: User
+    below: User
+    eci: EciNodes
+
+
+Story: TypeAlias = "Iterator[tuple[str, str]]"
+"""Moments, and the pod that somebody looks at then."""
 
 
 @pytest.fixture(scope="module")
@@ -96,15 +111,24 @@ def gpu_pod(name: str, model: str = "A10") -> Any:
     return made
 
 
-def sent(user: User, below: User, name: str) -> Any:
+def sent(user: User, below: User, name: str, *, restart: str = "Never") -> Any:
     """Submit a pod, and wait until its copy has a node."""
-    user.apply(gpu_pod(name))
+    made = gpu_pod(name)
+    made["spec"]["restartPolicy"] = restart
+    user.apply(made)
 
     def bound() -> Any:
         copy = below.get("pod", name)
         return copy if copy and copy["spec"].get("nodeName") else None
 
     return until(bound, f"the copy of {name} has a node")
+
+
+def running(site: Site, name: str) -> None:
+    """Submit a pod, and wait until it runs."""
+    sent(site.user, site.below, name)
+    site.eci.running(BELOW, name, "main")
+    site.user.wait_phase(name, "Running")
 
 
 def free_gpus(user: User) -> int:
@@ -126,6 +150,7 @@ def test_a_pod_asks_for_the_instances_of_its_gpu_model_and_is_told_of_their_stoc
         f"{PREFIX}spot-strategy": "SpotAsPriceGo",
         f"{PREFIX}spot-duration": "1",
         f"{PREFIX}spot-fallback": "true",
+        f"{PREFIX}spot-release-strategy": "api-evict",
     }
     assert metadata["labels"]["alibabacloud.com/eci"] == "true"
 
@@ -143,42 +168,127 @@ def test_a_pod_asks_for_the_instances_of_its_gpu_model_and_is_told_of_their_stoc
     until(lambda: free_gpus(user) == 8, "the node is open again")
 
 
-def test_a_spot_instance_that_goes_is_a_disruption_and_then_an_eviction(
-    user: User, below: User, eci: EciNodes
-) -> None:
-    sent(user, below, "spot")
-    eci.running(BELOW, "spot", "main")
-    user.wait_phase("spot", "Running")
-    eci.spot_to_be_released(BELOW, "spot")
-    until(lambda: "DisruptionTarget" in conditions(user.get("pod", "spot")), "it is warned")
-    assert user.get("pod", "spot")["status"]["phase"] == "Running"
-    eci.bid_failed(BELOW, "spot")
-    seen = user.wait_phase("spot", "Failed")
-    assert seen["status"]["reason"] == "Evicted"
-    assert conditions(seen)["DisruptionTarget"]["status"] == "True"
-    assert conditions(seen)["Ready"]["status"] == "False"
-    (container,) = seen["status"]["containerStatuses"]
-    assert container["state"]["terminated"]["exitCode"] == 137
+def _spot(site: Site) -> Story:
+    running(site, "spot")
+    site.eci.spot_to_be_released(BELOW, "spot")
+    yield "announced", "spot"
+    site.eci.bid_failed(BELOW, "spot")
+    yield "3 minutes later", "spot"
 
 
-def test_a_pod_for_which_eci_does_not_try_again_waits_and_is_not_doubled(
-    user: User, below: User, eci: EciNodes
-) -> None:
-    sent(user, below, "given-up")
-    eci.no_stock(BELOW, "given-up", fail_fast=True)
-    reason = "ContainerInstanceScheduleFailed"
-    until(lambda: user.get("pod", "given-up")["status"].get("reason") == reason, "it is told")
-    assert user.get("pod", "given-up")["status"]["phase"] == "Pending"
-    user.kubectl("delete", "pod", "given-up", "--wait=false", "--grace-period=1")
-    below.kubectl("delete", "pod", "given-up", "--force", "--ignore-not-found")
-    user.wait_gone("pod", "given-up")
+def _evicted(site: Site) -> Story:
+    running(site, "evicted")
+    site.eci.evict(BELOW, "evicted")
+    yield "at once", "evicted"
+    site.eci.gone(BELOW, "evicted")
+    yield "when it has ended, at the latest after its grace period", "evicted"
 
 
-def test_a_model_that_the_table_does_not_have_is_rejected_by_name(user: User, below: User) -> None:
+def _no_stock(site: Site) -> Story:
+    sent(site.user, site.below, "stock")
+    site.eci.no_stock(BELOW, "stock")
+    yield "sold out", "stock"
+    site.eci.running(BELOW, "stock", "main")
+    yield "in stock again", "stock"
+
+
+def _no_stock_fail_fast(site: Site) -> Story:
+    sent(site.user, site.below, "given-up")
+    site.eci.no_stock(BELOW, "given-up", fail_fast=True)
+    yield "until it is deleted", "given-up"
+
+
+def _disks(site: Site) -> Story:
+    sent(site.user, site.below, "disks")
+    text = "Your disk capacity quota is exceeded"
+    site.eci.waits(BELOW, "disks", "DiskCapacityQuotaFull", text)
+    yield "used up", "disks"
+
+
+def _quota(site: Site) -> Story:
+    sent(site.user, site.below, "quota")
+    text = "The quota of vCPUs in vpc-bp1xpiowfm5vo8o3c is exceeded."
+    site.eci.takes_no_order(BELOW, "quota", "QuotaExceeded", text)
+    yield "used up", "quota"
+    site.eci.running(BELOW, "quota", "main")
+    yield "raised", "quota"
+
+
+def _wrong(restart: str) -> Callable[[Site], Story]:
+    def story(site: Site) -> Story:
+        name = f"wrong-{restart.lower()}"
+        sent(site.user, site.below, name, restart=restart)
+        text = "The parameter Volume.1.Type is not valid."
+        never = restart == "Never"
+        site.eci.takes_no_order(BELOW, name, "InvalidParameter", text, for_good=never)
+        yield f"restartPolicy {restart}", name
+
+    return story
+
+
+def _namespace_quota(site: Site) -> Story:
+    quota = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "gpus"},
+        "spec": {"hard": {f"requests.{GPU}": "0"}},
+    }
+    site.below.apply(quota)
+
+    def counted() -> bool:
+        return "hard" in site.below.get("resourcequota", "gpus").get("status", {})
+
+    try:
+        until(counted, "the quota is counted")
+        site.user.apply(gpu_pod("over"))
+        yield "used up", "over"
+    finally:
+        site.below.kubectl("delete", "resourcequota", "gpus")
+
+
+def _model(site: Site) -> Story:
     made = gpu_pod("exotic", model="H100")
     made["spec"]["nodeName"] = NODE  # no node of the tenant's has that label
-    user.apply(made)
-    seen = user.wait_phase("exotic", "Failed")
-    assert seen["status"]["reason"] == "PodRejected"
-    assert f"spec.nodeSelector[{MODEL}]" in seen["status"]["message"]
-    assert below.get("pod", "exotic") is None
+    site.user.apply(made)
+    yield "at once", "exotic"
+    assert site.below.get("pod", "exotic") is None
+
+
+def _restarts(site: Site) -> Story:
+    running(site, "machine")
+    site.eci.restarts(BELOW, "machine", "main")
+    yield "while it restarts", "machine"
+    site.eci.running(BELOW, "machine", "main")
+    yield "afterwards", "machine"
+
+
+STORIES: dict[str, Callable[[Site], Story]] = {
+    "the spot instance is taken back": _spot,
+    "the same, and ECI evicts the pod when it announces that": _evicted,
+    "`NoStock`": _no_stock,
+    "`NoStock` with `failStrategy: fail-fast`": _no_stock_fail_fast,
+    "the account's disk quota is used up": _disks,
+    "ECI takes no order: quota of the account": _quota,
+    "ECI takes no order: it calls the pod wrong": _wrong("Never"),
+    "the same, of a Deployment": _wrong("Always"),
+    "the quota of the namespace below is used up": _namespace_quota,
+    "a GPU model that `gpuSpecs` does not have": _model,
+    "the machine under the instance fails": _restarts,
+}
+
+
+@pytest.mark.parametrize("story", list(STORIES))
+def test_users_see_what_the_page_says(user: User, below: User, eci: EciNodes, story: str) -> None:
+    site = Site(user, below, eci)
+    looks = Looks(user, ECI_NODES, story)
+    names = set()
+    try:
+        for then, name in STORIES[story](site):
+            names.add(name)
+            looks.look(then, name)
+        looks.end()
+    finally:
+        for name in names:
+            user.kubectl("delete", "pod", name, "--wait=false", "--grace-period=1")
+            below.kubectl("delete", "pod", name, "--force", "--ignore-not-found")
+            user.wait_gone("pod", name)

@@ -64,10 +64,27 @@ class EciNodes:
     def no_stock(self, namespace: str, name: str, *, fail_fast: bool = False) -> None:
         """Sold out; ECI goes on trying, unless `fail_fast`."""
         text = "Create ECI failed because the specified instance is out of stock. %s"
+        self.tell(namespace, name, "NoStock", text)
         status: dict[str, Any] = {"phase": "Pending"}
         if fail_fast:
             status["reason"] = "ContainerInstanceScheduleFailed"
         self._say(namespace, name, _created("False", "ContainerGroup.NoStock", text), **status)
+
+    def takes_no_order(
+        self, namespace: str, name: str, code: str, message: str, *, for_good: bool = False
+    ) -> None:
+        """The API refuses the order: quota, wrong parameters. `for_good`: restartPolicy Never."""
+        text = f"SDK.ServerError\nErrorCode: {code}\nMessage: {message}"
+        phase = "Failed" if for_good else "Pending"
+        self.tell(
+            namespace, name, "ProviderInvokeFailed", text, by="virtual-kubelet/pod-controller"
+        )
+        self._say(namespace, name, phase=phase, reason="ProviderFailed", message=text)
+
+    def waits(self, namespace: str, name: str, reason: str, text: str) -> None:
+        """ECI has taken the order and has no instance yet."""
+        self.tell(namespace, name, reason, text)
+        self._say(namespace, name, _created("False", reason, text), phase="Pending")
 
     def running(self, namespace: str, name: str, container: str) -> None:
         """The instance runs; its annotations say what is paid for."""
@@ -92,6 +109,8 @@ class EciNodes:
             _condition("ContainersReady", "True"),
             _condition("Ready", "True"),
             phase="Running",
+            reason=None,
+            message=None,
             startTime=now,
             podIP="192.168.7.7",
             podIPs=[{"ip": "192.168.7.7"}],
@@ -106,11 +125,74 @@ class EciNodes:
     def spot_to_be_released(self, namespace: str, name: str) -> None:
         """Three minutes before a spot instance goes."""
         text = "Spot ECI will be released in 3 minutes"
-        self._say(namespace, name, _created("True", "SpotToBeReleased", text))
+        self.tell(namespace, name, "SpotToBeReleased", text)
+        expires = _condition("ContainerInstanceExpired", "True")
+        self._say(namespace, name, _created("True", "SpotToBeReleased", text), expires)
+
+    def evict(self, namespace: str, name: str) -> None:
+        """What eci-spot-release-strategy api-evict does then; the pod goes when `gone` says so."""
+        body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}}
+        with self._client() as api:
+            api.create(f"{_pod(namespace, name)}/eviction", body)
+
+    def gone(self, namespace: str, name: str) -> None:
+        """The instance of a pod that is being deleted has ended."""
+        with self._client() as api:
+            api.delete(f"{_pod(namespace, name)}?gracePeriodSeconds=0")
+
+    def restarts(self, namespace: str, name: str, container: str) -> None:
+        """The machine under an instance failed; it comes again with `running`."""
+        waiting = {"waiting": {"reason": "ContainerCreating"}}
+        state = {
+            "name": container,
+            "image": "busybox",
+            "imageID": "",
+            "ready": False,
+            "restartCount": 0,
+            "state": waiting,
+        }
+        text = "The Specified ContainerGroup is rebooting"
+        self.tell(namespace, name, "SystemFailureReboot", text)
+        self._say(
+            namespace,
+            name,
+            _condition("SandboxReady", "False", "SystemFailure.Reboot", text),
+            _condition("ContainersReady", "False"),
+            _condition("Ready", "False"),
+            phase="Pending",
+            containerStatuses=[state],
+        )
 
     def bid_failed(self, namespace: str, name: str) -> None:
         """It went: the record stays, with containers as they were last seen."""
-        self._say(namespace, name, phase="Failed", reason="BidFailed")
+        text = "The pod is spot instance, and have been released at 2026-04-08T12:36Z"
+        self._say(namespace, name, phase="Failed", reason="BidFailed", message=text)
+
+    def tell(
+        self, namespace: str, name: str, reason: str, text: str, *, by: str = "kubelet"
+    ) -> None:
+        """An event about a pod."""
+        with self._client() as api:
+            uid = api.get(_pod(namespace, name))["metadata"]["uid"]
+            now = _now()
+            body = {
+                "metadata": {"generateName": f"{name}."},
+                "involvedObject": {
+                    "apiVersion": "v1",
+                    "kind": "Pod",
+                    "namespace": namespace,
+                    "name": name,
+                    "uid": uid,
+                },
+                "type": "Warning",
+                "reason": reason,
+                "message": text,
+                "source": {"component": by, "host": "eci"},
+                "firstTimestamp": now,
+                "lastTimestamp": now,
+                "count": 1,
+            }
+            api.create(f"/api/v1/namespaces/{namespace}/events", body)
 
     def _say(
         self, namespace: str, name: str, *conditions: Mapping[str, Any], **status: Any

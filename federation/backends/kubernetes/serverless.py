@@ -69,20 +69,21 @@ def tell(status: bytes) -> Told:
         said["message"] = blot(str(message))
     if said.get("phase") == "Pending" and _restarts(conditions):
         said["phase"] = "Running"
-    waiting = _waiting(said, created) if said.get("phase") == "Pending" else None
-    if created.get("status") == "False" and said.get("phase") in ("Pending", "Failed"):
-        said["message"] = said.get("message") or _message(created)
+    waiting = _waiting(said, created) if said.get("phase") in ("Pending", "Failed") else None
+    if waiting is not None:
+        said["message"] = said.get("message") or waiting.message
     if said.get("phase") == "Failed" and said.get("reason") == _TAKEN_BACK:
         _take_back(said)
         _disrupt(said, conditions, _TAKEN_BACK, str(said["message"]))
-    elif conditions.get(_EXPIRES, {}).get("status") == "True":
-        _disrupt(said, conditions, _LEAVES, _message(conditions[_EXPIRES], _RELEASED))
     elif _reason(created) == _LEAVES:
         _disrupt(said, conditions, _LEAVES, _message(created, _RELEASED))
+    elif conditions.get(_EXPIRES, {}).get("status") == "True":
+        _disrupt(said, conditions, _LEAVES, _message(conditions[_EXPIRES], _RELEASED))
     return Told(msgspec.json.encode(said), waiting)
 
 
 def _waiting(said: JSONObject, created: JSONObject) -> WaitingReason | None:
+    """Why a pod that waits has no instance, or one that failed never had."""
     if created.get("status") == "False":
         return WaitingReason(_reason(created), _message(created))
     if said.get("reason") == _NOT_TAKEN:
@@ -99,8 +100,11 @@ def _restarts(conditions: dict[str, JSONObject]) -> bool:
 
 
 def blot(text: str) -> str:
-    """A text of ECI without the names of the platform's own resources."""
-    return _CLOUD_NAMES.sub("…", text)
+    """A text of ECI without the names of the platform's own resources.
+
+    What its pages show ends in a place for details that was left empty.
+    """
+    return _CLOUD_NAMES.sub("…", text).removesuffix(" %s")
 
 
 def _take_back(said: JSONObject) -> None:
@@ -147,5 +151,4 @@ def _reason(created: JSONObject) -> str:
 
 
 def _message(condition: JSONObject, otherwise: str = "waiting for an instance") -> str:
-    said = str(condition.get("message") or "").removesuffix(" %s")
-    return blot(said) or otherwise
+    return blot(str(condition.get("message") or "")) or otherwise
