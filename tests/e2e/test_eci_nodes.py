@@ -131,6 +131,13 @@ def running(site: Site, name: str) -> None:
     site.user.wait_phase(name, "Running")
 
 
+def leave(user: User, below: User, name: str) -> None:
+    """Delete a pod; its node has no machine that would say that it has ended."""
+    user.kubectl("delete", "pod", name, "--wait=false", "--grace-period=1")
+    below.kubectl("delete", "pod", name, "--force", "--ignore-not-found")
+    user.wait_gone("pod", name)
+
+
 def free_gpus(user: User) -> int:
     return int(user.get("node", NODE)["status"]["allocatable"][GPU])
 
@@ -166,6 +173,7 @@ def test_a_pod_asks_for_the_instances_of_its_gpu_model_and_is_told_of_their_stoc
     assert conditions(seen)["vnode.dev/ComputeScheduled"]["status"] == "True"
     assert "reason" not in seen["status"]
     until(lambda: free_gpus(user) == 8, "the node is open again")
+    leave(user, below, "train")
 
 
 def _spot(site: Site) -> Story:
@@ -289,6 +297,4 @@ def test_users_see_what_the_page_says(user: User, below: User, eci: EciNodes, st
         looks.end()
     finally:
         for name in names:
-            user.kubectl("delete", "pod", name, "--wait=false", "--grace-period=1")
-            below.kubectl("delete", "pod", name, "--force", "--ignore-not-found")
-            user.wait_gone("pod", name)
+            leave(user, below, name)

@@ -15,9 +15,11 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.seen import Table, event_text, line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,46 +27,13 @@ if TYPE_CHECKING:
     from tests.e2e.user import User
 
 ROOT = Path(__file__).resolve().parents[2]
-HEAD = "| what happens | then | phase | reason and message | containers | conditions | new events |"
 _RENEWING = "VNODE_RENEW_TABLES"
 _SETTLED = 6.0
 """Seconds after which nothing more is expected of a pod, when rows are written."""
 _PATIENCE = 40.0
-_SHOWN = ("Ready", "vnode.dev/ComputeScheduled", "DisruptionTarget")
+_OF_OTHERS = frozenset({"Scheduled"})
+"""Reasons of events that other controllers of the tenant report."""
 _FILES = ("test_eci_nodes.py",)
-
-
-@dataclass(frozen=True)
-class Table:
-    """The table under one title of one page."""
-
-    page: Path
-    title: str
-
-    def rows(self) -> dict[str, list[str]]:
-        """Its lines, by story."""
-        found: dict[str, list[str]] = {}
-        story = ""
-        for line in self._parts()[1].splitlines():
-            story = line.split(" | ")[0].removeprefix("|").strip() or story
-            found.setdefault(story, []).append(line)
-        return found
-
-    def write(self, story: str, rows: list[str]) -> None:
-        """Put a story's rows in the place of the old ones, or at the end."""
-        before, _, after = self._parts()
-        lines = [line for old in {**self.rows(), story: rows}.values() for line in old]
-        self.page.write_text(before + "".join(f"{line}\n" for line in lines) + after)
-
-    def _parts(self) -> tuple[str, str, str]:
-        """The page before the rows, the rows, and the page behind."""
-        text = self.page.read_text()
-        start = text.index(f"{HEAD}\n", text.index(f"\n{self.title}\n"))
-        start = text.index("|\n", start + len(HEAD) + 1) + 2
-        end = start
-        while text.startswith("|", end):
-            end = text.index("\n", end) + 1
-        return text[:start], text[start:end], text[end:]
 
 
 ECI_NODES = Table(ROOT / "docs" / "eci.md", "### What users see on ECI nodes")
@@ -93,11 +62,11 @@ class Looks:
     def end(self) -> None:
         """The story is over: the page has nothing more of it."""
         if _RENEWING in os.environ:
-            self.table.write(self.story, self.seen)
-        assert self.table.rows()[self.story] == self.seen
+            self.table.write({**self.table.stories(), self.story: self.seen})
+        assert self.table.stories()[self.story] == self.seen
 
     def _wait(self, then: str, pod: str) -> tuple[str, set[str]]:
-        rows = self.table.rows().get(self.story, [])
+        rows = self.table.stories().get(self.story, [])
         wanted = rows[len(self.seen)] if len(self.seen) < len(rows) else "nothing more"
         deadline = time.monotonic() + _PATIENCE
         while (found := self._row(then, pod))[0] != wanted:
@@ -109,47 +78,16 @@ class Looks:
         return found
 
     def _row(self, then: str, pod: str) -> tuple[str, set[str]]:
-        status = self.user.get("pod", pod)["status"]
-        said = ": ".join(filter(None, (status.get("reason"), status.get("message"))))
         told = sorted(set(self._events(pod)) - self._told)
-        cells = (
-            "" if self.seen else self.story,
-            then,
-            status["phase"],
-            _line(said) or "-",
-            ", ".join(map(_container, status.get("containerStatuses", ()))) or "-",
-            ", ".join(_conditions(status)) or "-",
-            "; ".join(told) or "-",
-        )
-        return f"| {' | '.join(cells)} |", set(told)
+        status = self.user.get("pod", pod)["status"]
+        return line("" if self.seen else self.story, then, status, told), set(told)
 
     def _events(self, pod: str) -> Iterator[str]:
         about = f"involvedObject.kind=Pod,involvedObject.name={pod}"
         text = self.user.kubectl("get", "events", "-o", "json", f"--field-selector={about}")
         for event in json.loads(text)["items"]:
-            if event["reason"] != "Scheduled":
-                yield f"{event['type']} `{event['reason']}`: {_line(event['message'])}"
-
-
-def _line(text: str) -> str:
-    return " ".join(text.replace("|", "\\|").split())
-
-
-def _container(container: Any) -> str:
-    [(kind, state)] = container["state"].items()
-    more = [state.get("reason")]
-    if kind == "terminated":
-        more.append(f"exit code {state['exitCode']}")
-    return " ".join([kind, *filter(None, more)])
-
-
-def _conditions(status: Any) -> list[str]:
-    found = {one["type"]: one for one in status.get("conditions", ())}
-    return [
-        f"`{kind}` {one['status']}" + (f" ({one['reason']})" if one.get("reason") else "")
-        for kind in _SHOWN
-        if (one := found.get(kind)) is not None
-    ]
+            if event["reason"] not in _OF_OTHERS:
+                yield event_text(event)
 
 
 def main() -> int:

@@ -7,49 +7,21 @@ is in docs/eci.md; `python -m tests.unit.federation.eci.what_users_see` writes i
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import looptime
 
 from federation.backends.eci.translate.policy import Spot
 from tests.builders import UID_2, make_key, make_pod
 from tests.eci.script import Fate
+from tests.seen import Table, event_text, line
 from tests.unit.federation.eci.account import POLICY, Account
 from vnode.kube.types import ObjectKey
 
-PAGE = Path(__file__).parents[4] / "docs" / "eci.md"
-TITLE = "## What users see"
-HEAD = "| what happens | then | phase | reason and message | containers | conditions | new events |"
-_SHOWN = ("Ready", "vnode.dev/ComputeScheduled", "DisruptionTarget")
+TABLE = Table(Path(__file__).parents[4] / "docs" / "eci.md", "## What users see")
 NEW, OLD = make_key("new"), make_key("old")
 Story = AsyncIterator[tuple[str, ObjectKey]]
-
-
-@dataclass(frozen=True)
-class Row:
-    """A pod at one moment."""
-
-    what: str
-    then: str
-    phase: str
-    why: str
-    containers: str
-    conditions: str
-    events: str
-
-    def __str__(self) -> str:
-        cells = (
-            self.what,
-            self.then,
-            self.phase,
-            self.why,
-            self.containers,
-            self.conditions,
-            self.events,
-        )
-        return f"| {' | '.join(cells)} |"
 
 
 async def _spot(account: Account) -> Story:
@@ -177,11 +149,11 @@ STORIES: Mapping[str, Callable[[Account], Story]] = {
 }
 
 
-async def act(name: str) -> list[Row]:
+async def act(name: str) -> list[str]:
     """Act one story out."""
     account = Account(policy=replace(POLICY, spot=Spot(fallback=True)))
     told: set[str] = set()
-    rows: list[Row] = []
+    rows: list[str] = []
     account.start()
     try:
         async for then, key in STORIES[name](account):
@@ -192,67 +164,23 @@ async def act(name: str) -> list[Row]:
     return rows
 
 
-def _row(what: str, then: str, account: Account, key: ObjectKey, told: set[str]) -> Row:
-    status = account.pod(key)["status"]
-    said = ": ".join(filter(None, (status.get("reason"), status.get("message"))))
+def _row(what: str, then: str, account: Account, key: ObjectKey, told: set[str]) -> str:
     fresh = []
     for event in account.events():
-        line = f"{event['type']} `{event['reason']}`: {event['message']}"
-        if event["involvedObject"]["name"] == key.name and f"{key} {line}" not in told:
-            told.add(f"{key} {line}")
-            fresh.append(line)
-    return Row(
-        what=what,
-        then=then,
-        phase=status["phase"],
-        why=said or "-",
-        containers=", ".join(map(_container, status.get("containerStatuses", ()))) or "-",
-        conditions=", ".join(_conditions(status)) or "-",
-        events="; ".join(fresh) or "-",
-    )
-
-
-def _container(container: Any) -> str:
-    [(kind, state)] = container["state"].items()
-    more = [state.get("reason")]
-    if kind == "terminated":
-        more.append(f"exit code {state['exitCode']}")
-    return " ".join([kind, *filter(None, more)])
-
-
-def _conditions(status: Any) -> list[str]:
-    found = {one["type"]: one for one in status.get("conditions", ())}
-    return [
-        f"`{kind}` {one['status']}" + (f" ({one['reason']})" if one.get("reason") else "")
-        for kind in _SHOWN
-        if (one := found.get(kind)) is not None
-    ]
-
-
-def table() -> dict[str, list[str]]:
-    """The rows that are on the page, by story."""
-    section = PAGE.read_text().partition(f"\n{TITLE}\n")[2].partition("\n## ")[0]
-    rows: dict[str, list[str]] = {}
-    name = ""
-    for line in section.partition(f"{HEAD}\n")[2].splitlines()[1:]:
-        if not line.startswith("|"):
-            break
-        name = line.split(" | ")[0].removeprefix("|").strip() or name
-        rows.setdefault(name, []).append(line)
-    return rows
+        text = event_text(event)
+        if event["involvedObject"]["name"] == key.name and f"{key} {text}" not in told:
+            told.add(f"{key} {text}")
+            fresh.append(text)
+    return line(what, then, account.pod(key)["status"], fresh)
 
 
 def write() -> None:
     """Put the rows on the page."""
-    lines: list[str] = []
+    lines = {}
     for name in STORIES:
         with asyncio.Runner(loop_factory=looptime.new_event_loop) as runner:
-            lines += map(str, runner.run(act(name)))
-    text = PAGE.read_text()
-    before, _, rest = text.partition(f"{HEAD}\n")
-    rule, *old = rest.split("\n")
-    after = next(n for n, line in enumerate(old) if not line.startswith("|"))
-    PAGE.write_text("\n".join([before + HEAD, rule, *lines, *old[after:]]))
+            lines[name] = runner.run(act(name))
+    TABLE.write(lines)
 
 
 if __name__ == "__main__":
