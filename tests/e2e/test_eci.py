@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from hashlib import md5
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +15,8 @@ import yaml
 
 from tests.agents import AgentProcess, Federation
 from tests.clusters import can_run_containers
+from tests.e2e.kubectl.client import Kubectl
+from tests.e2e.kubectl.ways import Protocol, Way
 from tests.e2e.user import User, until
 from tests.e2e.workloads import NAMESPACE, config_map, job, pod
 from tests.eci.connecting import KEY
@@ -30,6 +33,7 @@ pytestmark = [
 ]
 
 BURST = "burst"
+WAY = Way("kubectl", Protocol.WEBSOCKET)
 PODS = 20
 
 
@@ -140,6 +144,33 @@ def test_a_pod_that_is_deleted_goes_on_both_sides(user: User, account: EciServic
     user.kubectl("delete", "pod", "steady", "--wait=false")
     user.wait_gone("pod", "steady")
     assert groups(account) == []
+
+
+def test_commands_run_in_a_pod_with_and_without_a_terminal(
+    user: User, running: AgentProcess
+) -> None:
+    user.apply(pod("shell", cluster=BURST))
+    user.wait_phase("shell", "Running")
+    kubectl = Kubectl(user.cluster, WAY, user.cluster.kubectl_program)
+    done = kubectl.run("exec", "shell", "--", "sh", "-c", "echo out; echo err >&2; exit 7")
+    assert done.stderr == b"err\ncommand terminated with exit code 7\n"
+    assert (done.returncode, done.stdout) == (7, b"out\n")
+    sent = b"x" * 200_000
+    command = ("exec", "-i", "shell", "--", "sh", "-c", "head -c 200000 | md5sum")
+    done = kubectl.run(*command, stdin=sent)
+    assert (done.returncode, done.stdout.split()[0]) == (0, md5(sent).hexdigest().encode())
+    done = kubectl.run("exec", "shell", "--", "no-such-command")
+    assert done.returncode not in (0, 7)
+    with kubectl.at_terminal("exec", "-it", "shell", "--", "sh") as (terminal, process):
+        terminal.type("stty size\n")
+        terminal.read_until("24 80")
+        terminal.resize(33, 101)
+        terminal.type("sleep 0.5; stty size\n")
+        terminal.read_until("33 101")
+        terminal.type("exit 5\n")
+        assert process.wait(20) == 5
+    assert kubectl.run("attach", "shell").returncode == 1
+    assert "/exec/?s=" not in running.log.read_text()
 
 
 def test_an_agent_that_is_killed_makes_no_pod_twice_and_loses_none(

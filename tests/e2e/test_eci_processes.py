@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import aiohttp
 import pytest
 
-from federation.backends.eci.answers import ExecSession, GroupStatus
+from federation.backends.eci.answers import GroupStatus
 from federation.backends.eci.api import EciApi
+from federation.backends.eci.exec import EciExec
 from tests.clusters import can_run_containers
 from tests.eci.connecting import KEYS, client_of, connected
 from tests.eci.process.images import node_images
@@ -86,21 +86,25 @@ async def written(api: EciApi, made: str, text: str) -> None:
     raise AssertionError(f"never wrote {text}")
 
 
-async def said(session: ExecSession, *, typed: str = "", ends: bool = True) -> str:
-    """All that a command writes, or all until it has given back what was typed."""
-    text = ""
-    async with (
-        aiohttp.ClientSession() as http,
-        http.ws_connect(session.web_socket_uri) as socket,
-    ):
-        if typed:
-            await socket.send_str(typed)
+async def said(
+    api: EciApi, made: str, words: list[str], *, tty: bool = False, typed: str = ""
+) -> tuple[dict[int, str], int | None]:
+    """What a command writes by stream, and its exit code; with `typed` only until it is back."""
+    prepared = await api.execute(made, "main", words, tty=tty, stdin=bool(typed) or tty)
+    command = EciExec(await api.open_socket(prepared), tty=tty)
+    written = {1: "", 2: ""}
+    try:
+        if tty:
+            await command.resize(width=120, height=40)
+        await command.write_stdin(typed.encode())
         async with asyncio.timeout(_LONGEST):
-            async for message in socket:
-                text += message.data.decode()
-                if not ends and typed.strip() in text:
-                    break
-    return text
+            async for stream, data in command.output():
+                written[stream] += data.decode()
+                if typed and written[stream].endswith(typed):
+                    return written, None
+        return written, await command.exit_code()
+    finally:
+        await command.close()
 
 
 async def test_output_exit_code_and_termination_message_are_those_of_the_container(
@@ -238,18 +242,13 @@ async def test_commands_run_in_the_container(api: EciApi) -> None:
     made = await create(api, group(shell("touch /here; echo up; exec sleep 100")))
     await until(api, made, {"Running"})
     await written(api, made, "up")
-    words = ["sh", "-c", "ls /here; ps | grep -c sleep; echo err >&2; exit 4"]
-    output = await said(await api.execute(made, "main", words, tty=False, stdin=False))
-    typed = await said(
-        await api.execute(made, "main", ["cat"], tty=False, stdin=True), typed="a\n", ends=False
-    )
-    terminal = await said(
-        await api.execute(made, "main", ["sh", "-c", "stty size"], tty=True, stdin=True)
-    )
+    output = await said(api, made, ["sh", "-c", "ls /here; echo err >&2; exit 4"])
+    typed = await said(api, made, ["cat"], typed="a\n")
+    terminal = await said(api, made, ["sh", "-c", "sleep 0.3; stty size"], tty=True)
 
-    assert set(output.splitlines()) >= {"/here", "err"}
-    assert typed == "a\n"
-    assert terminal == "24 80\r\n"
+    assert output == ({1: "/here\n", 2: "err\n"}, 4)
+    assert typed == ({1: "a\n", 2: ""}, None)
+    assert terminal == ({1: "40 120\r\n", 2: ""}, 0)
 
 
 async def test_a_command_can_be_answered_at_once(api: EciApi) -> None:

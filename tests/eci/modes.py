@@ -21,11 +21,17 @@ class LogLine:
 class Session(Protocol):
     """A command that runs in a container."""
 
-    async def read(self) -> bytes:
-        """What it writes, both streams mixed; empty at its end."""
+    async def read(self) -> tuple[int, bytes]:
+        """What it writes, and where: 1 is standard output, 2 errors. Empty at its end."""
 
     async def write(self, data: bytes) -> None:
         """What is typed."""
+
+    async def resize(self, *, width: int, height: int) -> None:
+        """The terminal has another size, in characters."""
+
+    async def exit_code(self) -> int:
+        """Asked at the end of what it writes."""
 
     async def close(self) -> None:
         """Nobody reads or types any more; a `read` that waits has been cancelled before."""

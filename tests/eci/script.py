@@ -166,7 +166,8 @@ class ScriptedEngine:
     async def execute(
         self, container: str, command: Sequence[str], *, tty: bool, stdin: bool
     ) -> Session:
-        return EchoSession(self._output(list(command)), stdin=stdin)
+        code = int(command[1]) if command[:1] == ["exit"] else 0
+        return EchoSession(self._output(list(command)), stdin=stdin, exit_code=code)
 
     def _end(
         self, life: Lifecycle, container: Container, after: float, code: int, message: str = ""
@@ -183,17 +184,24 @@ class ScriptedEngine:
 class EchoSession:
     """Says one thing, then, with stdin, gives back what is typed until it is closed."""
 
-    def __init__(self, said: bytes, *, stdin: bool) -> None:
+    def __init__(self, said: bytes, *, stdin: bool, exit_code: int = 0) -> None:
+        self._exit_code = exit_code
         self._pending: asyncio.Queue[bytes] = asyncio.Queue()
         self._pending.put_nowait(said)
         if not stdin:
             self._pending.put_nowait(b"")
 
-    async def read(self) -> bytes:
-        return await self._pending.get()
+    async def read(self) -> tuple[int, bytes]:
+        return 1, await self._pending.get()
 
     async def write(self, data: bytes) -> None:
         self._pending.put_nowait(data)
+
+    async def resize(self, *, width: int, height: int) -> None:
+        self._pending.put_nowait(f"{width}x{height}".encode())
+
+    async def exit_code(self) -> int:
+        return self._exit_code
 
     async def close(self) -> None:
         self._pending.put_nowait(b"")

@@ -11,11 +11,12 @@ from collections.abc import Callable, Mapping
 from typing import Any, Self
 from urllib.parse import parse_qsl
 
-from aiohttp import WSMsgType, web
+from aiohttp import web
 
 from tests.eci.actions import WRITES, Actions, Exec
 from tests.eci.control import control
 from tests.eci.engine import CannotStart
+from tests.eci.exec import exec_socket
 from tests.eci.faults import Faults
 from tests.eci.groups import Group, Groups
 from tests.eci.modes import Mode
@@ -210,7 +211,7 @@ class Emulator:
         written = bytearray()
         try:
             async with asyncio.timeout(_LONGEST_COMMAND):
-                while data := await session.read():
+                while data := (await session.read())[1]:
                     written += data
         except TimeoutError:
             pass
@@ -219,7 +220,7 @@ class Emulator:
         return written.decode(errors="replace")
 
     async def _exec(self, request: web.Request) -> web.StreamResponse:
-        """Pass on what the command writes and, with stdin, what is typed; end with the command."""
+        """The websocket of a command."""
         asked = self._actions.sessions.pop(request.query.get("s", ""), None)
         if asked is None or self.clock.time() > asked.until:
             return web.Response(status=404)
@@ -229,28 +230,7 @@ class Emulator:
             )
         except CannotStart as error:
             return web.Response(status=404, text=f"{error}\n")
-        socket = web.WebSocketResponse()
-        await socket.prepare(request)
-
-        async def write() -> None:
-            while data := await session.read():
-                await socket.send_bytes(data)
-            await socket.close()
-
-        writer = asyncio.create_task(write())
-        try:
-            async for message in socket:
-                if message.type not in {WSMsgType.TEXT, WSMsgType.BINARY}:
-                    break
-                data = message.data
-                if asked.stdin:
-                    await session.write(data.encode() if isinstance(data, str) else data)
-        finally:
-            writer.cancel()
-            await asyncio.gather(writer, return_exceptions=True)
-            await session.close()
-        await socket.close()
-        return socket
+        return await exec_socket(request, session, takes_input=asked.stdin)
 
 
 def _refused(request: web.Request, request_id: str, refusal: Refusal) -> web.Response:

@@ -30,7 +30,7 @@ from federation.backends.eci.errors import Throttled, Unavailable
 from federation.backends.eci.parameters import Parameter, Parameters, flatten
 from federation.backends.eci.refusals import refusal
 from federation.backends.eci.signature import AccessKey, sign
-from federation.backends.eci.transport import Transport
+from federation.backends.eci.transport import Socket, Transport
 from federation.backends.eci.turns import Turns
 from vnode.kube.permit import Permit
 from vnode.runtime.clock import Clock
@@ -220,6 +220,10 @@ class EciApi:
             "Sync": False,
         }
         return await self._call("ExecContainerCommand", asked, into=ExecSession)
+
+    async def open_socket(self, session: ExecSession) -> Socket:
+        """Open the websocket of a command's session. Raises Unavailable."""
+        return await self._transport.open_socket(session.web_socket_uri)
 
     async def price(self, asked: Parameters) -> Price:
         """Return what a size (`Cpu` and `Memory` in GiB, or `InstanceType`) costs an hour."""

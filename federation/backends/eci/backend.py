@@ -21,6 +21,7 @@ from federation.backends.eci import meaning
 from federation.backends.eci.api import EciApi
 from federation.backends.eci.copies import Copies
 from federation.backends.eci.errors import EciError, NoStock, NotFound, TokenReused
+from federation.backends.eci.exec import EciExec, opening_failed, require_possible
 from federation.backends.eci.logs import logs
 from federation.backends.eci.observe import Observer
 from federation.backends.eci.translate.features import require_supported
@@ -101,7 +102,7 @@ class EciBackend:
             secret_objects=False,
             cluster_dns=False,
             upgrade_streams=False,
-            session_streams=False,
+            session_streams=True,
             start_gates=False,
             live_config=False,
             # Which pools allow them is their policies' affair, see `admit`.
@@ -185,8 +186,8 @@ class EciBackend:
 
     @property
     def websockets(self) -> bool:
-        """Whether streams go by WebSocket: there are none yet."""
-        return False
+        """Whether streams go by WebSocket: sessions go by nothing else."""
+        return True
 
     @property
     def silent_for(self) -> float | None:
@@ -412,8 +413,15 @@ class EciBackend:
         raise StreamError(f"{request.verb} is not possible on this virtual node", code=501)
 
     async def session(self, pod: ObservedPod, request: StreamRequest) -> ExecSession:
-        """Nothing is known of the frames of exec: docs/eci.md."""
-        raise StreamError(f"{request.verb} is not possible on this virtual node", code=501)
+        """See `PodBackend.session`: exec only, by a websocket of the service's."""
+        require_possible(request)
+        try:
+            prepared = await self._api.execute(
+                pod.handle, request.container, request.command, tty=request.tty, stdin=request.stdin
+            )
+            return EciExec(await self._api.open_socket(prepared), tty=request.tty)
+        except EciError as error:
+            raise opening_failed(error) from None
 
     async def usage(self, node: NodeName) -> UsageReport:
         """Nothing is measured: ECI's figures are another service's."""

@@ -1,11 +1,13 @@
 """The only place of `federation` that speaks HTTP: calls to Alibaba Cloud's OpenAPI.
 
-In: a signed call. Out: status and body of the answer, or Unavailable. Nothing is retried, and no
-redirect is followed, since both would send what was signed for something else. Owned by the
-`EciApi` that it was made for. Errors name the kind of failure only: the URL holds every parameter,
-registry passwords and environment included.
+In: a signed call, or the address of a command's websocket. Out: status and body of the answer, or a
+`Socket`; or Unavailable. Nothing is retried, and no redirect is followed, since both would send
+what was signed for something else. Owned by the `EciApi` that it was made for. Errors name the kind
+of failure only: the URL holds every parameter, registry passwords and environment included, and
+whoever knows a websocket's address is inside the container.
 """
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -16,10 +18,15 @@ from federation.backends.eci.errors import Unavailable
 from federation.backends.eci.signature import Signed
 from vnode.kube.permit import Permit, PermittedRequest, required
 
-__all__ = ["Answer", "HttpTransport", "Transport"]
+__all__ = ["Answer", "HttpTransport", "Socket", "Transport"]
 
 _LARGEST = 16 << 20
 _CONNECT = 10.0
+_OPENS = 20.0
+"""Seconds for a websocket; its address is good for 30."""
+_PING, _CLOSES = 30.0, 2.0
+_IN_ORDER = frozenset({0, 1000})
+"""Codes with which a websocket is closed by somebody's will; 0 is none."""
 _THIS_MACHINE = ("127.0.0.1", "::1", "localhost")
 
 
@@ -29,6 +36,22 @@ class Answer:
 
     status: int
     body: bytes = field(repr=False)
+
+
+class Socket(Protocol):
+    """A websocket that is open."""
+
+    async def send(self, data: bytes) -> None:
+        """Send one binary message. Raises ConnectionError."""
+        ...
+
+    async def receive(self) -> bytes | str | None:
+        """The next message, or None: closed in order. Raises ConnectionError."""
+        ...
+
+    async def close(self) -> None:
+        """Close it, whatever goes on in it."""
+        ...
 
 
 class Transport(Protocol):
@@ -48,6 +71,10 @@ class Transport(Protocol):
         """
         ...
 
+    async def open_socket(self, url: str) -> Socket:
+        """Open a websocket; `url` is a secret. Raises Unavailable."""
+        ...
+
     async def close(self) -> None:
         """Close all connections."""
         ...
@@ -62,7 +89,8 @@ class HttpTransport:
 
     def __init__(self, endpoint: str, *, connections: int = 32) -> None:
         self._url = yarl.URL(endpoint).with_path("/")
-        if self._url.scheme != "https" and self._url.host not in _THIS_MACHINE:
+        self._is_here = self._url.host in _THIS_MACHINE
+        if self._url.scheme != "https" and not self._is_here:
             raise ValueError(f"the endpoint of ECI must be https://, not {self._url.scheme}://")
         port = self._url.explicit_port
         self._host = (self._url.host or "") + (f":{port}" if port else "")
@@ -71,6 +99,10 @@ class HttpTransport:
             auto_decompress=True,
             request_class=PermittedRequest,
             cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        # Many sessions stay open for hours: they take no place from calls.
+        self._sockets = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar()
         )
 
     @property
@@ -97,6 +129,55 @@ class HttpTransport:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unavailable(f"no answer from {self._host}: {type(error).__name__}") from None
 
+    async def open_socket(self, url: str) -> Socket:
+        """See `Transport.open_socket`. It must be wss://, unless the endpoint is on this machine
+        and so is the socket: what is typed may be secret.
+        """
+        try:
+            where = yarl.URL(url, encoded=True)
+        except ValueError:
+            raise Unavailable("an address that is none") from None
+        here = self._is_here and where.host in _THIS_MACHINE
+        if where.scheme != "wss" and not (where.scheme == "ws" and here):
+            raise Unavailable("an address that is no wss://")
+        try:
+            async with asyncio.timeout(_OPENS):
+                return _HttpSocket(
+                    await self._sockets.ws_connect(
+                        where,
+                        # A close is answered by `close`; failing there would hide its code.
+                        autoclose=False,
+                        heartbeat=_PING,
+                        max_msg_size=_LARGEST,
+                        timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSES),
+                    )
+                )
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Unavailable(f"no websocket: {type(error).__name__}") from None
+
     async def close(self) -> None:
         """Close all connections."""
         await self._session.close()
+        await self._sockets.close()
+
+
+class _HttpSocket:
+    """A `Socket` of aiohttp's."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self._socket = socket
+
+    async def send(self, data: bytes) -> None:
+        await self._socket.send_bytes(data)
+
+    async def receive(self) -> bytes | str | None:
+        message = await self._socket.receive()
+        if message.type in (aiohttp.WSMsgType.BINARY, aiohttp.WSMsgType.TEXT):
+            data: bytes | str = message.data
+            return data
+        if message.type is aiohttp.WSMsgType.CLOSE and message.data in _IN_ORDER:
+            return None
+        raise ConnectionResetError("the websocket broke")
+
+    async def close(self) -> None:
+        await self._socket.close()

@@ -79,7 +79,7 @@ async def run_command(spec: dict[str, Any], *, timeout: float) -> tuple[int, str
     written = bytearray()
     try:
         async with asyncio.timeout(timeout):
-            while data := await session.read():
+            while data := (await session.read())[1]:
                 written += data
             return await ended(session.process), written.decode(errors="replace")
     except TimeoutError:
@@ -89,54 +89,81 @@ async def run_command(spec: dict[str, Any], *, timeout: float) -> tuple[int, str
 
 
 class CommandSession:
-    """Reads both streams as one, as the wire has them."""
+    """A terminal has one stream, pipes two."""
 
     def __init__(self, spec: dict[str, Any], *, stdin: bool) -> None:
-        if spec["tty"]:
+        self._tty = spec["tty"]
+        if self._tty:
             ours, theirs = pty.openpty()
-            fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-            self._read, self._write = ours, os.dup(ours)
+            os.set_blocking(ours, False)
+            self._write = os.dup(ours)
+            self._open = {ours: 1}
+            self._set_size(height=24, width=80)
             given = [theirs]
             self.process = launch("command", spec, stdin=theirs, output=theirs, errors=theirs)
         else:
-            self._read, out = os.pipe()
             source, self._write = os.pipe()
-            given = [out, source]
+            read, out = os.pipe()
+            read_errors, errors = os.pipe()
+            self._open = {read: 1, read_errors: 2}
+            given = [out, errors, source]
             if not stdin:
                 os.close(self._write)
                 self._write = -1
-            self.process = launch("command", spec, stdin=source, output=out, errors=out)
+            self.process = launch("command", spec, stdin=source, output=out, errors=errors)
         for handle in given:
             os.close(handle)
-        os.set_blocking(self._read, False)
+        for handle in self._open:
+            os.set_blocking(handle, False)
 
-    async def read(self) -> bytes:
+    async def read(self) -> tuple[int, bytes]:
         loop = asyncio.get_running_loop()
-        while self._read >= 0:
-            try:
-                return os.read(self._read, _CHUNK)
-            except BlockingIOError:
+        while self._open:
+            for handle, stream in list(self._open.items()):
+                try:
+                    data = os.read(handle, _CHUNK)
+                except BlockingIOError:
+                    continue
+                except OSError:  # a terminal that nobody holds any more
+                    data = b""
+                if data:
+                    return stream, data
+                os.close(handle)
+                del self._open[handle]
+            if self._open:
                 ready = asyncio.Event()
-                loop.add_reader(self._read, ready.set)
+                waited_for = list(self._open)
+                for handle in waited_for:
+                    loop.add_reader(handle, ready.set)
                 try:
                     await ready.wait()
                 finally:
-                    loop.remove_reader(self._read)
-            except OSError:  # a terminal that nobody holds any more
-                return b""
-        return b""
+                    for handle in waited_for:
+                        loop.remove_reader(handle)
+        return 1, b""
 
     async def write(self, data: bytes) -> None:
         if self._write >= 0:
             with contextlib.suppress(OSError):
                 await asyncio.to_thread(os.write, self._write, data)
 
+    async def resize(self, *, width: int, height: int) -> None:
+        if self._tty and self._write >= 0:
+            self._set_size(width=width, height=height)
+
+    async def exit_code(self) -> int:
+        return await ended(self.process)
+
     async def close(self) -> None:
         """Close all ends. A command that goes on is ended, as nobody can reach it."""
-        for handle in (self._read, self._write):
+        for handle in (*self._open, self._write):
             if handle >= 0:
                 os.close(handle)
-        self._read = self._write = -1
+        self._open.clear()
+        self._write = -1
         if self.process.poll() is None:
             self.process.kill()
         await ended(self.process)
+
+    def _set_size(self, *, width: int, height: int) -> None:
+        fcntl.ioctl(self._write, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))

@@ -13,7 +13,7 @@ from aiohttp.test_utils import make_mocked_request
 
 from federation.backends.eci.errors import Unavailable
 from federation.backends.eci.signature import Signed
-from federation.backends.eci.transport import Answer
+from federation.backends.eci.transport import Answer, Socket
 from tests.eci.actions import WRITES
 from tests.eci.refusal import Refusal
 from tests.eci.server import Emulator
@@ -52,6 +52,9 @@ class DirectTransport:
                 return await self._send(call, permit)
         except TimeoutError:
             raise Unavailable("no answer in time") from None
+
+    async def open_socket(self, url: str) -> Socket:
+        raise Unavailable("there are no sockets here")
 
     async def close(self) -> None:
         """Nothing is open."""

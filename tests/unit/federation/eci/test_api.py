@@ -2,7 +2,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-import aiohttp
 import pytest
 
 from federation.backends.eci import errors
@@ -243,15 +242,30 @@ async def test_a_command_runs_in_a_websocket(api: EciApi, clock: SteppedClock) -
     clock.now += 10
     session = await api.execute(group, "main", ["echo", "hi"], tty=False, stdin=True)
 
-    async with (
-        aiohttp.ClientSession() as http,
-        http.ws_connect(session.web_socket_uri) as socket,
-    ):
-        assert await socket.receive_bytes() == b"echo hi\n"
-        await socket.send_bytes(b"typed")
-        assert await socket.receive_bytes() == b"typed"
+    socket = await api.open_socket(session)
+    await socket.send(b"\0typed")
+    said = [await socket.receive() for _ in range(3)]
+    await socket.close()
 
+    assert said == [b"\1", b"\1echo hi\n", b"\1typed"]
     assert "exec/" not in repr(session)
+
+
+async def test_an_address_opens_once_and_not_after_half_a_minute(
+    api: EciApi, clock: SteppedClock
+) -> None:
+    group = await api.create(make_group(), token="t")
+    clock.now += 10
+    used, late = [
+        await api.execute(group, "main", ["ls"], tty=False, stdin=False) for _ in range(2)
+    ]
+    await (await api.open_socket(used)).close()
+    clock.now += 31
+
+    for session in (used, late):
+        with pytest.raises(errors.Unavailable) as refused:
+            await api.open_socket(session)
+        assert session.web_socket_uri not in repr(refused.value)
 
 
 async def test_prices_stock_and_usage_are_numbers(api: EciApi, emulator: Emulator) -> None:

@@ -78,3 +78,34 @@ async def test_no_answer_in_time_is_unavailable_and_says_nothing_of_the_query() 
 def test_secrets_are_not_sent_in_clear_over_a_network() -> None:
     with pytest.raises(ValueError, match="https"):
         HttpTransport("http://eci.cn-beijing.aliyuncs.com")
+
+
+@pytest.mark.parametrize(("code", "in_order"), [(1000, True), (0, True), (1001, False)])
+async def test_only_a_websocket_that_was_closed_in_order_has_come_to_its_end(
+    code: int, in_order: bool
+) -> None:
+    async def serve(request: web.BaseRequest) -> web.StreamResponse:
+        socket = web.WebSocketResponse(autoclose=False)
+        await socket.prepare(request)
+        await socket.send_bytes(b"last")
+        assert request.transport is not None
+        # At once: nobody is there who could hear an answer to the close.
+        request.transport.write(b"\x88\x02" + code.to_bytes(2, "big") if code else b"\x88\x00")
+        request.transport.close()
+        return socket
+
+    runner = web.ServerRunner(web.Server(serve), shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    transport = HttpTransport(f"http://127.0.0.1:{runner.addresses[0][1]}")
+    socket = await transport.open_socket(f"ws://127.0.0.1:{runner.addresses[0][1]}/")
+
+    assert await socket.receive() == b"last"
+    if in_order:
+        assert await socket.receive() is None
+    else:
+        with pytest.raises(ConnectionError):
+            await socket.receive()
+    await socket.close()
+    await transport.close()
+    await runner.cleanup()
