@@ -65,7 +65,7 @@ class EciPlace:
         secret_objects=False,
         cluster_dns=False,
         upgrade_streams=False,
-        session_streams=False,
+        session_streams=True,
         start_gates=False,
         live_config=False,
     )
