@@ -96,6 +96,15 @@ class Caller:
 
     def ask(self, method: str, path: str, **headers: str) -> http.client.HTTPResponse:
         """The head of the answer."""
+        return self._answer(method, path, headers, body=False)[0]
+
+    def text(self, path: str) -> str:
+        """The body of the answer."""
+        return self._answer("GET", path, {}, body=True)[1].decode()
+
+    def _answer(
+        self, method: str, path: str, headers: dict[str, str], *, body: bool
+    ) -> tuple[http.client.HTTPResponse, bytes]:
         context = ssl._create_unverified_context()
         if self.certificate is not None:
             context.load_cert_chain(*self.certificate)
@@ -107,7 +116,8 @@ class Caller:
             headers["Authorization"] = f"Bearer {self.token}"
         try:
             connection.request(method, path, headers=headers)
-            return connection.getresponse()
+            answer = connection.getresponse()
+            return answer, answer.read() if body else b""
         finally:
             connection.close()
 
@@ -254,6 +264,16 @@ class TestWithRights:
             assert named[path] == 200
         assert named["/nothing"] == 404
         assert named["/containerLogs/team-a/none/main"] == 404
+
+    def test_metrics_tell_how_late_the_event_loop_is(
+        self, endpoint: str, accounts: Accounts
+    ) -> None:
+        caller = Caller(endpoint, token=accounts.token("scraper", "get metrics"))
+        found = re.search(
+            r"^vnode_event_loop_lag_seconds_count (\S+)$", caller.text("/metrics"), re.MULTILINE
+        )
+        assert found is not None
+        assert float(found[1]) > 0
 
     @pytest.mark.containers
     def test_a_token_reaches_a_real_container(
