@@ -30,6 +30,7 @@ _NAME = "held"
 _SETTLE, _REST = 10.0, 30.0
 _LONGEST = 120.0
 _SECONDS_PER_POD = 0.3
+_LISTED_A_SECOND = 2000
 _CHANGED = 20
 _RESTARTS = 7
 """That the changed pods are said to have had."""
@@ -63,7 +64,8 @@ def measure(site: Site, *, pods: int) -> Report:
         client.delete(workloads.path(made))
         with site.bridged():
             limit = max(_LONGEST, pods * _SECONDS_PER_POD)
-            wait(lambda: _nothing_left(site), "all pods are gone", timeout=limit, every=1.0)
+            pause = max(1.0, pods / _LISTED_A_SECOND)
+            wait(lambda: _nothing_left(site), "all pods are gone", timeout=limit, every=pause)
     return report(
         pods=pods,
         at_rest=at_rest,

@@ -149,20 +149,13 @@ def of_distance(*, without: float, rate: float, delay: float) -> Target:
     )
 
 
-def of_wide(
-    *, nodes: int, used: int, at_rest: float, processor: float, peak: float
-) -> list[Target]:
+def of_wide(*, nodes: int, used: int, processor: float, peak: float) -> list[Target]:
     """Many virtual nodes in one agent; processor seconds per pod."""
     return [
         Target(
             f"{nodes} virtual nodes: all of them have pods",
             f"{used}",
             met=used == nodes,
-        ),
-        Target(
-            f"{nodes} virtual nodes: at rest at most {MOST_AT_REST:.0%} of a core",
-            f"{at_rest:.1%}",
-            met=at_rest <= MOST_AT_REST,
         ),
         Target(
             f"{nodes} virtual nodes: at most {milliseconds(MOST_PROCESSOR[True])} of processor per"

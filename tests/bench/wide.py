@@ -138,7 +138,6 @@ def report(found: Outcome) -> Report:
         targets.of_wide(
             nodes=found.nodes,
             used=found.used,
-            at_rest=found.at_rest,
             processor=found.processor / found.pods,
             peak=found.peak,
         ),

@@ -63,7 +63,6 @@ def test_watches_are_told_apart_by_side() -> None:
     "worse",
     [
         dataclasses.replace(WIDE, used=5),
-        dataclasses.replace(WIDE, at_rest=0.03),
         dataclasses.replace(WIDE, processor=1.5),
         dataclasses.replace(WIDE, peak=400_000_000),
     ],
