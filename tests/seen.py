@@ -65,6 +65,8 @@ class Table:
     page: Path
     title: str
     """With its number signs."""
+    head: str = HEAD
+    """Its first line."""
 
     def stories(self) -> dict[str, list[str]]:
         """Its lines, by story."""
@@ -84,8 +86,8 @@ class Table:
     def _parts(self) -> tuple[str, str, str]:
         """The page before the lines, the lines, and the page behind."""
         text = self.page.read_text()
-        start = text.index(f"{HEAD}\n", text.index(f"\n{self.title}\n"))
-        start = text.index("|\n", start + len(HEAD) + 1) + 2
+        start = text.index(f"{self.head}\n", text.index(f"\n{self.title}\n"))
+        start = text.index("|\n", start + len(self.head) + 1) + 2
         end = start
         while text.startswith("|", end):
             end = text.index("\n", end) + 1

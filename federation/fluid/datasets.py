@@ -283,7 +283,8 @@ class FluidClaims:
             THIN_RUNTIMES, build.thin_runtime(wish), PartialObject, self._below.runtimes
         )
         if dataset.status.phase != BOUND:
-            return judged.not_bound(wish.uid, name, dataset), None
+            names = Names(wish.below, key.namespace)
+            return judged.not_bound(wish.uid, name, dataset, names=names), None
         if not await self._is_served(wish, dataset):
             return judged.preparing(wish.uid, name, "Fluid makes its sidecar"), _AGAIN
         await self._warm_ups.ask(wish, self._uses.wanted_by(key), around.say)
@@ -342,10 +343,9 @@ class FluidClaims:
 
 
 def _refused(error: KubeError, below: str, key: ObjectKey) -> Waiting:
-    refused = waiting(error, what="preparing a claim", names=Names(below, key.namespace))
     if is_missing_subresource(error):
-        refused.reason = "FluidMissing"
-    return refused
+        return Waiting("the compute cluster does not know Fluid's objects", reason="FluidMissing")
+    return waiting(error, what="preparing a claim", names=Names(below, key.namespace))
 
 
 def _is_for(marks: Mapping[str, str], wish: Wish) -> bool:

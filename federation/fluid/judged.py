@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from federation.backends.kubernetes.conceal import Names
 from federation.fluid.names import RESERVED
 from federation.fluid.objects import FluidObject
 from vnode.backend import Waiting
@@ -70,9 +71,11 @@ def no_secret(uid: UID, secret: str) -> Verdict:
     return Verdict(uid, "MandatorySecretNotFound", text)
 
 
-def not_bound(uid: UID, claim: str, dataset: FluidObject | None) -> Verdict:
-    """Fluid has not made its part; `Names.conceal` the text."""
-    said = [c.message for c in dataset.status.conditions if c.message] if dataset else []
-    phase = dataset.status.phase if dataset else ""
-    what = f"Fluid's Dataset is {phase or 'new'}" + (f" ({said[-1]})" if said else "")
+def not_bound(uid: UID, claim: str, dataset: FluidObject, *, names: Names) -> Verdict:
+    """Fluid has not made its part; what it says of that, without names that are only below."""
+    said = [c.message for c in dataset.status.conditions if c.message]
+    what = f"Fluid's Dataset is {dataset.status.phase or 'new'}"
+    if said:
+        told = names.conceal(said[-1]).replace(dataset.metadata.name, claim)
+        what += f" ({told})"
     return preparing(uid, claim, what)

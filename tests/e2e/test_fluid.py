@@ -8,7 +8,10 @@ copied. All that the user changes is the node selector.
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -187,6 +190,18 @@ def test_one_job_reads_its_claim_at_home_and_on_eci(site: Site) -> None:
     assert site.user.get("pvc", CLAIM)["status"]["phase"] == "Bound"
 
 
+def test_pods_of_one_node_have_mounts_of_their_own(site: Site) -> None:
+    for name in ("first", "second"):
+        site.user.apply(reading(name, "until test -f /tmp/go; do sleep 0.2; done; cat /data/hello"))
+        site.user.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=90s")
+    for name in ("first", "second"):  # When the first ends, its sidecar unmounts.
+        site.user.kubectl("exec", name, "--", "touch", "/tmp/go")
+        site.user.wait_phase(name, "Succeeded", timeout=60)
+        assert site.user.kubectl("logs", name) == "hi there\n"
+        site.user.kubectl("delete", "pod", name, "--timeout=30s")
+        site.below.wait_gone("pod", name)
+
+
 def test_a_pod_does_not_start_without_its_sidecar_and_says_why(site: Site) -> None:
     site.fluid.webhook.fails_open = True
     try:
@@ -332,6 +347,27 @@ def test_the_agent_can_make_for_fluid_what_it_needs_and_nothing_else(site: Site)
     assert [name for name, said in answers.items() if "created" not in said] == [], answers
     answers = {name: ask(body) for name, body in REFUSED.items()}
     assert [name for name, said in answers.items() if FENCE not in said] == [], answers
+
+
+def test_vnode_check_tries_whether_the_agent_is_fenced(site: Site) -> None:
+    def found() -> list[Any]:
+        program = str(Path(sys.executable).with_name("vnode"))
+        words = [program, "check", "--config", str(site.federation.config), "-o", "json"]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=90, check=False)
+        said = json.loads(done.stdout)["checks"]
+        return [each["result"] for each in said if each["check"] == "Fluid"]
+
+    assert found() == ["OK", "OK"]
+    ack = site.federation.computes[ACK]
+    binding = "validatingadmissionpolicybinding/vnode-demo-fluid"
+    there = ack.kubectl("get", binding, "-o", "json")
+    ack.kubectl("delete", binding)
+    try:
+        until(lambda: found() == ["WRONG", "WRONG"], "the check sees it", timeout=30)
+    finally:
+        body = json.loads(there)
+        body["metadata"] = {key: body["metadata"][key] for key in ("name", "labels")}
+        ack.kubectl("apply", "--server-side", "-f", "-", input=json.dumps(body))
 
 
 def test_the_agent_deletes_only_what_it_made(site: Site) -> None:
