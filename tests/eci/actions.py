@@ -108,11 +108,11 @@ class Actions:
         wanted = bought(asked)
         token = asked.get("ClientToken", "")
         if token and (earlier := self._groups.by_token(token)):
+            earlier.repeats += 1
             if earlier.asked != asked:
                 raise Refusal(
                     "IdempotentParameterMismatch", "The token was used with other parameters."
                 )
-            earlier.repeats += 1
             return {"ContainerGroupId": earlier.id}
         paid, zone = self._place(wanted, self._zones_for(asked))
         if self._used(now) + paid.cpu > self._faults.max_cpu:

@@ -40,7 +40,7 @@ class Group:
     token: str = ""
     """ClientToken of the create that made it."""
     repeats: int = 0
-    """Creates that were answered with it later, since they had its token."""
+    """Creates that came later and had its token."""
     uid: str = field(default_factory=lambda: str(uuid.uuid4()))
 
     def __post_init__(self) -> None:

@@ -23,7 +23,7 @@ from federation.backends.eci.copies import Copies
 from federation.backends.eci.errors import EciError, NoStock, NotFound, TokenReused
 from federation.backends.eci.exec import EciExec, opening_failed, require_possible
 from federation.backends.eci.logs import logs
-from federation.backends.eci.observe import Observer
+from federation.backends.eci.observe import SETTLES, Observer
 from federation.backends.eci.translate.features import require_supported
 from federation.backends.eci.translate.group import container_group
 from federation.backends.eci.translate.identity import POD_UID, Identity, owner_tags
@@ -80,6 +80,7 @@ class EciBackend:
         account: str,
         clock: Clock,
         rng: random.Random,
+        settles: float = SETTLES,
     ) -> None:
         """Nothing is asked of the service before `run`.
 
@@ -89,6 +90,7 @@ class EciBackend:
             account: what tells this account and region from others, and never changes.
             clock: of the agent.
             rng: for jitter.
+            settles: seconds after which listings must have a group that was just made.
         """
         self._api = api
         self._policies = policies
@@ -131,6 +133,7 @@ class EciBackend:
             rng=rng,
             returned=self._returned,
             changed=self._link_changed,
+            settles=settles,
         )
 
     async def run(self) -> None:
@@ -340,7 +343,8 @@ class EciBackend:
         """See `PodBackend.confirm_gone`. An empty list is no proof: keys without the right get one.
 
         Proof is that the service does not know the group's id; or a list without the pod that has
-        other groups; or that the account uses no vCPU at all.
+        other groups; or that the account uses no vCPU at all. The last two are none before lists
+        must have what another agent made just before this one began.
         """
         try:
             known = self._copies.of(uid)
@@ -348,6 +352,7 @@ class EciBackend:
                 return await self.observer.is_gone(known)
             if await self._any(POD_UID, uid):
                 return False
+            self.observer.require_settled()
             if await self._any():
                 return True
             used = (await self._api.usage()).get("UsedCpu")

@@ -23,20 +23,20 @@ from federation.backends.eci.api import EciApi
 from federation.backends.eci.copies import Copies, Group
 from federation.backends.eci.errors import Denied, EciError, InvalidParameter, NotFound, Throttled
 from federation.backends.eci.translate.identity import Identity, identity
-from vnode.backend import PodEvent
+from vnode.backend import PodEvent, Waiting
 from vnode.kube.timestamps import rfc3339
 from vnode.kube.types import NodeName
 from vnode.runtime.circuit import Circuit
 from vnode.runtime.clock import Clock
 
-__all__ = ["Observer"]
+__all__ = ["SETTLES", "Observer"]
 
 _LOG = structlog.get_logger(__name__)
 
 _EVERY, _ALL_EVERY, _JITTER = 2.0, 30.0, 0.1
 _OVERLAP = 15.0
 """Seconds by which polls look back further than the last one: clocks and lists are not exact."""
-_SETTLES = 120.0
+SETTLES = 120.0
 """Seconds after which a group that was just made must be in listings."""
 _ABSENT = 2
 """Listings in a row without a group that nobody wished away."""
@@ -60,6 +60,7 @@ class Observer:
         rng: random.Random,
         returned: Callable[[], None],
         changed: Callable[[], None],
+        settles: float = SETTLES,
     ) -> None:
         """Nothing is asked yet.
 
@@ -74,6 +75,7 @@ class Observer:
             rng: for jitter.
             returned: called at the first complete look, and at the first good answer after others.
             changed: called when the link was lost, holds again or is silent again.
+            settles: seconds after which a group that was just made must be in listings.
         """
         self._api = api
         self._copies = copies
@@ -83,6 +85,9 @@ class Observer:
         self._clock = clock
         self._rng = rng
         self._returned, self._changed = returned, changed
+        self._settles = settles
+        self._first_at: float | None = None
+        """When everything was seen for the first time."""
         self._circuit = Circuit(clock.monotonic())
         self._event_listeners: list[Callable[[PodEvent], None]] = []
         self._told: dict[str, set[Event]] = {}
@@ -204,6 +209,8 @@ class Observer:
         if everything:
             await self._miss([g for g in before if g.id not in found], seen=bool(found))
             self._all_at, self.complete = began, True
+            if self._first_at is None:
+                self._first_at = began
             spot = [g for g in self._copies.there() if g.identity.node in self._spot]
             self._eventful |= dict.fromkeys(g.id for g in spot if not g.seen.ended)
             for group in [one for one in self._told if self._copies.get(one) is None]:
@@ -213,10 +220,20 @@ class Observer:
         if self._copies.saw(status, now=rfc3339(self._clock.time())):
             self._eventful[status.container_group_id] = None
 
+    def require_settled(self) -> None:
+        """Raise Waiting while listings may lack what an agent before us has made last."""
+        now = self._clock.monotonic()
+        if self._first_at is None or now - self._first_at < self._settles:
+            raise Waiting(
+                "whether the pod still runs cannot be seen yet: it may have been made just before "
+                "this agent began, and lists have what is new only after a while",
+                reason="ComputeNotSeen",
+            )
+
     def _settled(self, group: Group) -> bool:
         """Whether a group that no listing had yet must be in them by now."""
         made = group.made_at
-        return made is None or made < rfc3339(self._clock.time() - _SETTLES)
+        return made is None or made < rfc3339(self._clock.time() - self._settles)
 
     async def _miss(self, missing: list[Group], *, seen: bool) -> None:
         """Judge groups that a listing of everything has not. `seen`: it has others of ours."""

@@ -31,8 +31,8 @@ _AT_A_TIME = 4
 """Calls of users on the way."""
 _FOR_EVER = 36000
 _SAY_EVERY = 10.0
-_UNSEEN = 4.0
-"""Seconds for which lists do not have a new group, while the agent is killed: so that what it did
+_UNSEEN = 8.0
+"""Seconds for which lists do not have a new group in the second round: so that what an agent did
 last cannot be seen by the one after it."""
 
 _SLOW = 1.0
@@ -118,8 +118,9 @@ class Rounds:
         site.account.faults(slow=_SLOW)
         time.sleep(2 * _SLOW)
         self._kill(found, "groups made", made)
-        site.account.faults(unseen=0, slow=0)
+        site.account.faults(slow=0)
         self._until(found, "Running", self._pods)
+        site.account.faults(unseen=0)
         self._delete(found)
         self._wait(lambda: self._gone(found) >= half, "half of the pods are gone")
         self._kill(found, "pods gone", lambda: self._gone(found))

@@ -114,7 +114,14 @@ class EciPlace:
         async with connected(self._emulator, clock=hasty) as api:
             policies = {self._policy.node: self._policy}
             rng = random.Random(0)
-            backend = EciBackend(api, policies=policies, account="a", clock=hasty, rng=rng)
+            backend = EciBackend(
+                api,
+                policies=policies,
+                account="a",
+                clock=hasty,
+                rng=rng,
+                settles=0.0,  # Lists of the emulator have what is new at once.
+            )
             for each in CAPABILITIES:
                 assert getattr(backend.capabilities, each) == getattr(self.capabilities, each)
             yield cast("RunningBackend", backend)

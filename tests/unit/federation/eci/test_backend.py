@@ -11,6 +11,7 @@ import pytest
 from msgspec import structs
 
 from federation.backends.eci.backend import EciBackend
+from federation.backends.eci.observe import SETTLES
 from federation.backends.eci.translate.policy import Spot
 from tests.builders import NODE, NODE_ADDRESS, UID_1, UID_2, loads
 from tests.eci.connecting import KEYS, connected, make_group
@@ -382,11 +383,28 @@ async def test_what_others_deleted_is_gone_by_its_id(site: Site) -> None:
 
 async def test_a_list_with_others_proves_what_it_has_not(site: Site) -> None:
     site.somebody_elses()
+    site.clock.now += SETTLES
     assert await site.backend.confirm_gone(KEY, UID_1)
 
 
 async def test_where_nothing_at_all_is_used_nothing_runs(site: Site) -> None:
+    site.clock.now += SETTLES
     assert await site.backend.confirm_gone(KEY, UID_1)
+
+
+async def test_what_an_agent_made_last_is_not_lost_to_the_next_one(site: Site) -> None:
+    site.somebody_elses()
+    site.emulator.faults.unseen = 20
+    site.clock.now += 21
+    made = await site.backend.apply(make_request())
+    async with connected(site.emulator) as api:
+        other = await restarted(site, api)
+        await other.look()
+        with pytest.raises(Waiting) as unseen:
+            await other.backend.confirm_gone(KEY, UID_1)
+        assert unseen.value.reason == "ComputeNotSeen"
+        await other.look(20)
+        assert other.observed().handle == made.handle
 
 
 async def test_a_group_that_no_list_shows_yet_is_not_lost(site: Site) -> None:

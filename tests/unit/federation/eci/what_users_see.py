@@ -100,7 +100,7 @@ async def _ended_unseen(account: Account, *, away: float) -> None:
     await asyncio.sleep(away)
     account.add_group("alive")
     account.start()
-    await asyncio.sleep(120)
+    await asyncio.sleep(240)  # Lists prove nothing in the first two minutes.
 
 
 async def _in_time(account: Account) -> Story:
