@@ -31,7 +31,7 @@ _BY_START = frozenset(
     }
 )
 """Asked for by a process that starts, or by who calls it."""
-_SHARED = frozenset({"configmaps"})
+_SHARED = frozenset({"configmaps", "namespaces"})
 """One for all pods of a namespace, as the root certificates are, unless pods name more of them."""
 
 Sort = Literal["read", "pod", "shared", "time", "start"]

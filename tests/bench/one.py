@@ -231,7 +231,7 @@ def _delete(cluster: Cluster, made: Iterable[Mapping[str, Any]]) -> None:
     assert cluster.control_plane is not None
     with cluster.control_plane.client() as client:
         for each in made:
-            client.delete(workloads.path(each))
+            client.delete(workloads.deletion(each))
 
 
 def _paced(made: Sequence[dict[str, Any]], began: float) -> Iterator[dict[str, Any]]:

@@ -167,9 +167,16 @@ def _join_all(
 
 
 def _make_namespaces(cluster: Cluster, names: Sequence[str]) -> None:
+    """With the label that lets pods tolerate virtual nodes, where there are some."""
     if names:
+        labels = {"vnode.dev/virtual-nodes": "enabled"}
         items = [
-            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in names
+            {
+                "apiVersion": "v1",
+                "kind": "Namespace",
+                "metadata": {"name": name, "labels": labels},
+            }
+            for name in names
         ]
         text = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
         cluster.kubectl("apply", "--server-side", "-f", "-", input=text)

@@ -18,6 +18,7 @@ Kind = Literal["deployment", "shared", "job", "namespaces", "churn"]
 _PATHS = {"Deployment": "/apis/apps/v1", "Job": "/apis/batch/v1"}
 _DATA = {"ConfigMap": "configmaps", "Secret": "secrets"}
 _COLLECTIONS = {"Deployment": "deployments", "Job": "jobs", "Pod": "pods", **_DATA}
+_RUNS_FOR = "pod-complete.stage.kwok.x-k8s.io/delay"
 SHARERS = 100
 """Pods that share one ConfigMap and one Secret."""
 
@@ -77,7 +78,11 @@ def sharing(name: str, namespace: str, *, pods: int, place: Place) -> list[dict[
 
 def job(name: str, namespace: str, *, pods: int, place: Place) -> dict[str, Any]:
     """So many pods at once, which succeed after a second of simulated work."""
-    template = {"spec": pod_spec(place, restartPolicy="Never")}
+    template = {
+        # A copy is nobody's Job, by which the simulation would know it.
+        "metadata": {"annotations": {_RUNS_FOR: "1s"}},
+        "spec": pod_spec(place, restartPolicy="Never"),
+    }
     spec = {"completions": pods, "parallelism": pods, "template": template}
     return _object("batch/v1", "Job", name, namespace, spec=spec)
 
@@ -130,6 +135,11 @@ def collection(made: Mapping[str, Any]) -> str:
 def path(made: Mapping[str, Any]) -> str:
     """Of the object itself."""
     return f"{collection(made)}/{made['metadata']['name']}"
+
+
+def deletion(made: Mapping[str, Any]) -> str:
+    """To which a DELETE is sent, whose pods are to go too: those of a Job stay by themselves."""
+    return f"{path(made)}?propagationPolicy=Background"
 
 
 def _object(

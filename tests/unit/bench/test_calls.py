@@ -78,9 +78,10 @@ def test_what_needs_no_pod_is_no_write_of_pods(resource: str) -> None:
 
 
 def test_what_pods_share_counts_where_it_is_asked_for() -> None:
-    calls = _counted(_line("create", "configmaps"), _line("create", "secrets"))
+    kinds = ("configmaps", "namespaces", "secrets")
+    calls = _counted(*(_line("create", kind) for kind in kinds))
     assert writes(calls) == 1
-    assert writes(calls, shared=True) == 2
+    assert writes(calls, shared=True) == 3
     assert sort(_call("get", "configmaps")) == "read"
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from tests.bench import foreign, latency, page, restart, speed
 from tests.bench.calls import Call
+from tests.bench.latency import Sample
 from tests.bench.one import DIRECT, FLOOR, THROUGH, Outcome
 
 _CALLS = Counter(
@@ -85,6 +86,16 @@ def test_what_foreign_pods_cost_is_shown_round_by_round() -> None:
     assert report.passed
 
 
+def test_what_the_bridge_adds_lies_between_the_two_watches() -> None:
+    report = latency.report([Sample(compute=0.010, tenant=0.016, own=0.004)], rounds=1)
+    assert [list(row)[:2] for row in report.tables[0].rows] == [
+        ["compute's watch -> tenant's watch", "6.0 ms"],
+        ["tenant: PATCH -> watch", "4.0 ms"],
+        ["compute: PATCH -> watch", "10.0 ms"],
+        ["compute: PATCH -> tenant's watch", "16.0 ms"],
+    ]
+
+
 def test_the_changes_that_a_restart_has_to_show_are_no_writes_too_many() -> None:
     calls = Counter({Call("vnode/0.1.0", "tenant", "patch", "pods/status", False): 2})
     calls[Call("vnode/0.1.0", "tenant", "patch", "nodes/status", False)] = 3
@@ -117,7 +128,7 @@ def test_a_single_pod_can_be_changed() -> None:
 
 
 def test_the_page_has_targets_tables_pictures_and_raw_data(tmp_path: Path) -> None:
-    idle = latency.report([0.005, 0.05], [0.004, 0.004], rounds=1)
+    idle = latency.report([Sample(0.01, 0.015, 0.004), Sample(0.01, 0.06, 0.004)], rounds=1)
     (tmp_path / "old.svg").touch()
     (tmp_path / "10000").mkdir()
     (tmp_path / "10000" / "README.md").touch()

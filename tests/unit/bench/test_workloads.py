@@ -17,6 +17,7 @@ def test_namespaces_share_the_pods() -> None:
 def test_a_workload_goes_to_one_namespace() -> None:
     (made,) = workloads.objects("job", "w", pods=5, place=PLACE)
     assert workloads.path(made) == "/apis/batch/v1/namespaces/one/jobs/w"
+    assert workloads.deletion(made).endswith("/jobs/w?propagationPolicy=Background")
     assert made["spec"]["completions"] == made["spec"]["parallelism"] == 5
 
 
