@@ -84,6 +84,10 @@ class ApiServerConfig(Section):
     """null: as in the tenant's kubeconfig."""
 
 
+_ALL_OF_IT = 1.01
+"""What the shares of an account may add up to; a third three times is not more."""
+
+
 class TenantConfig(Section):
     """The cluster whose users submit work."""
 
@@ -271,7 +275,8 @@ class AgentConfig(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        refuse("agent", [*self._cluster_misfits()] or [*self._node_misfits()])
+        clusters = [*self._cluster_misfits(), *self._share_misfits()]
+        refuse("agent", clusters or [*self._node_misfits()])
         return self
 
     def _cluster_misfits(self) -> Iterator[Misfit]:
@@ -307,6 +312,21 @@ class AgentConfig(Section):
                             f'has no entry for "{namespace}"; add it, or remove it from '
                             "tenant.namespaces",
                         )
+
+    def _share_misfits(self) -> Iterator[Misfit]:
+        """Each cluster has a budget of its own, also where another replica serves it."""
+        shares: dict[tuple[str, FilePath], float] = {}
+        for index, cluster in enumerate(self.clusters):
+            if not isinstance(cluster, EciClusterConfig):
+                continue
+            account = cluster.url, cluster.credentials
+            shares[account] = shares.get(account, 0.0) + cluster.account_share
+            if shares[account] > _ALL_OF_IT:
+                yield Misfit(
+                    ("clusters", index, "accountShare"),
+                    f"{cluster.account_share:g} is more than is left of this account's limits by "
+                    "the clusters above that use it too; give each of them a part",
+                )
 
     def _node_misfits(self) -> Iterator[Misfit]:
         names: dict[NodeName, str] = {}

@@ -74,11 +74,13 @@ class EciSide:
         self._config = config
         self._clock = shared.clock
         self._metrics = shared.metrics.eci
+        ours = {node.name for node in term.nodes}
         self.backend = EciBackend(
             api.guarded(term.may_write),
             policies=policies_of(config, term.owner),
             # Keys are exchanged; a security group belongs to one account for ever.
             account=f"{config.region}/{config.security_group}",
+            others=[n.name for n in shared.config.virtual_nodes if n.name not in ours],
             clock=shared.clock,
             rng=shared.rng,
         )

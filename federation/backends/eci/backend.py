@@ -10,7 +10,7 @@ create writes them into its group, and never reach it later. Texts have no names
 """
 
 import random
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from hashlib import blake2b
 
@@ -49,6 +49,7 @@ from vnode.backend import (
     Waiting,
     WaitingReason,
 )
+from vnode.kube.errors import Withheld
 from vnode.kube.timestamps import rfc3339
 from vnode.kube.types import UID, ConfigMap, NodeName, ObjectKey, Secret
 from vnode.runtime.clock import Clock
@@ -78,6 +79,7 @@ class EciBackend:
         *,
         policies: Mapping[NodeName, EciPolicy],
         account: str,
+        others: Collection[NodeName] = (),
         clock: Clock,
         rng: random.Random,
         settles: float = SETTLES,
@@ -88,6 +90,7 @@ class EciBackend:
             api: of the account and region, with its only budget.
             policies: of each virtual node's pool, at least one; of one tenant cluster.
             account: what tells this account and region from others, and never changes.
+            others: virtual nodes of ours that are none of these; they may be of the same account.
             clock: of the agent.
             rng: for jitter.
             settles: seconds after which listings must have a group that was just made.
@@ -95,6 +98,7 @@ class EciBackend:
         self._api = api
         self._policies = policies
         self._clock = clock
+        self._settles = settles
         any_policy = next(iter(policies.values()))
         self._tags = owner_tags(any_policy)
         self._place = blake2b(account.encode(), digest_size=8).hexdigest()
@@ -115,8 +119,8 @@ class EciBackend:
         self._deletes = api.turns("DeleteContainerGroup", what="pods are taken away")
         self._copies = Copies()
         self._bodies: dict[ObjectRef, ConfigMap | Secret] = {}
-        self._unanswered: set[UID] = set()
-        """Creates of which nobody knows whether they made a group."""
+        self._unanswered: dict[UID, float] = {}
+        """Creates of which nobody knows whether they made a group, and when the last was sent."""
         self._namespaces: set[str] = set()
         """Those that somebody asked about."""
         self._object_listeners: list[Callable[[ObjectRef], None]] = []
@@ -129,6 +133,7 @@ class EciBackend:
             tenant=any_policy.tenant,
             cluster_uid=any_policy.cluster_uid,
             spot=[node for node, policy in policies.items() if policy.spot is not None],
+            others=others,
             clock=clock,
             rng=rng,
             returned=self._returned,
@@ -254,9 +259,9 @@ class EciBackend:
         if known is not None and not known.gone:
             text = "the copy of an older pod of that name is not gone yet"
             raise Waiting(text, reason="PredecessorExists", not_done=True)
-        if metadata.uid in self._unanswered and (found := await self._find(metadata.uid)):
-            return found
-        self._unanswered.add(metadata.uid)
+        unsure = await self._require_answer(metadata.uid)
+        if isinstance(unsure, ObservedPod):
+            return unsure
         try:
             self._creates.went(metadata.uid)
             group = await self._create(request, policy)
@@ -264,20 +269,37 @@ class EciBackend:
             # An earlier create, by an agent before us or with what has changed since.
             if (found := await self._find(metadata.uid)) is not None:
                 return found
-            text = "the pod was made in an earlier attempt, but is not seen yet"
-            raise Waiting(text, reason="CopyNotSeen") from error
+            raise _unseen() from error
         except EciError as error:
             _LOG.warning("no container group", pod=str(metadata.key), why=str(error))
             failed = meaning.create_failed(error)
-            if not isinstance(failed, Waiting) or failed.not_done:
-                self._unanswered.discard(metadata.uid)
+            if isinstance(failed, Waiting) and not failed.not_done:
+                raise failed from error
+            if unsure:  # This one made none; the one before may have.
+                raise _unseen() from error
+            del self._unanswered[metadata.uid]
             raise failed from error
-        self._unanswered.discard(metadata.uid)
+        self._unanswered.pop(metadata.uid, None)
         made_at = rfc3339(self._clock.time())
         who = Identity(
             metadata.key, metadata.uid, request.node, request.digest, metadata.generation
         )
         return self._copies.learn(group, who, made_at=made_at, listed=False).shown()
+
+    async def _require_answer(self, uid: UID) -> ObservedPod | bool:
+        """Whether a create before this one may have made a group; the group, if it did.
+
+        Lists show what was just made only after a while. Raises Waiting if nobody can say.
+        """
+        sent = self._unanswered.get(uid)
+        if sent is None:
+            return False
+        if (found := await self._find(uid)) is not None:
+            return found
+        if self._may_be_unseen(uid) or not any(self._copies.there()):
+            return True
+        del self._unanswered[uid]
+        return False
 
     async def _create(self, request: PodRequest, policy: EciPolicy) -> str:
         """Ask for a group; what the spot market has not, at the ordinary price if the pool says so.
@@ -293,7 +315,16 @@ class EciBackend:
 
     async def _ask_for(self, request: PodRequest, policy: EciPolicy) -> str:
         group = container_group(request, bodies=self._bodies, tokens=request.tokens, policy=policy)
-        return await self._api.create(group, token=request.pod.metadata.uid)
+        uid = request.pod.metadata.uid
+        before = self._unanswered.get(uid)
+        self._unanswered[uid] = self._clock.monotonic()
+        try:
+            return await self._api.create(group, token=uid)
+        except Withheld:
+            self._unanswered.pop(uid)
+            if before is not None:
+                self._unanswered[uid] = before
+            raise
 
     async def _find(self, uid: UID) -> ObservedPod | None:
         """The group of a tenant UID, by its tags. Raises Waiting if nobody can say."""
@@ -305,7 +336,7 @@ class EciBackend:
         found = self._copies.of(uid)
         if found is None or found.gone:
             return None
-        self._unanswered.discard(uid)
+        self._unanswered.pop(uid, None)
         return found.shown()
 
     async def ungate(self, copy: ObservedPod) -> ObservedPod:
@@ -344,7 +375,8 @@ class EciBackend:
 
         Proof is that the service does not know the group's id; or a list without the pod that has
         other groups; or that the account uses no vCPU at all. The last two are none before lists
-        must have what another agent made just before this one began.
+        must have what another agent made just before this one began, and what we asked for
+        without an answer.
         """
         try:
             known = self._copies.of(uid)
@@ -353,6 +385,8 @@ class EciBackend:
             if await self._any(POD_UID, uid):
                 return False
             self.observer.require_settled()
+            if self._may_be_unseen(uid):
+                raise _unseen()
             if await self._any():
                 return True
             used = (await self._api.usage()).get("UsedCpu")
@@ -365,6 +399,11 @@ class EciBackend:
             "which it is too where the agent's key has no right to it",
             reason="ComputeNotSeen",
         )
+
+    def _may_be_unseen(self, uid: UID) -> bool:
+        """Whether a group that we asked for may be there, and in no list yet."""
+        sent = self._unanswered.get(uid)
+        return sent is not None and self._clock.monotonic() - sent < self._settles
 
     async def _any(self, *tag: str) -> bool:
         """Whether a list has a group of ours (with this tag and value)."""
@@ -438,6 +477,11 @@ class EciBackend:
             text = "the virtual node is not in the configuration any more"
             raise Waiting(text, reason="NodeNotConfigured", not_done=True)
         return policy
+
+
+def _unseen() -> Waiting:
+    text = "the pod was made in an earlier attempt, or may have been, but is not seen yet"
+    return Waiting(text, reason="CopyNotSeen")
 
 
 def _held_back(request: PodRequest) -> Iterator[HeldBack]:

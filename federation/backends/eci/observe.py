@@ -21,9 +21,17 @@ from federation.backends.eci.answers import Event, GroupStatus
 from federation.backends.eci.answers import Group as ListedGroup
 from federation.backends.eci.api import EciApi
 from federation.backends.eci.copies import Copies, Group
-from federation.backends.eci.errors import Denied, EciError, InvalidParameter, NotFound, Throttled
+from federation.backends.eci.errors import (
+    Denied,
+    EciError,
+    InvalidParameter,
+    NotFound,
+    Refused,
+    Throttled,
+)
 from federation.backends.eci.translate.identity import Identity, identity
 from vnode.backend import PodEvent, Waiting
+from vnode.kube.errors import Withheld
 from vnode.kube.timestamps import rfc3339
 from vnode.kube.types import NodeName
 from vnode.runtime.circuit import Circuit
@@ -56,6 +64,7 @@ class Observer:
         tenant: str,
         cluster_uid: str,
         spot: Collection[NodeName],
+        others: Collection[NodeName],
         clock: Clock,
         rng: random.Random,
         returned: Callable[[], None],
@@ -71,6 +80,7 @@ class Observer:
             tenant: our name.
             cluster_uid: of the tenant cluster.
             spot: virtual nodes whose groups the spot market may take back.
+            others: virtual nodes of ours that somebody else serves from this account.
             clock: of the agent.
             rng: for jitter.
             returned: called at the first complete look, and at the first good answer after others.
@@ -82,6 +92,9 @@ class Observer:
         self._tags = tags
         self._tenant, self._cluster_uid = tenant, cluster_uid
         self._spot = frozenset(spot)
+        self._others = frozenset(others)
+        self._not_ours: set[str] = set()
+        """Groups with our tags that are nobody's here; they are asked about once."""
         self._clock = clock
         self._rng = rng
         self._returned, self._changed = returned, changed
@@ -180,9 +193,11 @@ class Observer:
         """Know a group by its tags. Returns whose it is; None: not ours."""
         tags = {tag.key: tag.value for tag in group.tags}
         found = identity(tags, tenant=self._tenant, cluster_uid=self._cluster_uid)
-        if found is not None:
-            made_at = group.creation_time or None
-            self._copies.learn(group.container_group_id, found, made_at=made_at, listed=True)
+        if found is None or found.node in self._others:
+            self._not_ours.add(group.container_group_id)
+            return None
+        made_at = group.creation_time or None
+        self._copies.learn(group.container_group_id, found, made_at=made_at, listed=True)
         return found
 
     async def _poll(self) -> None:
@@ -197,24 +212,40 @@ class Observer:
         unknown, found = [], set()
         async for status in self._api.statuses(tags=self._tags, since=since):
             found.add(status.container_group_id)
-            if self._copies.get(status.container_group_id) is None:
-                unknown.append(status)
-            else:
+            if self._copies.get(status.container_group_id) is not None:
                 self._saw(status)
+            elif status.container_group_id not in self._not_ours:
+                unknown.append(status)
         if unknown:
             await self._identify([status.container_group_id for status in unknown])
             for status in unknown:
                 self._saw(status)
         self._looked_at = began
         if everything:
-            await self._miss([g for g in before if g.id not in found], seen=bool(found))
+            missing = [group for group in before if group.id not in found]
+            if found:
+                missing = await self._without_slipped(missing)
+            await self._miss(missing, seen=bool(found))
             self._all_at, self.complete = began, True
             if self._first_at is None:
                 self._first_at = began
+            self._not_ours &= found
             spot = [g for g in self._copies.there() if g.identity.node in self._spot]
             self._eventful |= dict.fromkeys(g.id for g in spot if not g.seen.ended)
             for group in [one for one in self._told if self._copies.get(one) is None]:
                 del self._told[group]
+
+    async def _without_slipped(self, missing: list[Group]) -> list[Group]:
+        """Of groups that a listing lacks, those that are missing by name too.
+
+        Pages may shift while groups come and go, so that one slips through between two of them.
+        """
+        there = set()
+        if missing:
+            async for status in self._api.statuses(ids=[group.id for group in missing]):
+                there.add(status.container_group_id)
+                self._saw(status)
+        return [group for group in missing if group.id not in there]
 
     def _saw(self, status: GroupStatus) -> None:
         if self._copies.saw(status, now=rfc3339(self._clock.time())):
@@ -247,7 +278,13 @@ class Observer:
             ask += old
         # Others each time, so that none waits for those that stay.
         for group in self._rng.sample(ask, min(len(ask), _PROBES)):
-            if await self.is_gone(group):
+            try:
+                gone = await self.is_gone(group)
+            except (EciError, Withheld) as error:
+                # The list came: the link holds, whatever is said of one group.
+                _LOG.info("a missing group is not told of", why=str(error))
+                return
+            if gone:
                 self._copies.went(group, proven=group.asked is not None)
 
     async def is_gone(self, group: Group) -> bool:
@@ -264,8 +301,8 @@ class Observer:
                 await self._api.log(group.id, container, tail=1)
         except NotFound:
             return True
-        except InvalidParameter:
-            return False  # The group was found, its container was not.
+        except (InvalidParameter, Refused):
+            return False  # The group was found; its container was not, or has no log now.
         return False
 
     async def _read_events(self, *, silently: bool) -> None:

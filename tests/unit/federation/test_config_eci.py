@@ -126,6 +126,15 @@ def test_an_endpoint_on_this_machine_may_be_plain(tmp_path: Path) -> None:
     assert config.clusters[0].url == "http://127.0.0.1:8088/"
 
 
+def test_clusters_of_one_account_share_its_limits(tmp_path: Path) -> None:
+    said = problems(tmp_path, cluster(), cluster(name="spot"))
+    assert list(said) == ["clusters[1].accountShare"]
+    third = {"accountShare": 0.334}
+    shared = [cluster(name=f"c{number}", **third) for number in range(3)]
+    elsewhere = cluster(name="far", region="cn-hangzhou")
+    assert len(load(tmp_path, *shared, elsewhere).clusters) == 4
+
+
 def test_names_of_clusters_are_unique_over_kinds(tmp_path: Path) -> None:
     said = problems(tmp_path, {"name": "burst", "kubeconfig": "x"}, cluster())
     assert list(said) == ["clusters[1].name"]

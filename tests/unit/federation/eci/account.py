@@ -8,6 +8,7 @@ nothing.
 import asyncio
 import itertools
 import random
+from collections import Counter
 from typing import Any
 
 from federation.backends.eci.api import EciApi
@@ -51,13 +52,18 @@ class Account:
         self.tenant.crash = self.crash
         system = {"metadata": {"name": "kube-system", "uid": OWNER.cluster_uid}}
         self.tenant.put(NAMESPACES, system)
-        self.emulator = Emulator(
-            keys=KEYS, clock=self.clock, fate=lambda _: self.fate, limits=limits
-        )
+        self.made: Counter[str] = Counter()
+        """Groups that were ever made, by the tenant UID in their tags."""
+        self.emulator = Emulator(keys=KEYS, clock=self.clock, fate=self._begin, limits=limits)
         self._policy = policy
         self._nonces = itertools.count()
         self._tasks: list[asyncio.Task[Any]] = []
         self.transport = DirectTransport(self.emulator, latency=latency, crash=self.crash)
+
+    def _begin(self, asked: dict[str, Any]) -> Fate:
+        tags = {tag["Key"]: tag["Value"] for tag in asked["Tag"]}
+        self.made[tags["vnode.dev/uid"]] += 1
+        return self.fate
 
     def start(self) -> None:
         """Start an agent that remembers nothing."""

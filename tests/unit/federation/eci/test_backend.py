@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from federation.backends.eci.observe import SETTLES
 from federation.backends.eci.translate.policy import Spot
 from tests.builders import NODE, NODE_ADDRESS, UID_1, UID_2, loads
 from tests.eci.connecting import KEYS, connected, make_group
+from tests.eci.refusal import Refusal
 from tests.eci.script import Fate
 from tests.eci.server import Emulator
 from tests.fakes.clock import SteppedClock
@@ -34,7 +35,7 @@ from vnode.backend import (
     UpdatePart,
     Waiting,
 )
-from vnode.kube.types import UID, ObjectKey
+from vnode.kube.types import UID, NodeName, ObjectKey
 
 POLICY = replace(TRUSTING, vswitches=())
 KEY = ObjectKey("team-a", "job-0")
@@ -92,11 +93,19 @@ async def site() -> AsyncIterator[Site]:
         yield made[0]
 
 
-def make_backend(api: Any, clock: SteppedClock, **changes: Any) -> EciBackend:
+def make_backend(
+    api: Any,
+    clock: SteppedClock,
+    *,
+    others: Collection[NodeName] = (),
+    served: NodeName = NODE,
+    **changes: Any,
+) -> EciBackend:
     return EciBackend(
         api,
-        policies={NODE: replace(POLICY, **changes)},
+        policies={served: replace(POLICY, **changes)},
         account="beijing",
+        others=others,
         clock=clock,
         rng=random.Random(1),
     )
@@ -176,6 +185,19 @@ async def test_groups_of_others_are_not_seen(site: Site) -> None:
     await site.look(60)
     assert site.backend.observed(KEY) is None
     assert site.backend.copies() == 0
+
+
+async def test_groups_of_a_virtual_node_that_others_serve_are_theirs(site: Site) -> None:
+    async with connected(site.emulator) as api:
+        other = make_backend(api, site.clock, others=[NODE], served=NodeName("vnode-spot"))
+        await site.backend.apply(make_request())
+        for _ in range(3):
+            await other.observer.look()
+            site.clock.now += 2
+        assert other.copies() == 0
+        asked = site.emulator.counted["DescribeContainerGroups"]
+        await other.observer.look()
+        assert site.emulator.counted["DescribeContainerGroups"] == asked
 
 
 async def test_a_create_without_answer_is_looked_for_and_not_made_twice(site: Site) -> None:
@@ -336,6 +358,7 @@ class TestABlindKey:
         async with connected(site.emulator) as api:
             other = await restarted(site, api)
             await other.look()
+            site.clock.now += SETTLES
             with pytest.raises(Waiting) as unsure:
                 await other.backend.confirm_gone(KEY, UID_1)
         assert unsure.value.reason == "ComputeNotSeen"
@@ -385,6 +408,79 @@ async def test_a_list_with_others_proves_what_it_has_not(site: Site) -> None:
     site.somebody_elses()
     site.clock.now += SETTLES
     assert await site.backend.confirm_gone(KEY, UID_1)
+
+
+async def test_a_list_proves_nothing_after_a_create_that_nobody_answered(site: Site) -> None:
+    site.somebody_elses()
+    site.clock.now += SETTLES
+    site.emulator.faults.unseen, site.emulator.faults.lose_answers = 60, 1
+    with pytest.raises(Waiting):
+        await site.backend.apply(make_request())
+    with pytest.raises(Waiting) as unsure:
+        await site.backend.confirm_gone(KEY, UID_1)
+    assert unsure.value.reason == "CopyNotSeen"
+
+
+@pytest.mark.parametrize("code", ["OperationDenied.NoStock", "InvalidParameter.Name"])
+async def test_a_refusal_says_nothing_of_the_create_before_it(site: Site, code: str) -> None:
+    site.somebody_elses()
+    site.emulator.faults.unseen, site.emulator.faults.lose_answers = 60, 1
+    with pytest.raises(Waiting):
+        await site.backend.apply(make_request())
+    site.emulator.faults.fail("CreateContainerGroup", code=code, status=403)
+    with pytest.raises(Waiting) as refused:
+        await site.backend.apply(make_request())
+    assert (refused.value.reason, refused.value.not_done) == ("CopyNotSeen", False)
+    site.emulator.faults.failing.clear()
+    site.clock.now += 61
+    copy = await site.backend.apply(make_request())
+    assert copy.handle in site.groups()
+    assert site.emulator.groups.made == 2
+
+
+async def test_a_create_that_was_lost_on_the_way_is_given_up_in_time(site: Site) -> None:
+    site.emulator.faults.down = True
+    with pytest.raises(Waiting):
+        await site.backend.apply(make_request())
+    site.emulator.faults.down = False
+    site.somebody_elses()
+    await site.look(SETTLES)
+    site.emulator.faults.fail(
+        "CreateContainerGroup", code="InvalidParameter.Name", status=400, times=1
+    )
+    with pytest.raises(Rejected):
+        await site.backend.apply(make_request())
+
+
+async def test_a_page_that_shifts_hides_nobody(site: Site) -> None:
+    copy = await site.backend.apply(make_request())
+    site.somebody_elses()
+    await site.look(5)
+    await site.backend.delete(copy, grace_seconds=30)
+    site.fate = Fate(terminating=3600)
+    statuses = site.emulator._actions._actions["DescribeContainerGroupStatus"]
+
+    def shifted(asked: Any, now: float) -> Any:
+        answer = statuses(asked, now)
+        if "ContainerGroupIds" not in asked:
+            answer["Data"] = [one for one in answer["Data"] if one["Name"] == "other"]
+        return answer
+
+    site.emulator._actions._actions["DescribeContainerGroupStatus"] = shifted
+    await site.look(0.1)
+    assert (site.observed().deleting, site.observed().gone) == (True, False)
+
+
+async def test_an_odd_word_about_one_missing_group_is_no_lost_link(site: Site) -> None:
+    await site.backend.apply(make_request())
+    await site.look(5)
+    site.emulator.faults.blind = True
+    for code in ("IncorrectStatus", "Forbidden.RAM"):
+        site.emulator.faults.refuse = {"DescribeContainerLog": Refusal(code, "")}
+        for _ in range(3):
+            await site.look(40)
+        assert site.backend.observer.error is None
+        assert not site.observed().gone
 
 
 async def test_where_nothing_at_all_is_used_nothing_runs(site: Site) -> None:
