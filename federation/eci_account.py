@@ -5,18 +5,22 @@ and its one budget of calls. Owned by whoever opened it, which also runs `key.ru
 for long.
 """
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from federation.backends.eci.access_key import AccessKeyFiles
 from federation.backends.eci.api import EciApi
 from federation.backends.eci.budget import Budget
 from federation.backends.eci.errors import Denied, EciError
 from federation.backends.eci.stock import Stock
+from federation.backends.eci.translate import registries
 from federation.backends.eci.translate.identity import TENANT
+from federation.backends.eci.translate.policy import RegistryLogin
 from federation.backends.eci.transport import HttpTransport
 from federation.config import EciClusterConfig
 from vnode.kube.errors import ConfigError, Unreachable
@@ -39,6 +43,8 @@ class EciAccount:
     key: AccessKeyFiles
     budget: Budget
     clock: Clock
+    logins: tuple[RegistryLogin, ...] = ()
+    """The platform's own, for image registries."""
 
     async def probe(self) -> None:
         """See that the API answers and knows our key. Asked for is what polling asks for.
@@ -75,8 +81,9 @@ async def open_account(
     """Open the way; nothing is asked yet. `name`: for errors.
 
     Raises:
-        ConfigError: there is no access key.
+        ConfigError: there is no access key, or the registry logins cannot be read.
     """
+    logins = await asyncio.to_thread(_logins, config.registry_logins, name=name)
     key = await AccessKeyFiles.load(config.credentials, name=name, clock=clock)
     budget = Budget(clock=clock, share=config.account_share)
     api = EciApi(
@@ -88,6 +95,19 @@ async def open_account(
         nonce=partial(secrets.token_hex, 16),
     )
     try:
-        yield EciAccount(config, name, api, key, budget, clock)
+        yield EciAccount(config, name, api, key, budget, clock, logins)
     finally:
         await api.close()
+
+
+def _logins(path: Path | None, *, name: str) -> tuple[RegistryLogin, ...]:
+    try:
+        return () if path is None else registries.of_file(path.read_bytes())
+    except OSError as error:
+        why = (error.strerror or "cannot be read").lower()
+    except ValueError as error:
+        why = str(error)
+    raise ConfigError(
+        f"{name}: no registry logins in {path} ({why}); put a docker config.json there, or correct "
+        "registryLogins"
+    )

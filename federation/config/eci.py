@@ -141,6 +141,9 @@ class EciClusterConfig(ComputeConfig):
     token_ttl: Duration | None = None
     """Life of ServiceAccount tokens, which cannot be renewed there. null: pods that mount one are
     refused (automountServiceAccountToken: false)."""
+    registry_logins: FilePath | None = None
+    """Docker configuration (a mounted Secret of type kubernetes.io/dockerconfigjson) with logins of
+    the platform's, for images to which the pod brings none. Read at the start. null: none."""
     account_share: float = Field(default=1.0, gt=0, le=1)
     """Part of the account's limits on calls that this agent may use."""
     instance_types: Mapping[str, InstanceTypeConfig] = Field(default_factory=dict)

@@ -14,9 +14,9 @@ import structlog
 from federation.backends.eci.backend import EciBackend
 from federation.backends.eci.prices import Prices
 from federation.backends.eci.stock import Stock
-from federation.backends.static_capacity import StaticCapacity
 from federation.config import EciClusterConfig, VirtualNode
 from federation.eci_account import EciAccount, open_account
+from federation.sides.eci_capacity import EciCapacity
 from federation.sides.eci_policy import policies_of
 from federation.sides.side import Task, Term
 from vnode.backend import CapacitySource
@@ -73,11 +73,12 @@ class EciSide:
         self._account = account
         self._config = config
         self._clock = shared.clock
+        self._pods = term.pods
         self._metrics = shared.metrics.eci
         ours = {node.name for node in term.nodes}
         self.backend = EciBackend(
             api.guarded(term.may_write),
-            policies=policies_of(config, term.owner),
+            policies=policies_of(config, term.owner, logins=account.logins),
             # Keys are exchanged; a security group belongs to one account for ever.
             account=f"{config.region}/{config.security_group}",
             others=[n.name for n in shared.config.virtual_nodes if n.name not in ours],
@@ -109,8 +110,16 @@ class EciSide:
         return self.backend.copies()
 
     def capacity(self, node: VirtualNode) -> CapacitySource:
-        """What was configured: nobody can count nodes there."""
-        return StaticCapacity(self._config.pool_of(node.name).limits)
+        """What was configured, as nobody can count nodes there, less what is sold out."""
+        capacity = EciCapacity(
+            self._config.pool_of(node.name),
+            node=node.name,
+            pods=self._pods,
+            stock=self.stock,
+            refused=self.backend.out_of_stock,
+        )
+        self.backend.subscribe_stock(capacity.look)
+        return capacity
 
     def follow(self) -> Callable[[], None]:
         """Nothing of the tenant's is followed: a group needs no place to lie in."""

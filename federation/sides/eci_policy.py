@@ -5,7 +5,7 @@ In: the sections of a cluster of kind eci. Out: one `EciPolicy` for each of its 
 
 import math
 
-from federation.backends.eci.translate.policy import EciPolicy, InstanceType, Spot
+from federation.backends.eci.translate.policy import EciPolicy, InstanceType, RegistryLogin, Spot
 from federation.backends.eci.translate.specs import cpus, gibibytes
 from federation.backends.kubernetes.translate.names import Owner
 from federation.config import EciClusterConfig, EciPoolConfig, InstanceTypeConfig
@@ -15,18 +15,25 @@ from vnode.kube.types import NodeName
 __all__ = ["policies_of", "policy_of"]
 
 
-def policies_of(config: EciClusterConfig, owner: Owner) -> dict[NodeName, EciPolicy]:
-    """The rules of each virtual node."""
+def policies_of(
+    config: EciClusterConfig, owner: Owner, *, logins: tuple[RegistryLogin, ...] = ()
+) -> dict[NodeName, EciPolicy]:
+    """The rules of each virtual node. `logins`: the platform's own, for image registries."""
     return {
         (node := pool.node_name_in(config.cluster_name)): policy_of(
-            config, pool, node=node, owner=owner
+            config, pool, node=node, owner=owner, logins=logins
         )
         for pool in config.pools
     }
 
 
 def policy_of(
-    config: EciClusterConfig, pool: EciPoolConfig, *, node: NodeName, owner: Owner
+    config: EciClusterConfig,
+    pool: EciPoolConfig,
+    *,
+    node: NodeName,
+    owner: Owner,
+    logins: tuple[RegistryLogin, ...] = (),
 ) -> EciPolicy:
     """The rules of one pool."""
 
@@ -47,6 +54,7 @@ def policy_of(
         allow=frozenset(config.allow),
         allow_inline_secrets=config.allow_inline_secrets,
         token_ttl=None if config.token_ttl is None else int(config.token_ttl),
+        registry_logins=logins,
         gpu_resource=pool.gpu_resource,
         gpu_label=pool.gpu_label,
         gpu_types={model: types(names) for model, names in pool.gpu_types.items()},

@@ -121,6 +121,9 @@ class EciBackend:
         self._bodies: dict[ObjectRef, ConfigMap | Secret] = {}
         self._unanswered: dict[UID, float] = {}
         """Creates of which nobody knows whether they made a group, and when the last was sent."""
+        self.out_of_stock: set[UID] = set()
+        """Tenant pods whose last create found nothing to buy; some may have gone since."""
+        self._stock_listeners: list[Callable[[], None]] = []
         self._namespaces: set[str] = set()
         """Those that somebody asked about."""
         self._object_listeners: list[Callable[[ObjectRef], None]] = []
@@ -232,6 +235,17 @@ class EciBackend:
         """See `PodBackend.subscribe_link`."""
         self._link_listeners.append(listener)
 
+    def subscribe_stock(self, listener: Callable[[], None]) -> None:
+        """Call `listener` when `out_of_stock` has changed."""
+        self._stock_listeners.append(listener)
+
+    def _found_stock(self, uid: UID, *, found: bool) -> None:
+        before = len(self.out_of_stock)
+        (self.out_of_stock.discard if found else self.out_of_stock.add)(uid)
+        if len(self.out_of_stock) != before:
+            for listener in self._stock_listeners:
+                listener()
+
     def _returned(self) -> None:
         for namespace in sorted(self._namespaces):
             for listener in self._place_listeners:
@@ -271,6 +285,7 @@ class EciBackend:
                 return found
             raise _unseen() from error
         except EciError as error:
+            self._found_stock(metadata.uid, found=not isinstance(error, NoStock))
             _LOG.warning("no container group", pod=str(metadata.key), why=str(error))
             failed = meaning.create_failed(error)
             if isinstance(failed, Waiting) and not failed.not_done:
@@ -280,6 +295,7 @@ class EciBackend:
             del self._unanswered[metadata.uid]
             raise failed from error
         self._unanswered.pop(metadata.uid, None)
+        self._found_stock(metadata.uid, found=True)
         made_at = rfc3339(self._clock.time())
         who = Identity(
             metadata.key, metadata.uid, request.node, request.digest, metadata.generation

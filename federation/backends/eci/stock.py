@@ -66,6 +66,7 @@ class Stock:
         self._clock = clock
         self._changed = changed
         self._known: dict[str, TypeStock] = {}
+        self._listeners: list[Callable[[], None]] = []
         self._failed: set[str] = set()
         """Types of which it was said that nothing is known."""
 
@@ -77,6 +78,10 @@ class Stock:
         """Whether certainly none of these can be bought now."""
         known = [self._known.get(each) for each in types]
         return bool(known) and all(each is not None and not each.anywhere for each in known)
+
+    def subscribe(self, listener: Callable[[], None]) -> None:
+        """Call `listener` after every answer."""
+        self._listeners.append(listener)
 
     async def run(self) -> Never:
         """Ask until cancelled."""
@@ -100,3 +105,5 @@ class Stock:
             found = {zone.zone: zone.stock.get(each, "") in _HAS for zone in zones}
             self._known[each] = TypeStock(found, self._clock.monotonic())
             self._changed(each, self._known[each])
+            for listener in self._listeners:
+                listener()

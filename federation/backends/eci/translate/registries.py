@@ -8,7 +8,7 @@ k8s.io/kubernetes pkg/credentialprovider (host by host parts with `*`, path by b
 
 import base64
 import binascii
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 import msgspec
@@ -20,9 +20,10 @@ from federation.backends.eci.translate.policy import RegistryLogin
 from federation.backends.eci.translate.spec import PodSpec
 from vnode.backend import ReferenceKind, Rejected, Waiting
 
-__all__ = ["logins", "parameters"]
+__all__ = ["logins", "of_file", "parameters"]
 
 _KEYS = (".dockerconfigjson", ".dockercfg")
+_UNREADABLE = (msgspec.MsgspecError, binascii.Error, UnicodeDecodeError)
 _HUB = "docker.io"
 _HUB_NAMES = ("index.docker.io", "registry-1.docker.io", "docker.io")
 
@@ -75,6 +76,16 @@ def logins(
     return list(chosen.values())
 
 
+def of_file(content: bytes) -> tuple[RegistryLogin, ...]:
+    """The logins of a docker configuration (`config.json`, or the value of a Secret of type
+    kubernetes.io/dockerconfigjson). Raises ValueError, which shows nothing of it.
+    """
+    try:
+        return tuple(_logins_of(msgspec.json.decode(content, type=_Config).auths))
+    except _UNREADABLE:
+        raise ValueError("it is no docker configuration") from None
+
+
 def parameters(found: Sequence[RegistryLogin]) -> list[Parameter]:
     """Logins as ImageRegistryCredential parameters."""
     return [{"Server": one.server, "UserName": one.user, "Password": one.password} for one in found]
@@ -95,19 +106,23 @@ def _entries(content: bytes, *, nested: bool, where: str) -> Iterator[RegistryLo
             auths = msgspec.json.decode(content, type=_Config).auths
         else:
             auths = msgspec.json.decode(content, type=dict[str, _Entry])
-        for server, entry in auths.items():
-            user, password = entry.username, entry.password
-            if entry.auth:
-                text = base64.b64decode(entry.auth + "==").decode()
-                user, _, password = text.rstrip("\x00").partition(":")
-            if user:
-                yield RegistryLogin(server, user, password)
-    except (msgspec.MsgspecError, binascii.Error, UnicodeDecodeError):
+        yield from _logins_of(auths)
+    except _UNREADABLE:
         raise Waiting(
             f"{where}: the Secret's docker configuration cannot be read",
             reason="InvalidImagePullSecret",
             not_done=True,
         ) from None
+
+
+def _logins_of(auths: Mapping[str, _Entry]) -> Iterator[RegistryLogin]:
+    for server, entry in auths.items():
+        user, password = entry.username, entry.password
+        if entry.auth:
+            text = base64.b64decode(entry.auth + "==").decode()
+            user, _, password = text.rstrip("\x00").partition(":")
+        if user:
+            yield RegistryLogin(server, user, password)
 
 
 def _place(image: str) -> tuple[str, str]:

@@ -221,7 +221,7 @@ async def test_a_repeat_that_differs_finds_the_first_one(site: Site) -> None:
 
 async def test_a_first_one_that_no_list_shows_yet_is_waited_for(site: Site) -> None:
     await site.backend.apply(make_request())
-    site.emulator.faults.unseen = 60
+    site.emulator.faults.unseen = 50
     async with connected(site.emulator) as api:
         other = await restarted(site, api)
         with pytest.raises(Waiting) as unseen:
@@ -251,6 +251,18 @@ async def test_what_may_pass_is_waited_for(
     assert (refused.value.reason, refused.value.not_done) == (reason, not_done)
     assert refused.value.passing is (reason == "ComputeBusy")
     assert "vsw-123" not in str(refused.value)
+
+
+async def test_pods_that_found_no_stock_are_known_until_they_are_made(site: Site) -> None:
+    heard: list[set[UID]] = []
+    site.backend.subscribe_stock(lambda: heard.append(set(site.backend.out_of_stock)))
+    site.emulator.faults.no_stock = {"*"}
+    for _ in range(2):
+        with pytest.raises(Waiting):
+            await site.backend.apply(make_request())
+    site.emulator.faults.no_stock = set()
+    await site.backend.apply(make_request())
+    assert heard == [{UID_1}, set()]
 
 
 async def test_only_what_is_wrong_with_the_pod_rejects_it(site: Site) -> None:
@@ -413,7 +425,7 @@ async def test_a_list_with_others_proves_what_it_has_not(site: Site) -> None:
 async def test_a_list_proves_nothing_after_a_create_that_nobody_answered(site: Site) -> None:
     site.somebody_elses()
     site.clock.now += SETTLES
-    site.emulator.faults.unseen, site.emulator.faults.lose_answers = 60, 1
+    site.emulator.faults.unseen, site.emulator.faults.lose_answers = 50, 1
     with pytest.raises(Waiting):
         await site.backend.apply(make_request())
     with pytest.raises(Waiting) as unsure:
@@ -424,7 +436,7 @@ async def test_a_list_proves_nothing_after_a_create_that_nobody_answered(site: S
 @pytest.mark.parametrize("code", ["OperationDenied.NoStock", "InvalidParameter.Name"])
 async def test_a_refusal_says_nothing_of_the_create_before_it(site: Site, code: str) -> None:
     site.somebody_elses()
-    site.emulator.faults.unseen, site.emulator.faults.lose_answers = 60, 1
+    site.emulator.faults.unseen, site.emulator.faults.lose_answers = 50, 1
     with pytest.raises(Waiting):
         await site.backend.apply(make_request())
     site.emulator.faults.fail("CreateContainerGroup", code=code, status=403)

@@ -1,7 +1,9 @@
 """An ECI account as a compute side: what a term of leading it has, against the emulator."""
 
 import asyncio
+import base64
 import contextlib
+import json
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
@@ -173,3 +175,38 @@ class TestProbe:
     ) -> None:
         async with connected(settings(tmp_path, emulator.url)) as compute:
             await compute.probe(known=nodes(there=False))
+
+
+async def test_the_platforms_registry_logins_come_from_a_file(
+    tmp_path: Path, emulator: Emulator
+) -> None:
+    logins = tmp_path / ".dockerconfigjson"
+    auth = base64.b64encode(b"robot:hush").decode()
+    logins.write_text(json.dumps({"auths": {"registry.example": {"auth": auth}}}))
+    config = settings(tmp_path, emulator.url, registryLogins=str(logins))
+    async with connected(config) as compute:
+        side = compute.lead(term_of(config, CollectorRegistry()))
+        await side.backend.observer.look()
+        services = ObjectRef("team-a", *SERVICE_VARIABLES)
+        await side.backend.put_object(services, ConfigMap(metadata=ObjectMeta(name="x")))
+        pod = make_pod(containers=[{"name": "m", "image": "registry.example/i"}])
+        request = replace(make_request(pod), node=NodeName("vnode-burst"))
+        await side.backend.apply(request)
+    [group] = emulator.groups.at(SystemClock().time())
+    assert group.asked["ImageRegistryCredential"] == [
+        {"Server": "registry.example", "UserName": "robot", "Password": "hush"}
+    ]
+
+
+@pytest.mark.parametrize("content", [None, "hush", '{"auths": {"r": {"auth": "hush!"}}}'])
+async def test_registry_logins_that_cannot_be_read_are_told_without_them(
+    tmp_path: Path, emulator: Emulator, content: str | None
+) -> None:
+    logins = tmp_path / "config.json"
+    if content is not None:
+        logins.write_text(content)
+    config = settings(tmp_path, emulator.url, registryLogins=str(logins))
+    with pytest.raises(ConfigError, match="registryLogins") as refused:
+        async with connected(config):
+            pass
+    assert "hush" not in str(refused.value)
