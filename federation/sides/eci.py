@@ -81,6 +81,7 @@ class EciSide:
             policies=policies_of(config, term.owner, logins=account.logins),
             # Keys are exchanged; a security group belongs to one account for ever.
             account=f"{config.region}/{config.security_group}",
+            forwards=shared.config.tenant.forwards,
             others=[n.name for n in shared.config.virtual_nodes if n.name not in ours],
             clock=shared.clock,
             rng=shared.rng,

@@ -80,6 +80,7 @@ class EciBackend:
         policies: Mapping[NodeName, EciPolicy],
         account: str,
         others: Collection[NodeName] = (),
+        forwards: Callable[[str], bool] = lambda _: True,
         clock: Clock,
         rng: random.Random,
         settles: float = SETTLES,
@@ -91,12 +92,15 @@ class EciBackend:
             policies: of each virtual node's pool, at least one; of one tenant cluster.
             account: what tells this account and region from others, and never changes.
             others: virtual nodes of ours that are none of these; they may be of the same account.
+            forwards: whether pods of a tenant namespace may be brought here; what runs there
+                already is seen through.
             clock: of the agent.
             rng: for jitter.
             settles: seconds after which listings must have a group that was just made.
         """
         self._api = api
         self._policies = policies
+        self._forwards = forwards
         self._clock = clock
         self._settles = settles
         any_policy = next(iter(policies.values()))
@@ -259,6 +263,7 @@ class EciBackend:
 
     def admit(self, request: PodRequest) -> None:
         """See `PodBackend.admit`."""
+        self._require_forwarded(request.pod.metadata.namespace)
         require_supported(request.pod, self._policy(request.node))
         self._creates.require(request.pod.metadata.uid)
 
@@ -273,6 +278,7 @@ class EciBackend:
         if known is not None and not known.gone:
             text = "the copy of an older pod of that name is not gone yet"
             raise Waiting(text, reason="PredecessorExists", not_done=True)
+        self._require_forwarded(metadata.namespace)
         unsure = await self._require_answer(metadata.uid)
         if isinstance(unsure, ObservedPod):
             return unsure
@@ -301,6 +307,11 @@ class EciBackend:
             metadata.key, metadata.uid, request.node, request.digest, metadata.generation
         )
         return self._copies.learn(group, who, made_at=made_at, listed=False).shown()
+
+    def _require_forwarded(self, namespace: str) -> None:
+        if not self._forwards(namespace):
+            text = f'namespace "{namespace}" is not forwarded to compute clusters'
+            raise Waiting(text, reason="NamespaceNotReady", not_done=True)
 
     async def _require_answer(self, uid: UID) -> ObservedPod | bool:
         """Whether a create before this one may have made a group; the group, if it did.

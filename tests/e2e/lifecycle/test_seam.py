@@ -67,16 +67,6 @@ class Seam:
         copy: ObservedPod = await until(shown, what)
         return copy
 
-    async def until_gone(self, key: ObjectKey, uid: UID) -> None:
-        """Wait until the place says so; it may need time to know."""
-
-        async def gone() -> bool:
-            with contextlib.suppress(Waiting):
-                return await self.backend.confirm_gone(key, uid)
-            return False
-
-        await until(gone, f"{key} is gone")
-
 
 @pytest.fixture
 async def seam(world: World) -> AsyncIterator[Seam]:
@@ -172,11 +162,11 @@ async def test_what_went_stays_observed_with_its_last_status_until_it_is_forgott
 async def test_whether_a_copy_is_gone_is_asked_of_the_place_itself(seam: Seam) -> None:
     copy = await seam.backend.apply(await seam.request())
     assert not await seam.backend.confirm_gone(seam.key(), copy.uid)
-    await seam.until_gone(seam.key(), UID(str(uuid.uuid4())))
-    await seam.until_gone(seam.key("never-made"), UID(str(uuid.uuid4())))
+    assert await seam.backend.confirm_gone(seam.key(), UID(str(uuid.uuid4())))
+    assert await seam.backend.confirm_gone(seam.key("never-made"), UID(str(uuid.uuid4())))
     await seam.world.place.start("pod")
     await seam.world.place.remove("pod")
-    await seam.until_gone(seam.key(), copy.uid)
+    assert await seam.backend.confirm_gone(seam.key(), copy.uid)
 
 
 async def test_the_place_of_a_namespace_stays_the_same(seam: Seam) -> None:

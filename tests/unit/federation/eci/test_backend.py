@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -98,6 +98,7 @@ def make_backend(
     clock: SteppedClock,
     *,
     others: Collection[NodeName] = (),
+    forwards: Callable[[str], bool] = lambda _: True,
     served: NodeName = NODE,
     **changes: Any,
 ) -> EciBackend:
@@ -106,6 +107,7 @@ def make_backend(
         policies={served: replace(POLICY, **changes)},
         account="beijing",
         others=others,
+        forwards=forwards,
         clock=clock,
         rng=random.Random(1),
     )
@@ -198,6 +200,26 @@ async def test_groups_of_a_virtual_node_that_others_serve_are_theirs(site: Site)
         asked = site.emulator.counted["DescribeContainerGroups"]
         await other.observer.look()
         assert site.emulator.counted["DescribeContainerGroups"] == asked
+
+
+async def test_namespaces_that_are_not_forwarded_are_seen_through_but_get_nothing_new(
+    site: Site,
+) -> None:
+    made = await site.backend.apply(make_request())
+    async with connected(site.emulator) as api:
+        other = make_backend(api, site.clock, forwards=lambda name: name != KEY.namespace)
+        await other.observer.look()
+        assert other.sight(KEY.namespace) is Sight.COMPLETE
+        assert (await other.apply(make_request())).handle == made.handle
+        await site.backend.delete(made, grace_seconds=1)
+        site.clock.now += 31
+        await other.observer.look()
+        with pytest.raises(Waiting, match="is not forwarded") as refused:
+            other.admit(make_request(uid=UID_2))
+        assert refused.value.not_done
+        with pytest.raises(Waiting, match="is not forwarded"):
+            await other.apply(make_request(uid=UID_2))
+    assert site.emulator.groups.made == 1
 
 
 async def test_a_create_without_answer_is_looked_for_and_not_made_twice(site: Site) -> None:
