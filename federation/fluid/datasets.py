@@ -60,6 +60,7 @@ _LOG = structlog.get_logger(__name__)
 
 _WORKERS = 4
 _SETTLE, _AGAIN, _SELDOM = 1.0, 2.0, 15.0
+_FIRST = "what it was before goes first"
 ASKING: Mapping[FluidDialect, Asking] = {
     FluidDialect.FLUID: Asking(
         {"serverless.fluid.io/inject": "true"},
@@ -244,13 +245,17 @@ class FluidClaims:
             if there and not self._uses.is_mounted(key):  # Else it goes when the last copy has.
                 await self._remove(key, around)
             if verdict is None and wish is not None:
-                verdict = judged.preparing(wish.uid, key.name, "what it was before goes first")
+                verdict = judged.preparing(wish.uid, key.name, _FIRST)
             if verdict is not None:
                 self._judge(key, verdict)
             return Result()
         if not self._uses.any(key):
             return await self._linger(key, around, is_there=bool(there))
         self._idle_since.pop(key, None)
+        if any(seen.metadata.deletion_timestamp is not None for _, seen in there):
+            # A pod that has it now would lose a part of it. The watch says when it is gone.
+            self._judge(key, judged.preparing(wish.uid, key.name, _FIRST))
+            return Result()
         verdict, again = await self._make(wish, key, around)
         self._judge(key, verdict)
         return Result(requeue_after=again)

@@ -9,12 +9,12 @@ import pytest
 from federation.backends.kubernetes.translate.policy import FluidDialect
 from federation.claims.objects import PERSISTENT_VOLUMES, Claim
 from federation.claims.placeholder import placeholder, placeholder_name
-from federation.fluid.objects import DATA_LOADS
+from federation.fluid.objects import DATA_LOADS, DATASETS
 from tests.builders import OWNER, make_error, make_request
 from tests.unit.federation.fluid.builders import BELOW, PROFILE, make_claim, make_volume
-from tests.unit.federation.fluid.world import CONFIG, CUT, KEY, PV, World, inject
+from tests.unit.federation.fluid.world import CONFIG, CUT, DS, KEY, PV, World, inject
 from vnode.backend import Waiting
-from vnode.kube.resources import PERSISTENT_VOLUME_CLAIMS, PODS
+from vnode.kube.resources import PERSISTENT_VOLUME_CLAIMS, PODS, Resource
 from vnode.kube.types import ObjectKey
 
 pytestmark = pytest.mark.looptime
@@ -268,6 +268,27 @@ async def test_the_namespace_is_not_vacant_while_anything_of_a_claim_is_left(
     await world.settle()
     assert world.fluid.any_in(BELOW)
     assert not world.fluid.any_in("red--other")
+
+
+@pytest.mark.parametrize(("resource", "name"), [(DATASETS, DS), (PERSISTENT_VOLUME_CLAIMS, "data")])
+async def test_a_pod_waits_until_what_is_being_deleted_is_gone_and_made_again(
+    world: World, resource: Resource, name: str
+) -> None:
+    world.have(make_claim())
+    world.want()
+    await world.ready()
+    assert world.why() == ""
+    place = ObjectKey(BELOW, name)
+    world.compute.client.edit(resource, place, lambda b: b["metadata"].update(LEAVING))
+    await world.settle()
+    assert world.why() == "DatasetNotReady"
+    world.compute.client.drop(resource, place)
+    world.compute.client.calls.clear()
+    await world.settle()
+    assert f"create {resource.plural}" in world.compute.client.names()
+
+
+LEAVING = {"deletionTimestamp": "2026-01-01T00:00:00Z"}
 
 
 @pytest.mark.parametrize("answered", [False, True], ids=["never sent", "answer lost"])
