@@ -435,8 +435,7 @@ class EciBackend:
     async def _any(self, *tag: str) -> bool:
         """Whether a list has a group of ours (with this tag and value)."""
         more = {tag[0]: tag[1]} if tag else {}
-        async for group in self._api.groups(tags={**self._tags, **more}):
-            self.observer.learn(group)
+        async for _ in self._api.groups(tags={**self._tags, **more}):
             return True
         return False
 

@@ -12,7 +12,7 @@ none each group is asked for by its id. Errors end nothing; the next poll comes.
 
 import contextlib
 import random
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Never
 
 import structlog
@@ -182,12 +182,18 @@ class Observer:
             _LOG.info("compute answers again")
             self._returned()
 
-    async def _identify(self, ids: Iterable[str] = ()) -> None:
-        """Read whose groups these are (none: all of ours) from their tags."""
-        ids = list(ids)
-        tags = None if ids else self._tags
-        async for group in self._api.groups(ids=ids, tags=tags):
+    async def _identify(self) -> None:
+        """Read whose groups these are, all of ours, from their tags."""
+        async for group in self._api.groups(tags=self._tags):
             self.learn(group)
+
+    async def _meet(self, unknown: Mapping[str, GroupStatus]) -> None:
+        """Read whose groups these are. None is shown without its state, which is here."""
+        if not unknown:
+            return
+        async for group in self._api.groups(ids=list(unknown)):
+            if self.learn(group) is not None:
+                self._saw(unknown[group.container_group_id])
 
     def learn(self, group: ListedGroup) -> Identity | None:
         """Know a group by its tags. Returns whose it is; None: not ours."""
@@ -209,17 +215,15 @@ class Observer:
         )
         since = None if everything else began - self._looked_at + _OVERLAP
         before = list(self._copies.there())
-        unknown, found = [], set()
+        unknown: dict[str, GroupStatus] = {}
+        found: set[str] = set()
         async for status in self._api.statuses(tags=self._tags, since=since):
             found.add(status.container_group_id)
             if self._copies.get(status.container_group_id) is not None:
                 self._saw(status)
             elif status.container_group_id not in self._not_ours:
-                unknown.append(status)
-        if unknown:
-            await self._identify([status.container_group_id for status in unknown])
-            for status in unknown:
-                self._saw(status)
+                unknown[status.container_group_id] = status
+        await self._meet(unknown)
         self._looked_at = began
         if everything:
             missing = [group for group in before if group.id not in found]

@@ -659,3 +659,25 @@ async def test_throttled_polls_are_no_lost_link(site: Site) -> None:
         await site.look(10)
     assert site.backend.reachable
     assert site.backend.silent_for is None
+
+
+async def test_groups_that_are_met_late_are_never_shown_without_their_state(site: Site) -> None:
+    await site.backend.apply(make_request())
+    for _ in range(25):  # More than one call names.
+        site.somebody_elses()
+    site.emulator.faults.unseen = 20
+    async with connected(site.emulator) as api:
+        other = await restarted(site, api)
+        await other.look()
+        phases: set[str] = set()
+
+        def look_up() -> None:
+            if other.backend.observed(KEY) is not None:
+                phases.add(other.status()["phase"])
+
+        def hear(_: ObjectKey) -> None:
+            asyncio.get_running_loop().call_soon(look_up)
+
+        other.backend.subscribe(hear)
+        await other.look(31)
+    assert phases == {"Running"}
