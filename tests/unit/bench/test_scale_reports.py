@@ -6,7 +6,6 @@ from collections import Counter
 import pytest
 
 from tests.bench import tenants, wide
-from tests.bench.__main__ import _by_clusters
 from tests.bench.calls import Call
 from tests.bench.tenants import Moment
 from tests.bench.virtual_nodes import is_ready
@@ -109,9 +108,3 @@ def test_a_node_without_room_is_not_ready() -> None:
     assert is_ready(ready)
     assert not is_ready({**ready, "allocatable": {"pods": "0"}})
     assert not is_ready({**ready, "conditions": []})
-
-
-def test_parts_share_clusters_where_they_can() -> None:
-    parts = ["speed", "namespaces", "wide", "tenants", "distance"]
-    assert _by_clusters(parts) == [["speed", "distance"], ["namespaces"], ["wide"], ["tenants"]]
-    assert _by_clusters(["wide"]) == [["wide"]]
