@@ -240,8 +240,8 @@ class FluidClaims:
         wish, verdict = await self._wishes.of(claim, below)
         there = self._below.of(key)
         if wish is None or any(not _is_for(o.metadata.annotations, wish) for _, o in there):
-            if claim is None:
-                self._verdicts.pop(key, None)
+            if wish is None and verdict is None:
+                self._verdicts.pop(key, None)  # What was said of it would be wrong later.
             if there and not self._uses.is_mounted(key):  # Else it goes when the last copy has.
                 await self._remove(key, around)
             if verdict is None and wish is not None:

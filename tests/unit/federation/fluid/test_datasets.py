@@ -270,6 +270,19 @@ async def test_the_namespace_is_not_vacant_while_anything_of_a_claim_is_left(
     assert not world.fluid.any_in("red--other")
 
 
+async def test_a_label_that_comes_back_is_judged_anew(world: World) -> None:
+    world.have(make_claim())
+    world.want()
+    await world.ready()
+    assert world.why() == ""
+    world.claims.upsert(make_claim(profile="", resourceVersion="2"))
+    await world.settle()
+    await world.settle()
+    assert world.there() == set()
+    world.claims.upsert(make_claim(resourceVersion="3"))
+    assert world.why() == "DatasetNotReady"
+
+
 @pytest.mark.parametrize(("resource", "name"), [(DATASETS, DS), (PERSISTENT_VOLUME_CLAIMS, "data")])
 async def test_a_pod_waits_until_what_is_being_deleted_is_gone_and_made_again(
     world: World, resource: Resource, name: str
