@@ -12,6 +12,7 @@ prepared the claim below). Out: complete bodies, each with our marks and a finge
 Nothing here is changed later but the Secret: a wish with another fingerprint has other objects.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -31,7 +32,7 @@ from federation.fluid.names import (
     volume_name,
 )
 from federation.fluid.objects import DATA_LOADS, DATASETS, THIN_RUNTIMES
-from federation.fluid.rules import travelling
+from federation.fluid.rules import CLIMBS, travelling
 from vnode.kube.resources import PERSISTENT_VOLUME_CLAIMS, SECRETS, Resource
 from vnode.kube.types import JSON, UID, JSONObject, Secret
 
@@ -144,7 +145,8 @@ def thin_runtime(wish: Wish) -> JSONObject:
 def data_load(wish: Wish, asked: str) -> JSONObject:
     """Reads ahead; `asked`: paths of the claim, separated by commas."""
     body = _object(wish, DATA_LOADS, load_name(wish.uid, asked))
-    paths = [path.strip() for path in asked.split(",") if path.strip().startswith("/")]
+    named = (path.strip() for path in asked.split(","))
+    paths = [p for p in named if p.startswith("/") and re.search(CLIMBS, p) is None]
     target: JSON = [{"path": path} for path in paths or ["/"]]
     body["spec"] = {
         "dataset": {"name": dataset_name(wish.uid), "namespace": wish.below},

@@ -329,6 +329,9 @@ REFUSED = {
         "DataLoad",
         {"dataset": {"name": OWN, "namespace": BELOW}, "podMetadata": {"labels": {"a": "b"}}},
     ),
+    "a load that climbs": _marked(
+        "DataLoad", {"dataset": {"name": OWN, "namespace": BELOW}, "target": [{"path": "/../a"}]}
+    ),
     "a load elsewhere": _marked("DataLoad", {"dataset": {"name": OWN, "namespace": "other"}}),
     "a privileged pod elsewhere": _reaching({}),
 }

@@ -90,3 +90,8 @@ def test_no_pod_of_the_tenant_can_name_the_copied_secret() -> None:
 def test_a_load_of_paths_that_are_none_is_one_of_all() -> None:
     spec: Any = build.data_load(make_wish(claim=make_claim()), "true")["spec"]
     assert spec["target"] == [{"path": "/"}]
+
+
+def test_a_load_of_paths_leaves_out_what_climbs() -> None:
+    spec: Any = build.data_load(make_wish(claim=make_claim()), "/a, /../b, /c/..")["spec"]
+    assert spec["target"] == [{"path": "/a"}]
