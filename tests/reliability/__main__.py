@@ -84,6 +84,10 @@ def _measure(
                 for agent in place.agents:
                     kept = options.keep_logs / f"{what}-{agent.log.name}"
                     kept.write_bytes(agent.log.read_bytes())
+                for cluster in (place.tenant, place.compute):
+                    assert cluster.audit_log is not None
+                    kept = options.keep_logs / f"{what}-{cluster.name}-audit.log"
+                    kept.write_bytes(cluster.audit_log.read_bytes())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -96,7 +100,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--watch", type=float, default=120.0, help="seconds after delete-node")
     parser.add_argument("--most", type=float, default=45.0, help="seconds for a takeover")
     parser.add_argument("--from", dest="commit", default="HEAD~20", help="commit, for upgrade")
-    parser.add_argument("--keep-logs", type=Path, help="copy the agents' logs to this folder")
+    parser.add_argument(
+        "--keep-logs", type=Path, help="copy the agents' logs and the audit logs to this folder"
+    )
     return parser
 
 

@@ -1,21 +1,26 @@
 """What happened to pods meanwhile, by the word of the API servers and not of the agent.
 
-In: audit logs from a mark on, and the pods before and after. Out: who created and deleted pods, and
-which pods are not what they were. "Nothing was deleted" is asked of both.
+In: audit logs from a mark on, and the pods before, meanwhile and after. Out: who created and
+deleted pods, how many were there at once, and which pods are not what they were. "Nothing was
+deleted" is asked of both.
 """
 
 from __future__ import annotations
 
 import json
+import threading
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from tests.clusters.errors import HarnessError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
     from tests.clusters import Cluster
     from tests.e2e.recorder import PodRecorder
+    from tests.e2e.user import User
 
 _CREDENTIAL = "authentication.kubernetes.io/credential-id"
 _READ = ("get", "list", "watch")
@@ -71,29 +76,39 @@ class AuditMark:
         return found
 
 
-def most_at_once(writes: Iterable[Write], old: Collection[str]) -> int:
-    """The most pods of one workload that were there at once, by the log of its cluster.
+class Census:
+    """Counts the pods of workloads over and over: the most that were there at once.
 
-    Args:
-        writes: of pods of this workload alone, in order.
-        old: names of those that were there before the first write.
+    Each count is a list, so what one API server held at one moment; two are a few tenths of a
+    second apart. Unlike a watch it outlives a server that starts.
     """
-    pods = [w for w in writes if w.resource == "pods" and w.verb in _COUNTED]
-    # A pod is gone with the last deletion of its name: the first one only asks for it.
-    there, most = set(old), len(old)
-    for at, write in enumerate(pods):
-        if write.verb == "create":
-            there.add(write.name)
-            most = max(most, len(there))
-        elif not _deleted_again(pods[at + 1 :], write.name):
-            there.discard(write.name)
-    return most
 
+    def __init__(self, user: User, apps: Collection[str]) -> None:
+        self._user = user
+        self._selector = f"app in ({','.join(apps)})"
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._count, daemon=True)
+        self.counts = 0
+        self.most = Counter(dict.fromkeys(apps, 0))
+        """By the label `app`."""
 
-def _deleted_again(later: Iterable[Write], name: str) -> bool:
-    """Before a pod of that name is created again."""
-    following = next((w for w in later if w.name == name), None)
-    return following is not None and following.verb == "delete"
+    def __enter__(self) -> Census:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _count(self) -> None:
+        while not self._ended.is_set():
+            try:
+                pods = self._user.items("pods", self._selector)
+            except HarnessError:  # The server does not answer, or not yet.
+                self._ended.wait(0.2)
+                continue
+            self.counts += 1
+            self.most |= Counter(pod["metadata"]["labels"]["app"] for pod in pods)
 
 
 def uids(pods: Iterable[Any]) -> dict[str, str]:

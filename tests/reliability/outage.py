@@ -68,34 +68,16 @@ def measure(site: Site, *, minutes: float, hasty: int, directory: Path) -> Repor
         site.compute.start("kube-apiserver")
         back = time.monotonic()
         site.progress("the compute cluster answers again")
-        wait(
-            lambda: site.condition(UNREACHABLE) == "True" and _TAINT not in site.taints(),
-            "the node says that it is back",
-            timeout=_BACK_SECONDS,
-        )
-        seen_back = time.monotonic() - back
-
-        def all_run() -> bool:
-            site.compute.start_ended("kube-scheduler")
-            late = site.user.get("pod", "late")["status"].get("phase") == "Running"
-            return late and _successors(site, first) == hasty
-
-        wait(all_run, "the late pod and the successors run", timeout=_BACK_SECONDS)
-        successors_after = time.monotonic() - back
-        mirrored = site.wait_mirrored(next(iter(before)), 1, timeout=60.0)
-        time.sleep(_EVERY)
+        with evidence.Census(site.below, tuple(share)) as census:
+            seen_back, successors_after = _wait_recovered(site, first, back)
+            mirrored = site.wait_mirrored(next(iter(before)), 1, timeout=60.0)
+            time.sleep(_EVERY)
     trouble = evidence.seen_otherwise(recorder)
     others = {w.name for mark in marks for w in mark.writes() if _is_other(w)}
     upstairs = marks[0].of_pods({NAMESPACE}, but=others)
     downstairs = marks[1].of_pods({BELOW}, but=others)
     after = evidence.uids(site.load())
     copies = evidence.uids(site.below.items("pods", _STEADY))
-    at_once = {
-        name: evidence.most_at_once(
-            (w for w in marks[1].writes() if w.name.startswith(f"{name}-")), first[name]
-        )
-        for name in share
-    }
     targets = [
         Target(
             "the node was Ready at every look",
@@ -114,13 +96,13 @@ def measure(site: Site, *, minutes: float, hasty: int, directory: Path) -> Repor
         Target("successors that ran before the end", str(early), early == 0),
         Target(
             "successors of the same names never ran beside the old copies",
-            f"{at_once[_SAME]} at once, of {share[_SAME]}",
-            at_once[_SAME] == share[_SAME],
+            f"{census.most[_SAME]} at once, of {share[_SAME]}",
+            census.most[_SAME] == share[_SAME],
         ),
         Target(
             "successors of other names never ran beside the old copies",
-            f"{at_once[_OTHERS]} at once, of {share[_OTHERS]}",
-            at_once[_OTHERS] == share[_OTHERS],
+            f"{census.most[_OTHERS]} at once, of {share[_OTHERS]}",
+            census.most[_OTHERS] == share[_OTHERS],
         ),
         Target("the same pods before and after", f"{len(after)}", before == after),
         Target("the same copies before and after", f"{len(copies)}", below == copies),
@@ -178,6 +160,26 @@ def _wait_given_up(site: Site, first: dict[str, dict[str, str]], began: float) -
 
 def _successors(site: Site, first: dict[str, dict[str, str]]) -> int:
     return len(_running(site) - _old(first))
+
+
+def _wait_recovered(
+    site: Site, first: dict[str, dict[str, str]], back: float
+) -> tuple[float, float]:
+    """Seconds from `back` until the node says that it is back, and until all successors run."""
+    wait(
+        lambda: site.condition(UNREACHABLE) == "True" and _TAINT not in site.taints(),
+        "the node says that it is back",
+        timeout=_BACK_SECONDS,
+    )
+    seen_back = time.monotonic() - back
+
+    def all_run() -> bool:
+        site.compute.start_ended("kube-scheduler")
+        late = site.user.get("pod", "late")["status"].get("phase") == "Running"
+        return late and _successors(site, first) == len(_old(first))
+
+    wait(all_run, "the late pod and the successors run", timeout=_BACK_SECONDS)
+    return seen_back, time.monotonic() - back
 
 
 def _wait_told(site: Site, began: float) -> float:

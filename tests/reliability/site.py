@@ -153,6 +153,9 @@ def built(
     clusters = harness.up(specs)
     tenant = clusters.pop("tenant")
     joined = join(harness, tenant, clusters, directory=directory)
+    identities = [f"agent-{number}" for number in range(1, replicas)]
+    others = {each: replica(joined, each, SECOND_ADDRESS) for each in identities}
+    # Last, since whoever joins a cluster does not overrule what was set by hand.
     hard = {"pods": str(2 * pods + 100)}
     clusters[COMPUTE].kubectl(
         f"--namespace={BELOW}",
@@ -165,9 +168,7 @@ def built(
     with ExitStack() as stack:
         agents = [stack.enter_context(AgentProcess(joined, program=program))]
         agents[0].wait_ready()
-        for number in range(1, replicas):
-            identity = f"agent-{number}"
-            other = replica(joined, identity, SECOND_ADDRESS)
+        for identity, other in others.items():
             agents.append(stack.enter_context(AgentProcess(other, identity=identity)))
         yield Site(joined, agents, pods, progress)
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import TYPE_CHECKING, Any, cast
 
-from tests.reliability.evidence import AuditMark, Write, most_at_once, seen_otherwise
+from tests.clusters.errors import HarnessError
+from tests.reliability.evidence import AuditMark, Census, seen_otherwise
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.clusters import Cluster
     from tests.e2e.recorder import PodRecorder
+    from tests.e2e.user import User
 
 
 class _Cluster:
@@ -83,20 +86,24 @@ def test_a_pod_that_was_ever_shown_otherwise_is_told_once() -> None:
     assert seen_otherwise(recorder) == {"Failed": 1, "deleted": 1}
 
 
-def _writes(*words: str) -> list[Write]:
-    pairs = [word.split("-", 1) for word in words]
-    return [Write(verb, "pods", "ns", name, "u", "c", "") for verb, name in pairs]
+class _Lists:
+    """A user who sees these pods, one list after the other, and then an error."""
+
+    def __init__(self, *lists: tuple[str, ...]) -> None:
+        self._lists = list(lists)
+        self.empty = threading.Event()
+
+    def items(self, kind: str, selector: str) -> list[Any]:
+        assert (kind, selector) == ("pods", "app in (a,b)")
+        if not self._lists:
+            self.empty.set()
+            raise HarnessError("away")
+        return [{"metadata": {"labels": {"app": app}}} for app in self._lists.pop(0)]
 
 
-def test_a_pod_is_there_until_the_last_deletion_of_its_name() -> None:
-    gentle = _writes("delete-a", "delete-a", "create-a", "delete-b", "delete-b", "create-c")
-    assert most_at_once(gentle, {"a", "b"}) == 2
-    early = _writes("delete-a", "create-c", "delete-a")
-    assert most_at_once(early, {"a"}) == 2
-    assert most_at_once(_writes("create-c", "delete-a"), {"a"}) == 2
-    assert most_at_once([], {"a", "b"}) == 2
-
-
-def test_only_pods_themselves_are_counted() -> None:
-    status = Write("create", "pods/binding", "ns", "b", "u", "c", "")
-    assert most_at_once([status, *_writes("patch-b")], {"a"}) == 1
+def test_the_most_pods_that_were_there_at_once_are_told_by_workload() -> None:
+    lists = _Lists(("a", "b"), ("a", "a"), (), ("a",))
+    with Census(cast("User", lists), ("a", "b")) as census:
+        assert lists.empty.wait(5)
+    assert census.most == {"a": 2, "b": 1}
+    assert census.counts == 4
