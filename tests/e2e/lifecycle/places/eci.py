@@ -35,6 +35,8 @@ TENANT = "lifecycle"
 _HASTE = 20.0
 _MANY = 1e9
 """vCPUs."""
+_UNSEEN = 2.0
+"""Seconds: longer than until the second try of a create."""
 _AT_ONCE = Fate(
     scheduling=0.0, pulling=0.0, terminating=0.0, containers={"main": Script(deaf=True)}
 )
@@ -183,7 +185,9 @@ class EciPlace:
         self._emulator.faults.max_cpu = _MANY
 
     async def lose_answers(self, count: int) -> None:
+        """No list shows what was made, until the agent has tried again."""
         self._emulator.faults.lose_answers = count
+        self._emulator.faults.unseen = _UNSEEN
 
     async def silence(self) -> None:
         self._emulator.faults.down = True
