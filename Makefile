@@ -19,8 +19,8 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: $(VENV)/.ready ## Start a tenant and two compute clusters, run the whole story, leave them running
-	@$(BIN)/python -m demo up $(if $(AGENT),--agent '$(AGENT)')
+demo: $(VENV)/.ready ## Start a tenant and two compute clusters, run the whole story, leave them running; or BURST=1
+	@$(BIN)/python -m demo $(if $(BURST),burst,up $(if $(AGENT),--agent '$(AGENT)'))
 
 demo-down: $(VENV)/.ready ## Remove everything that `make demo` started
 	@$(BIN)/python -m demo down

@@ -5,7 +5,8 @@ simulated nodes; CLUSTERS=existing takes given ones, CLUSTERS=kind those of kind
 the manifests of deploy/, starts the agent and tells the story.
 The agent is a process beside the clusters, or (`--agent deployment`, real containers only) what
 users have: the Deployment of deploy/tenant on the tenant's node. Everything stays until `down`. All
-state is in the folder .demo/, or in the one that DEMO_STATE names.
+state is in the folder .demo/, or in the one that DEMO_STATE names. `burst` (`make demo BURST=1`)
+tells another story, on clusters of its own that end with it.
 """
 
 import dataclasses
@@ -15,6 +16,7 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Annotated
@@ -22,11 +24,15 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from demo.story import Story, StoryError
+from demo.burst import BurstStory
+from demo.stage import StoryError
+from demo.story import Story
 from tests.agents import AgentError, AgentProcess, Federation, join
 from tests.agents.deployment import deploy
 from tests.clusters import Cluster, ClusterSpec, Harness, HarnessError, NodePool, can_run_containers
+from tests.clusters.errors import CommandError
 from tests.clusters.processes import Identity
+from tests.standin.data_site import data_site
 
 ROOT = Path(__file__).resolve().parents[1]
 STATE = Path(os.environ.get("DEMO_STATE") or ROOT / ".demo").resolve()
@@ -68,6 +74,26 @@ def up(
     except (HarnessError, AgentError, StoryError) as error:
         _fail(f"{error}\n(everything that was started is still there: make demo-down)")
     _how_to_go_on(federation, log)
+
+
+@app.command()
+def burst() -> None:
+    """Run one Job with one claim at home and on nodes that play ECI, and remove all of it."""
+    possible, why = can_run_containers()
+    if os.environ.get("CLUSTERS") or not possible:
+        _fail(f"bursting needs real nodes started here ({why or 'clusters are given'})")
+    began = time.monotonic()
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix="vnode-burst-") as folder,
+            Harness(state=Path(folder) / "clusters", progress=_progress) as harness,
+            data_site(harness, Path(folder)) as site,
+        ):
+            BurstStory(console, site).tell()
+    except (HarnessError, CommandError, AgentError, StoryError) as error:
+        _fail(str(error))
+    console.rule("[bold green]The same Job and claim in both places", align="left", style="green")
+    console.print(f"all of it took {time.monotonic() - began:.0f} s, and is removed")
 
 
 @app.command()

@@ -16,28 +16,31 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.agents import AgentProcess, Federation, join
-from tests.clusters import ClusterSpec, Harness, can_run_containers
+from tests.clusters import Harness, can_run_containers
 from tests.clusters.existing import requested
 from tests.e2e.user import BELOW, User, until
 from tests.e2e.workloads import IMAGE, job, pod
-from tests.standin import EciNodes, FluidDouble, Store
-from tests.standin.eci_nodes import LABELS, TAINT
+from tests.standin.data_site import (
+    ACK,
+    CLAIM,
+    HOME,
+    PROFILE,
+    SIZE,
+    claim,
+    data_site,
+    source,
+    volume,
+)
+from tests.standin.eci_nodes import LABELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.agents import Federation
+    from tests.standin import FluidDouble
+
 pytestmark = [pytest.mark.apart, pytest.mark.containers]
 
-HOME, ACK = "home", "ack"
-PROFILE, CLAIM, DRIVER = "starfs-profile", "starfs-pvc", "csi.starfs.example.com"
-SIZE = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}}
-HANDED_OVER = {
-    "driver": DRIVER,
-    "volumeHandles": ["starfs/demo/*"],
-    "attributes": {"path": ["team-*"]},
-}
-FLUID = {"profiles": [PROFILE], "volumes": [HANDED_OVER], "linger": "3s"}
 MADE = "datasets,thinruntimes,dataloads,persistentvolumeclaims,secrets"
 
 
@@ -58,78 +61,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     if requested() or not possible:
         pytest.skip(f"tried on real nodes started here only: {why or 'clusters given'}")
     folder = tmp_path_factory.mktemp("fluid")
-    with Harness(state=folder / "state") as harness:
-        names = (HOME, ACK)
-        specs = [ClusterSpec("tenant"), *(ClusterSpec(name, real_nodes=1) for name in names)]
-        clusters = harness.up(specs)
-        tenant, ack = clusters.pop("tenant"), clusters[ACK]
-        plane = ack.control_plane
-        assert plane is not None
-        EciNodes(plane.client).adopt(next(iter(ack.nodes)))
-        on_eci = {
-            "name": "default",
-            "port": harness.free_port(),
-            "pvc": "fluid",
-            "nodeSelector": {"type": LABELS["type"]},
-            "tolerations": [TAINT],
-        }
-        with (
-            Store(ack, folder / "store") as store,
-            FluidDouble(harness, ack, mount_root=store.mount_root) as fluid,
-        ):
-            store.write("team-a/hello", "hi there\n")
-            fluid.apply(store.profile(PROFILE))
-            federation = join(
-                harness,
-                tenant,
-                clusters,
-                directory=folder / "agent",
-                overrides={
-                    HOME: {"policy": {"pvc": "shared"}},
-                    ACK: {"policy": {"fluid": FLUID}, "pools": [on_eci]},
-                },
-                claims=True,
-                privileged=True,
-            )
-            mounted = {"hostPath": {"path": str(store.files / "team-a")}}
-            User(clusters[HOME], BELOW).apply(_volume(mounted), _claim())
-            user, below = User(tenant), User(ack, BELOW)
-            with AgentProcess(federation) as agent:
-                agent.wait_ready()
-                until(lambda: user.get("serviceaccount", "default"), "the namespace is usable")
-                user.apply(_volume(_source()), _claim(**{"fluid.io/runtime-profile": PROFILE}))
-                yield Site(federation, user, below, fluid)
-                user.kubectl("delete", "jobs,pods", "--all", "--now")
-
-
-def _source(**fields: Any) -> Any:
-    csi = {
-        "driver": DRIVER,
-        "volumeHandle": "starfs/demo/a",
-        "volumeAttributes": {"path": "team-a"},
-    }
-    return {"csi": {**csi, **fields}}
-
-
-def _volume(source: Any, name: str = CLAIM) -> Any:
-    """A volume made by hand."""
-    size = {"accessModes": SIZE["accessModes"], "capacity": {"storage": "1Gi"}}
-    return {
-        "apiVersion": "v1",
-        "kind": "PersistentVolume",
-        "metadata": {"name": name},
-        "spec": {**size, "storageClassName": "", **source},
-    }
-
-
-def _claim(name: str = CLAIM, **labels: str) -> Any:
-    """A claim that is bound to the volume of its name."""
-    return {
-        "apiVersion": "v1",
-        "kind": "PersistentVolumeClaim",
-        "metadata": {"name": name, "labels": labels, "annotations": {"vnode.dev/warm-up": "/"}},
-        "spec": {"storageClassName": "", "volumeName": name, **SIZE},
-    }
+    with Harness(state=folder / "state") as harness, data_site(harness, folder) as made:
+        federation = made.federation
+        user, below = User(federation.tenant), User(federation.computes[ACK], BELOW)
+        until(lambda: user.get("serviceaccount", "default"), "the namespace is usable")
+        yield Site(federation, user, below, made.fluid)
+        user.kubectl("delete", "jobs,pods", "--all", "--now")
 
 
 def _mounts(command: str) -> Any:
@@ -257,9 +194,9 @@ def _marked(kind: str, spec: Any, name: str = OWN, **metadata: Any) -> Any:
     return {"apiVersion": api, "kind": kind, "metadata": marks, "spec": spec}
 
 
-def _own_volume(source: Any, *, claim: Any = None, **spec: Any) -> Any:
-    owner = claim or {"namespace": BELOW, "name": CLAIM, "uid": "u-1"}
-    body = _volume(source)["spec"]
+def _own_volume(where: Any, *, user: Any = None, **spec: Any) -> Any:
+    owner = user or {"namespace": BELOW, "name": CLAIM, "uid": "u-1"}
+    body = volume(where)["spec"]
     body |= {"claimRef": owner, "persistentVolumeReclaimPolicy": "Retain", **spec}
     return _marked("PersistentVolume", body)
 
@@ -275,7 +212,7 @@ def _reaching(selector: Any) -> Any:
 _MOUNT = {"mountPoint": f"pvc://{CLAIM}", "name": "data"}
 _BINDING = {"storageClassName": "", **SIZE}
 ALLOWED = {
-    "volume": _own_volume(_source()),
+    "volume": _own_volume(source()),
     "claim": _marked("PersistentVolumeClaim", {**_BINDING, "volumeName": OWN}, name="free"),
     "dataset": _marked("Dataset", {"mounts": [_MOUNT], "accessModes": ["ReadWriteMany"]}),
     "runtime": _marked("ThinRuntime", {"profileName": PROFILE}),
@@ -284,22 +221,20 @@ ALLOWED = {
 }
 REFUSED = {
     "a folder of the node": _own_volume({"hostPath": {"path": "/"}}),
-    "another driver": _own_volume(_source(driver="csi.other.example.com")),
-    "another tenant's data": _own_volume(_source(volumeHandle="starfs/other/a")),
-    "a path that climbs": _own_volume(_source(volumeAttributes={"path": "team-a/../other"})),
-    "an attribute that nobody allowed": _own_volume(_source(volumeAttributes={"root": "/"})),
-    "mount options": _own_volume(_source(), mountOptions=["suid"]),
-    "a volume that is deleted below": _own_volume(
-        _source(), persistentVolumeReclaimPolicy="Delete"
-    ),
+    "another driver": _own_volume(source(driver="csi.other.example.com")),
+    "another tenant's data": _own_volume(source(volumeHandle="starfs/other/a")),
+    "a path that climbs": _own_volume(source(volumeAttributes={"path": "team-a/../other"})),
+    "an attribute that nobody allowed": _own_volume(source(volumeAttributes={"root": "/"})),
+    "mount options": _own_volume(source(), mountOptions=["suid"]),
+    "a volume that is deleted below": _own_volume(source(), persistentVolumeReclaimPolicy="Delete"),
     "a volume for a stranger": _own_volume(
-        _source(), claim={"namespace": "default", "name": CLAIM, "uid": "u-1"}
+        source(), user={"namespace": "default", "name": CLAIM, "uid": "u-1"}
     ),
     "a stranger's Secret": _own_volume(
-        _source(nodePublishSecretRef={"name": "a", "namespace": "kube-system"})
+        source(nodePublishSecretRef={"name": "a", "namespace": "kube-system"})
     ),
     "a Secret for another step": _own_volume(
-        _source(nodeStageSecretRef={"name": "a", "namespace": BELOW})
+        source(nodeStageSecretRef={"name": "a", "namespace": BELOW})
     ),
     "a claim that is provisioned": _marked(
         "PersistentVolumeClaim", {**SIZE, "storageClassName": "fast"}
@@ -376,7 +311,7 @@ def test_vnode_check_tries_whether_the_agent_is_fenced(site: Site) -> None:
 def test_the_agent_deletes_only_what_it_made(site: Site) -> None:
     credential = site.federation.directory / f"{ACK}.kubeconfig"
     ack = site.federation.computes[ACK]
-    site.below.apply(_volume(_source(), "theirs"), _claim("theirs"))
+    site.below.apply(volume(source(), "theirs"), claim("theirs"))
     for words in (["pv", "theirs"], ["pvc", "theirs", f"--namespace={BELOW}"]):
         said = ack.kubectl("delete", *words, "--wait=false", kubeconfig=credential, check=False)
         assert FENCE in said, said

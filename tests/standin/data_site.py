@@ -1,0 +1,126 @@
+"""One claim in two places: a tenant, its home, and a cluster whose nodes play ECI.
+
+In: a harness and a folder. Out: running clusters, an agent, and a claim of the tenant whose files a
+plain mount brings at home and Fluid's FUSE sidecar on nodes that play ECI. All of it but the
+clusters, which are the harness's, ends with the `with` block of `data_site`.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tests.agents import AgentProcess, Federation, join
+from tests.clusters import ClusterSpec
+from tests.standin.eci_nodes import LABELS, TAINT, EciNodes
+from tests.standin.fluid import FluidDouble
+from tests.standin.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.clusters import Cluster, Harness
+
+HOME, ACK = "home", "ack"
+PROFILE, CLAIM, DRIVER = "starfs-profile", "starfs-pvc", "csi.starfs.example.com"
+SIZE = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}}
+_NAMESPACE, _BELOW = "team-a", "demo--team-a"
+_HANDED_OVER = {
+    "driver": DRIVER,
+    "volumeHandles": ["starfs/demo/*"],
+    "attributes": {"path": ["team-*"]},
+}
+_FLUID = {"profiles": [PROFILE], "volumes": [_HANDED_OVER], "linger": "3s"}
+
+
+@dataclass(frozen=True)
+class DataSite:
+    """What runs."""
+
+    federation: Federation
+    store: Store
+    fluid: FluidDouble
+
+
+@contextmanager
+def data_site(harness: Harness, folder: Path) -> Iterator[DataSite]:
+    """Start all of it; the claim is bound in the tenant, and file `hello` is in it."""
+    names = (HOME, ACK)
+    specs = [ClusterSpec("tenant"), *(ClusterSpec(name, real_nodes=1) for name in names)]
+    clusters = harness.up(specs)
+    tenant, ack = clusters.pop("tenant"), clusters[ACK]
+    plane = ack.control_plane
+    assert plane is not None
+    EciNodes(plane.client).adopt(next(iter(ack.nodes)))
+    on_eci = {
+        "name": "default",
+        "port": harness.free_port(),
+        "pvc": "fluid",
+        "nodeSelector": {"type": LABELS["type"]},
+        "tolerations": [TAINT],
+    }
+    with (
+        Store(ack, folder / "store") as store,
+        FluidDouble(harness, ack, mount_root=store.mount_root) as fluid,
+    ):
+        store.write("team-a/hello", "hi there\n")
+        fluid.apply(store.profile(PROFILE))
+        federation = join(
+            harness,
+            tenant,
+            clusters,
+            directory=folder / "agent",
+            overrides={
+                HOME: {"policy": {"pvc": "shared"}},
+                ACK: {"policy": {"fluid": _FLUID, "sidecarPatience": "6s"}, "pools": [on_eci]},
+            },
+            claims=True,
+            privileged=True,
+        )
+        mounted = {"hostPath": {"path": str(store.files / "team-a")}}
+        _apply(clusters[HOME], _BELOW, volume(mounted), claim())
+        with AgentProcess(federation) as agent:
+            agent.wait_ready()
+            profile = {"fluid.io/runtime-profile": PROFILE}
+            _apply(tenant, _NAMESPACE, volume(source()), claim(**profile))
+            yield DataSite(federation, store, fluid)
+
+
+def source(**fields: Any) -> Any:
+    """Where the claim's files are, as the company's CSI driver reads it."""
+    csi = {
+        "driver": DRIVER,
+        "volumeHandle": "starfs/demo/a",
+        "volumeAttributes": {"path": "team-a"},
+    }
+    return {"csi": {**csi, **fields}}
+
+
+def volume(where: Any, name: str = CLAIM) -> Any:
+    """A volume made by hand."""
+    size = {"accessModes": SIZE["accessModes"], "capacity": {"storage": "1Gi"}}
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {"name": name},
+        "spec": {**size, "storageClassName": "", **where},
+    }
+
+
+def claim(name: str = CLAIM, **labels: str) -> Any:
+    """A claim that is bound to the volume of its name."""
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": name, "labels": labels, "annotations": {"vnode.dev/warm-up": "/"}},
+        "spec": {"storageClassName": "", "volumeName": name, **SIZE},
+    }
+
+
+def _apply(cluster: Cluster, namespace: str, *objects: Any) -> None:
+    manifest = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
+    words = ("apply", f"--namespace={namespace}", "-f", "-")
+    cluster.kubectl(*words, input=json.dumps(manifest))
