@@ -7,6 +7,7 @@ copied. All that the user changes is the node selector.
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -15,17 +16,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from rich.console import Console
 
+from demo.burst import BurstStory
 from tests.clusters import Harness, can_run_containers
 from tests.clusters.existing import requested
 from tests.e2e.user import BELOW, User, until
-from tests.e2e.workloads import IMAGE, job, pod
+from tests.e2e.workloads import IMAGE, pod
 from tests.standin.data_site import (
     ACK,
     CLAIM,
-    HOME,
     PROFILE,
     SIZE,
+    DataSite,
     claim,
     data_site,
     source,
@@ -48,10 +51,19 @@ MADE = "datasets,thinruntimes,dataloads,persistentvolumeclaims,secrets"
 class Site:
     """A tenant with a claim, and where its pods may read it."""
 
-    federation: Federation
+    made: DataSite
     user: User
     below: User
-    fluid: FluidDouble
+
+    @property
+    def federation(self) -> Federation:
+        """Tenant, home and ECI, with their agent."""
+        return self.made.federation
+
+    @property
+    def fluid(self) -> FluidDouble:
+        """Fluid in the cluster that plays ECI."""
+        return self.made.fluid
 
 
 @pytest.fixture(scope="module")
@@ -62,10 +74,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         pytest.skip(f"tried on real nodes started here only: {why or 'clusters given'}")
     folder = tmp_path_factory.mktemp("fluid")
     with Harness(state=folder / "state") as harness, data_site(harness, folder) as made:
-        federation = made.federation
-        user, below = User(federation.tenant), User(federation.computes[ACK], BELOW)
+        tenant, ack = made.federation.tenant, made.federation.computes[ACK]
+        user, below = User(tenant), User(ack, BELOW)
         until(lambda: user.get("serviceaccount", "default"), "the namespace is usable")
-        yield Site(federation, user, below, made.fluid)
+        yield Site(made, user, below)
         user.kubectl("delete", "jobs,pods", "--all", "--now")
 
 
@@ -83,22 +95,6 @@ def reading(name: str, command: str = "cat /data/hello") -> Any:
     return pod(name, cluster=ACK, restartPolicy="Never", **_mounts(command))
 
 
-def run_job(site: Site, cluster: str) -> tuple[str, Any]:
-    """The output of the one Job manifest where the node selector leads, and its pod's status."""
-    command = "cat /data/hello; until test -f /tmp/go; do sleep 0.2; done"
-    site.user.apply(job("reader", cluster=cluster, **_mounts(command)))
-    ran = "pod", "--selector=job-name=reader"
-    until(lambda: site.user.items("pods", "job-name=reader"), "the pod is there")
-    site.user.kubectl("wait", "--for=condition=Ready", *ran, "--timeout=120s")
-    (name,) = [each["metadata"]["name"] for each in site.user.items("pods", "job-name=reader")]
-    assert site.user.kubectl("exec", name, "--", "ls", "/data") == "hello\n"
-    site.user.kubectl("exec", name, "--", "touch", "/tmp/go")
-    site.user.kubectl("wait", "--for=condition=Complete", "job/reader", "--timeout=60s")
-    output, status = site.user.kubectl("logs", name), site.user.get("pod", name)["status"]
-    site.user.kubectl("delete", "job", "reader", "--timeout=60s")
-    return output, status
-
-
 def reason(site: Site, name: str) -> str:
     """Why a pod waits, as its user sees it."""
     status = (site.user.get("pod", name) or {}).get("status", {})
@@ -114,16 +110,11 @@ def left(site: Site) -> str:
 
 
 def test_one_job_reads_its_claim_at_home_and_on_eci(site: Site) -> None:
-    at_home, at_home_status = run_job(site, HOME)
-    assert left(site) == ""
-    on_eci, on_eci_status = run_job(site, ACK)
+    out = io.StringIO()
+    BurstStory(Console(file=out), site.made).tell()
+    assert "The same output, and nothing is left" in out.getvalue()
     told = json.loads(site.user.kubectl("get", "events", "-o", "json"))["items"]
     assert "WarmUpFailed" in {event["reason"] for event in told}  # Fluid cannot, and says so.
-    assert at_home == on_eci == "hi there\n"
-    for status in (at_home_status, on_eci_status):
-        assert status["phase"] == "Succeeded"
-        assert [c["name"] for c in status["containerStatuses"]] == ["main"]
-    until(lambda: left(site) == "", "nothing is left of the claim", timeout=60)
     assert site.user.get("pvc", CLAIM)["status"]["phase"] == "Bound"
 
 
