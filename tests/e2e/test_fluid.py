@@ -297,6 +297,7 @@ def test_vnode_check_tries_whether_the_agent_is_fenced(site: Site) -> None:
         body = json.loads(there)
         body["metadata"] = {key: body["metadata"][key] for key in ("name", "labels")}
         ack.kubectl("apply", "--server-side", "-f", "-", input=json.dumps(body))
+    until(lambda: found() == ["OK", "OK"], "the agent is fenced again", timeout=30)
 
 
 def test_the_agent_deletes_only_what_it_made(site: Site) -> None:
