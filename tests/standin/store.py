@@ -26,16 +26,16 @@ if TYPE_CHECKING:
     from tests.clusters import Cluster
 
 IMAGE, TAG = "registry.example.com/cloudml/starfs-mount", "v1.4.1"
-_MOUNTED_FROM = "/company-store"
+MOUNTED_FROM = "/company-store"
 _LIBRARY = re.compile(r"(/\S+) \(0x")
 _PROGRAM = "bindfs"
-_CLIENT = f"""
+CLIENT = f"""
 config=/etc/fluid/config/config.json
 value() {{ sed -n "s/.*\\"$1\\": *\\"\\([^\\"]*\\)\\".*/\\1/p" $config; }}
 target=$(value targetPath); path=$(value path)
 mkdir -p "$target"
 echo "mounting $path"
-exec /usr/bin/{_PROGRAM} -f -o subtype=starfs "{_MOUNTED_FROM}/$path" "$target"
+exec /usr/bin/{_PROGRAM} -f -o subtype=starfs "{MOUNTED_FROM}/$path" "$target"
 """
 
 
@@ -61,7 +61,7 @@ class Store:
         try:
             run("mount", "--make-rshared", self.mount_root)
             archive = self._folder / "image.tar"
-            _build_image(archive)
+            build_image(archive)
             for node in self._cluster.nodes.values():
                 client = ("ctr", f"--address={node.site.socket}", "--namespace=k8s.io")
                 run(*client, "images", "import", archive, timeout=120)
@@ -90,9 +90,9 @@ class Store:
             "image": IMAGE,
             "imageTag": TAG,
             "imagePullPolicy": "IfNotPresent",
-            "command": ["sh", "-c", _CLIENT],
+            "command": ["sh", "-c", CLIENT],
             "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}},
-            "volumeMounts": [{"name": "store", "mountPath": _MOUNTED_FROM}],
+            "volumeMounts": [{"name": "store", "mountPath": MOUNTED_FROM}],
         }
         return {
             "apiVersion": "data.fluid.io/v1alpha1",
@@ -106,7 +106,7 @@ class Store:
         }
 
 
-def _build_image(target: Path) -> None:
+def build_image(target: Path) -> None:
     """busybox, the FUSE program, and the libraries that it is linked to."""
     packages.ensure_programs({_PROGRAM: _PROGRAM}, print)
     program = Path(shutil.which(_PROGRAM) or "")
