@@ -9,7 +9,7 @@
 * `below`     what there is of ours, and how it is made and removed
 * `copies`    claim, volume and Secret; `warm_up` the DataLoad
 * `judged`    what there is to say of a claim to pods; pure
-* `profiles`  what Fluid's own objects say of a client; `sidecar` that client in a container group of
-  ECI, where no webhook puts it in; pure, and not wired into `kind: eci` yet
+* `profiles`  what Fluid's own objects say of a client; pure
+* `sidecar`   that client in a container group of ECI, where no webhook is; pure, not called yet
 * `datasets`  the reconciler that has all these
 """
