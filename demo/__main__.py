@@ -24,6 +24,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from demo.account import AccountStory
 from demo.burst import BurstStory
 from demo.stage import StoryError
 from demo.story import Story
@@ -32,6 +33,7 @@ from tests.agents.deployment import deploy
 from tests.clusters import Cluster, ClusterSpec, Harness, HarnessError, NodePool, can_run_containers
 from tests.clusters.errors import CommandError
 from tests.clusters.processes import Identity
+from tests.eci.account_site import account_site
 from tests.standin.data_site import data_site
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -78,7 +80,7 @@ def up(
 
 @app.command()
 def burst() -> None:
-    """Run one Job with one claim at home and on nodes that play ECI, and remove all of it."""
+    """Run a Job at home and on ECI, with a claim and with a price, and remove all of it."""
     possible, why = can_run_containers()
     if os.environ.get("CLUSTERS") or not possible:
         _fail(f"bursting needs real nodes started here ({why or 'clusters are given'})")
@@ -90,6 +92,12 @@ def burst() -> None:
             data_site(harness, Path(folder)) as site,
         ):
             BurstStory(console, site).tell()
+        with (
+            tempfile.TemporaryDirectory(prefix="vnode-burst-") as folder,
+            Harness(state=Path(folder) / "clusters", progress=_progress) as harness,
+            account_site(harness, Path(folder)) as paid,
+        ):
+            AccountStory(console, paid).tell()
     except (HarnessError, CommandError, AgentError, StoryError) as error:
         _fail(str(error))
     console.rule("[bold green]The same Job and claim in both places", align="left", style="green")

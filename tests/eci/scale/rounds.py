@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tests.e2e.workloads import CLUSTER_LABEL, IMAGE, NAMESPACE
-from tests.eci.scale.site import BURST
+from tests.eci.joined import BURST
 from tests.measuring import footprint
 from tests.measuring.waiting import wait
 

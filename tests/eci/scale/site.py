@@ -15,17 +15,15 @@ import yaml
 
 from tests.agents import AgentProcess, Federation, join
 from tests.clusters import ClusterSpec
-from tests.eci.connecting import KEY
+from tests.eci.joined import BURST, account_cluster
 from tests.eci.service import EciService
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.clusters import Cluster, Harness
 
-BURST = "burst"
-"""Name of the account among the tenant's compute clusters."""
 _JSON = "--storage-media-type=application/json"
 """Of the API server, so that etcd can be read."""
 
@@ -39,26 +37,6 @@ class Site:
     agent: AgentProcess
 
 
-def account_cluster(
-    account: EciService, folder: Path, *, port: int, name: str = BURST
-) -> Mapping[str, object]:
-    """An account on the emulator as an entry of `clusters:`; its key is written to `folder`."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    (folder / "accessKeyId").write_text(KEY.id)
-    (folder / "accessKeySecret").write_text(KEY.secret)
-    return {
-        "name": name,
-        "kind": "eci",
-        "region": "cn-beijing",
-        "endpoint": account.url,
-        "credentials": str(folder),
-        "vSwitches": ["vsw-1"],
-        "securityGroup": "sg-1",
-        "tokenTTL": "1h",
-        "pools": [{"port": port, "limits": {"cpu": "5000", "memory": "20Ti", "pods": "5000"}}],
-    }
-
-
 @contextmanager
 def built(harness: Harness, directory: Path, *, broken: str | None = None) -> Iterator[Site]:
     """Start all of it; `broken`: a rule of `tests.eci.scale.broken` that the agent does without."""
@@ -66,7 +44,9 @@ def built(harness: Harness, directory: Path, *, broken: str | None = None) -> It
     joined = join(harness, tenant, {}, directory=directory)
     with EciService() as account:
         config = yaml.safe_load(joined.config.read_text())
-        config["clusters"] = [account_cluster(account, directory / "key", port=harness.free_port())]
+        config["clusters"] = [
+            account_cluster(account.url, directory / "key", port=harness.free_port())
+        ]
         joined.config.write_text(yaml.safe_dump(config, sort_keys=False))
         federation = Federation(tenant, {}, directory, joined.config, (f"vnode-{BURST}",))
         program = [sys.executable, "-m", "tests.eci.scale.broken", broken] if broken else []
