@@ -106,7 +106,9 @@ class EciCapacity:
         add(self._bound, after)
         if new is not None and after:
             self._asked[new.metadata.uid] = after
-        elif old is not None:
+        elif (
+            old is not None and before
+        ):  # Not one of another virtual node's, which may be of this account too.
             self._refused.discard(old.metadata.uid)
         return before != after
 

@@ -9,7 +9,7 @@ from federation.config.eci import EciPoolConfig
 from federation.sides.eci_capacity import EciCapacity
 from tests.builders import NODE, UID_1, UID_2, make_key, make_pod
 from tests.fakes.clock import SteppedClock
-from vnode.kube.types import UID, Pod
+from vnode.kube.types import UID, NodeName, Pod
 from vnode.runtime.store import Store
 
 GPU = "nvidia.com/gpu"
@@ -118,6 +118,25 @@ async def test_a_pod_that_found_no_stock_closes_what_it_asks_for_until_it_starts
     site.pods.remove(make_key("small"))
     assert site.offers() == LIMITS
     assert site.refused == set()
+
+
+async def test_a_pod_of_another_virtual_node_of_the_account_keeps_it_closed() -> None:
+    site = Site()
+    EciCapacity(
+        EciPoolConfig.model_validate({"name": "b", "limits": {"cpu": "8", "pods": "9"}}),
+        node=NodeName("vnode-b"),
+        pods=site.pods,
+        stock=site._stock,
+        refused=site.refused,
+    )
+    site.bind("a", UID_1, gpu="1")
+    site.refuse(UID_1)
+
+    site.bind("a", UID_1, gpu="1")  # As our own status write does.
+
+    assert site.refused == {UID_1}
+    site.source.look()
+    assert site.offers() == {**LIMITS, GPU: "1"}
 
 
 async def test_no_more_than_the_limit_is_ever_offered() -> None:
