@@ -3,7 +3,8 @@
 In: `DescribeAvailableResource` for every instance type that a pool names, every few minutes and
 through the account's budget. Out: `Stock.of`, from memory. Nothing is decided here: a create may
 still fail for want of stock, and one that is said to be sold out may go well. A failed question
-leaves what was known, with its age; zones are those of the whole region, not only of our vSwitches.
+leaves what was known, until that is too old to be believed; zones are those of the whole region,
+not only of our vSwitches.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -22,6 +23,8 @@ _LOG = structlog.get_logger(__name__)
 
 _EVERY = 300.0
 """Seconds between two rounds of questions."""
+_GOOD_FOR = 3 * _EVERY
+"""Seconds after which an answer says nothing any more."""
 _HAS = frozenset({"WithStock", "ClosedWithStock"})
 """StatusCategory of what can be bought; `ClosedWithStock` is running out."""
 
@@ -71,16 +74,18 @@ class Stock:
         """Types of which it was said that nothing is known."""
 
     def of(self, instance_type: str) -> TypeStock | None:
-        """What the newest answer says of an instance type; None: not known (yet)."""
-        return self._known.get(instance_type)
+        """What the newest answer says of an instance type; None: not known (yet, or any more)."""
+        known = self._known.get(instance_type)
+        too_old = known is not None and self._clock.monotonic() - known.at > _GOOD_FOR
+        return None if too_old else known
 
     def sold_out(self, types: Iterable[str]) -> bool:
         """Whether certainly none of these can be bought now."""
-        known = [self._known.get(each) for each in types]
+        known = [self.of(each) for each in types]
         return bool(known) and all(each is not None and not each.anywhere for each in known)
 
     def subscribe(self, listener: Callable[[], None]) -> None:
-        """Call `listener` after every answer."""
+        """Call `listener` after every answer, also one that is none: what was known grows old."""
         self._listeners.append(listener)
 
     async def run(self) -> Never:
@@ -98,6 +103,7 @@ class Stock:
                 if each not in self._failed:
                     _LOG.warning("stock is not known", instance_type=each, why=str(error))
                 self._failed.add(each)
+                self._tell()
                 if isinstance(error, Unavailable | Throttled):
                     return
                 continue
@@ -105,5 +111,8 @@ class Stock:
             found = {zone.zone: zone.stock.get(each, "") in _HAS for zone in zones}
             self._known[each] = TypeStock(found, self._clock.monotonic())
             self._changed(each, self._known[each])
-            for listener in self._listeners:
-                listener()
+            self._tell()
+
+    def _tell(self) -> None:
+        for listener in self._listeners:
+            listener()

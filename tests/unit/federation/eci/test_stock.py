@@ -60,6 +60,26 @@ async def test_a_failed_question_leaves_what_was_known(api: EciApi, emulator: Em
     assert [line["event"] for line in logs] == ["stock is not known"]
 
 
+async def test_what_was_sold_out_a_quarter_of_an_hour_ago_is_not_known_any_more(
+    api: EciApi, emulator: Emulator
+) -> None:
+    clock, told = SteppedClock(), list[bool]()
+    stock = Stock(api, [T4], clock=clock)
+    emulator.faults.no_stock = {T4}
+    await stock.refresh()
+    stock.subscribe(lambda: told.append(stock.sold_out([T4])))
+    emulator.faults.fail("DescribeAvailableResource")
+
+    clock.now += 899
+    with capture_logs():
+        await stock.refresh()
+        clock.now += 2
+        await stock.refresh()
+
+    assert told == [True, False]
+    assert stock.of(T4) is None
+
+
 async def test_a_type_that_nobody_knows_does_not_hide_the_others(api: EciApi) -> None:
     stock = Stock(api, ["ecs.a.typo", T4], clock=SteppedClock())
     with capture_logs():
