@@ -265,7 +265,7 @@ class EciBackend:
         """See `PodBackend.admit`."""
         self._require_forwarded(request.pod.metadata.namespace)
         require_supported(request.pod, self._policy(request.node))
-        self._creates.require(request.pod.metadata.uid)
+        self._creates.wait(request.pod.metadata.uid)
 
     async def apply(self, request: PodRequest) -> ObservedPod:
         """See `PodBackend.apply`."""
@@ -282,6 +282,7 @@ class EciBackend:
         unsure = await self._require_answer(metadata.uid)
         if isinstance(unsure, ObservedPod):
             return unsure
+        self._creates.require(metadata.uid)  # Now: who waits for a Secret takes nobody's turn.
         try:
             self._creates.went(metadata.uid)
             group = await self._create(request, policy)

@@ -55,12 +55,24 @@ class Turns:
             raise self._in_line(due - now)
         if wait <= (_SHORT if due is None else _LATE) and (due is not None or not self._due):
             self._due.pop(key, None)
+            self._going.pop(key, None)  # Its place is by the newest time.
             self._going[key] = now
             return
         last = next(reversed(self._due.values())) if self._due else now
         self._due.pop(key, None)
         self._due[key] = max(now + wait, last + pace)
         raise self._in_line(self._due[key] - now)
+
+    def wait(self, key: str) -> None:
+        """Return unless it stands in line and its turn has not come; nothing is taken.
+
+        Who asks long before it calls, or may never call, takes nobody's turn so.
+
+        Raises:
+            InLine: it has to come again.
+        """
+        if (left := self._due.get(key, 0.0) - self._clock.monotonic()) > 0:
+            raise self._in_line(left)
 
     def went(self, key: str) -> None:
         """It has called, or does not want to any more."""

@@ -102,6 +102,40 @@ def test_a_rate_that_sank_makes_turns_later(
     assert later["pod-22"] > later["pod-21"] > 1 / RATE
 
 
+def test_who_only_asks_takes_nobodys_turn(turns: Turns) -> None:
+    for key in names(30) * 3:
+        turns.wait(key)
+
+    assert ask(turns, "new") == {"new": 0.0}
+
+
+def test_who_stands_in_line_is_told_so_until_it_is_due_and_keeps_its_place(
+    turns: Turns, clock: SteppedClock
+) -> None:
+    due = ask(turns, *names(30))["pod-20"]
+    with pytest.raises(InLine) as line:
+        turns.wait("pod-20")
+    assert line.value.seconds == pytest.approx(due)
+
+    clock.now += due
+    turns.wait("pod-20")
+
+    assert ask(turns, "pod-29")["pod-29"] > 0
+    assert ask(turns, "pod-20") == {"pod-20": 0.0}
+
+
+def test_who_was_let_go_twice_is_on_the_way_since_the_second_time(
+    turns: Turns, clock: SteppedClock
+) -> None:
+    ask(turns, "first", "second")
+    clock.now += 4
+    ask(turns, "first")
+    clock.now += 4
+    ask(turns, "third")
+
+    assert list(turns._going) == ["first", "third"]
+
+
 def test_those_that_were_let_go_and_never_called_hold_nobody_up_for_long(
     turns: Turns, clock: SteppedClock
 ) -> None:
