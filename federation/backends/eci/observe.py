@@ -321,9 +321,9 @@ class Observer:
             known = self._copies.get(said.container_group_id)
             if known is None:
                 continue
-            told = self._told.setdefault(known.id, set())
+            told = self._told.get(known.id, set())
             fresh = [event for event in said.events if event not in told]
-            told.update(fresh)
+            self._told[known.id] = set(said.events)
             for event in () if silently else fresh:
                 self._pass_on(known, event)
 

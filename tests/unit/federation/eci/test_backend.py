@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
+from federation.backends.eci.answers import Event
 from federation.backends.eci.backend import EciBackend
 from federation.backends.eci.observe import SETTLES
 from federation.backends.eci.translate.policy import Spot
@@ -579,6 +580,28 @@ async def test_no_secret_is_kept_that_may_not_be_written(site: Site) -> None:
             await strict.put_object(
                 ObjectRef("team-a", ReferenceKind.SECRET, "s"), secret("s", {"k": "hush"})
             )
+
+
+async def test_pods_that_wait_for_something_else_hold_up_no_others(site: Site) -> None:
+    for number in range(500):
+        site.backend.admit(make_request(uid=UID(f"u-{number}")))
+
+    site.backend.admit(make_request())
+    assert (await site.backend.apply(make_request())).uid == UID_1
+
+
+async def test_of_events_only_those_are_remembered_that_may_come_again(site: Site) -> None:
+    site.backend.subscribe_events(lambda _: None)
+    await site.backend.apply(make_request())
+    await site.look(4)
+    [(group, told)] = site.backend.observer._told.items()
+    assert told
+    site.backend.observer._told[group] = {Event(reason="Old", message="which nobody lists")}
+
+    site.backend.observer._eventful[group] = None
+    await site.look(4)
+
+    assert site.backend.observer._told[group] == told
 
 
 async def test_events_are_told_once_and_old_ones_not(site: Site) -> None:
