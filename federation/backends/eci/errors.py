@@ -2,12 +2,14 @@
 
     EciError
     ├── Unavailable          no answer, a cut one, or 5xx; the call may have been carried out
+    │   └── AnswerTooLarge   more than we take at once: ask for less
     ├── Throttled            too many calls; certainly not carried out
     ├── NoStock              the instance type, zone or spot pool is sold out: try another one
     ├── QuotaExceeded        the account is full: nothing of this size fits here now
     ├── NotFound             no such container group (any more)
-    ├── InvalidParameter     the request itself is wrong: the same request will never do
-    │   └── TokenReused      the ClientToken stood for another request before
+    ├── InvalidParameter     the request, or what it rests on, is wrong: it will not do as it is
+    │   ├── TokenReused      the ClientToken stood for another request before
+    │   └── RequestTooLarge  something before the API takes no request of that length
     ├── Denied               key, signature, rights or balance: somebody has to act
     └── Refused              an error code that nobody gave a meaning yet
 
@@ -17,6 +19,7 @@ which the caller has blotted out what it sent in confidence.
 """
 
 __all__ = [
+    "AnswerTooLarge",
     "Denied",
     "EciError",
     "InvalidParameter",
@@ -24,6 +27,7 @@ __all__ = [
     "NotFound",
     "QuotaExceeded",
     "Refused",
+    "RequestTooLarge",
     "Throttled",
     "TokenReused",
     "Unavailable",
@@ -45,6 +49,10 @@ class Unavailable(EciError):
     """No usable answer. A create or delete may have been carried out all the same."""
 
 
+class AnswerTooLarge(Unavailable):
+    """The answer was longer than we take; fewer items at once may do."""
+
+
 class Throttled(EciError):
     """The call was not carried out: there were too many."""
 
@@ -62,11 +70,15 @@ class NotFound(EciError):
 
 
 class InvalidParameter(EciError):
-    """The service will never take this request."""
+    """The service will not take this request as things are; whose fault it is, says the code."""
 
 
 class TokenReused(InvalidParameter):
     """The ClientToken was used before with other parameters."""
+
+
+class RequestTooLarge(InvalidParameter):
+    """The request is longer than what stands before the API lets through; it never got there."""
 
 
 class Denied(EciError):
@@ -92,8 +104,14 @@ _DENIED = (
     "InvalidTimeStamp",
     "Account.",
     "InsufficientBalance",
+    "InvalidAccountStatus",
+    "InvalidPaymentMethod",
+    "InvalidUser",
+    "MissingAccessKeyId",
 )
 _INVALID = ("Invalid", "Missing", "Duplicate", "Unsupported")
+_TOO_LONG = frozenset({413, 414, 431})
+"""HTTP: body, address or headers too large. Calls have all they say in their address."""
 _SOLD_OUT = (
     "NoStock",
     "OutOfStock",
@@ -130,6 +148,8 @@ def _kind(status: int, code: str) -> type[EciError]:
         return NotFound
     if code.startswith(_INVALID) or code.endswith("NotFound"):
         return InvalidParameter
+    if not code and status in _TOO_LONG:
+        return RequestTooLarge
     if status >= 500 or code in _BUSY or not code:
         # Without a code it is not the API that answered but something before it.
         return Unavailable

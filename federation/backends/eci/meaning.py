@@ -1,9 +1,10 @@
 """What an error of the ECI API means for the pod it was about. Pure.
 
 In: an error of a call. Out: `Waiting` or `Rejected`, in words for the tenant's users. Only what the
-service says about the request of this very pod rejects it; what is wrong with the pool's own
-settings, the account, its stock or quota passes, and so does an error that nobody knows. No name of
-the account is in a text: it has the service's code, not its words, which stay in our log.
+service calls a wrong parameter of this very pod rejects it: a rejected pod has failed, for ever.
+What is wrong with the pool's own settings, the account, its stock or quota passes, and so does an
+error that nobody knows. No name of the account is in a text: it has the service's code, not its
+words, which stay in our log.
 """
 
 from federation.backends.eci.errors import (
@@ -12,6 +13,7 @@ from federation.backends.eci.errors import (
     InvalidParameter,
     NoStock,
     QuotaExceeded,
+    RequestTooLarge,
     Throttled,
     TokenReused,
     Unavailable,
@@ -20,8 +22,11 @@ from vnode.backend import BackendError, Rejected, Waiting
 
 __all__ = ["create_failed", "waiting"]
 
+_OF_THE_POD = ("InvalidParameter", "Invalid.Parameter", "MissingParameter")
+"""What codes begin with that are about parameters of the call."""
 _OF_THE_POOL = (
     "VSwitch",
+    "VpcId",
     "SecurityGroup",
     "ResourceGroup",
     "RamRole",
@@ -44,8 +49,12 @@ def create_failed(error: EciError) -> BackendError:
         if any(part in error.code for part in _OF_THE_POOL):
             text = f"the configuration of this virtual node is refused ({error.code})"
             return Waiting(text, reason="ComputeMisconfigured", not_done=True)
-        text = f"spec: the place behind this virtual node refuses the pod ({error.code})"
-        return Rejected(text, field="spec")
+        if error.code.startswith(_OF_THE_POD):
+            text = f"spec: the place behind this virtual node refuses the pod ({error.code})"
+            return Rejected(text, field="spec")
+        if isinstance(error, RequestTooLarge):
+            text = "the pod's files and variables together are too large for this virtual node"
+            return Waiting(text, reason="PodTooLarge", not_done=True)
     return waiting(error)
 
 

@@ -18,10 +18,10 @@ from federation.backends.eci.errors import EciError, error_for
 __all__ = ["refusal"]
 
 _CONFIDENTIAL = re.compile(
-    r"(\.Value|\.Password|\.UserName|\.Content|\.Options|\.(Arg|Command)\.\d+)$|^Command$"
+    r"(\.Value|\.Password|\.UserName|\.Content|\.Options|\.(Arg|Command|Lifecycle\w+Exec)\.\d+)$|^Command$"
 )
 """Parameters that hold a tenant's secrets: environment, registry logins, files, options, and
-commands, into which variables are expanded."""
+commands, those of hooks and probes too, into which variables are expanded."""
 _SHORTEST = 4
 """Characters; what is shorter would blot out half the message and gives nothing away."""
 _LONGEST = 1000

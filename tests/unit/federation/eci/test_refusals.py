@@ -36,6 +36,9 @@ def body(code: str, message: str = "words") -> bytes:
         (403, "InvalidUser.PassRoleForbidden", errors.Denied),
         (403, "Spot.NotMatched", errors.NoStock),
         (400, "RecommendEmpty.InstanceTypeFamilyNotMatched", errors.NoStock),
+        (400, "InvalidAccountStatus.NotEnoughBalance", errors.Denied),
+        (403, "InvalidUser.NotRealNameAuthenticated", errors.Denied),
+        (400, "MissingAccessKeyId", errors.Denied),
         (400, "OperationConflict", errors.Unavailable),
         (403, "OperationDenied.Whatever", errors.Refused),
         (400, "SomethingNew", errors.Refused),
@@ -56,6 +59,15 @@ def test_a_page_of_something_before_the_api_says_nothing_about_a_group(status: i
     assert type(error) is errors.Unavailable
 
 
+@pytest.mark.parametrize("status", [413, 414, 431])
+def test_what_lets_no_request_of_that_length_through_was_no_failure_of_the_link(
+    status: int,
+) -> None:
+    error = refusal("CreateContainerGroup", status, b"<html>too long</html>", sent={})
+
+    assert type(error) is errors.RequestTooLarge
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -65,6 +77,9 @@ def test_a_page_of_something_before_the_api_says_nothing_about_a_group(status: i
         "Command",
         "Container.1.Command.2",
         "InitContainer.1.Arg.3",
+        "Container.1.LifecyclePostStartHandlerExec.3",
+        "Container.1.LifecyclePreStopHandlerExec.1",
+        "Container.1.LivenessProbe.Exec.Command.1",
     ],
 )
 def test_what_was_sent_in_confidence_is_not_said_again(name: str) -> None:
