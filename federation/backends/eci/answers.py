@@ -17,6 +17,7 @@ __all__ = [
     "Group",
     "GroupEvents",
     "GroupStatus",
+    "Illegible",
     "PodStatus",
     "Price",
     "SpotPrice",
@@ -124,6 +125,10 @@ class GroupStatus(_Answer, frozen=True):
     name: str = ""
     status: str = ""
     pod_status: PodStatus = PodStatus()
+
+
+class Illegible(GroupStatus, frozen=True):
+    """A state of which only the id could be read: the group is there, in the state it had."""
 
 
 class Group(_Answer, frozen=True):

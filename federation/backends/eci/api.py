@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 import msgspec
+import structlog
 
 from federation.backends.eci import envelopes
 from federation.backends.eci.answers import (
@@ -23,30 +24,36 @@ from federation.backends.eci.answers import (
     Group,
     GroupEvents,
     GroupStatus,
+    Illegible,
     Price,
 )
 from federation.backends.eci.budget import Budget
-from federation.backends.eci.errors import Throttled, Unavailable
+from federation.backends.eci.errors import AnswerTooLarge, Throttled, Unavailable
 from federation.backends.eci.parameters import Parameter, Parameters, flatten
+from federation.backends.eci.reading import read
 from federation.backends.eci.refusals import refusal
 from federation.backends.eci.signature import AccessKey, sign
-from federation.backends.eci.transport import Socket, Transport
+from federation.backends.eci.transport import WRITES, Socket, Transport
 from federation.backends.eci.turns import Turns
 from vnode.kube.permit import Permit
 from vnode.runtime.clock import Clock
 
 __all__ = ["EciApi"]
 
+_LOG = structlog.get_logger(__name__)
+
 T = TypeVar("T")
+P = TypeVar("P", envelopes.Groups, envelopes.Statuses)
 
 _TRIES = 6
 """Calls at most, of which all but the last were throttled."""
-_WRITES = frozenset({"CreateContainerGroup", "DeleteContainerGroup", "RestartContainerGroup"})
 _IDS = 20
 """Container groups that one call may name."""
 _SINCE_LEAST, _SINCE_MOST = 60, 3600
 _PAGES = 10_000
 """Pages of one listing, at most: the end of a service that always has a next token."""
+_ODD = 1000
+"""Items that cannot be read of which the log has said so, at most."""
 
 
 class EciApi:
@@ -74,6 +81,8 @@ class EciApi:
         self._clock = clock
         self._nonce = nonce
         self._may_write = may_write
+        self._odd: set[str] = set()
+        """Items that cannot be read, of which the log has said so."""
 
     def guarded(self, may_write: Permit) -> "EciApi":
         """The same connections and budget for who may write only while `may_write()` is true.
@@ -126,25 +135,17 @@ class EciApi:
     ) -> AsyncIterator[Group]:
         """Yield container groups, 20 a call. For finding orphans, not for following states.
 
+        Of one that cannot be read there is the id alone, so that nobody takes it for absent.
+
         A key without the right to list gets an empty list and no error, so that absence here is no
         proof that a group does not exist.
         """
         asked = _selection(tags) | ({"Status": status} if status else {})
         for some in _batches(ids):
-            token: str | None = None
-            for _ in range(_PAGES):
-                page = await self._call(
-                    "DescribeContainerGroups",
-                    {**asked, **some, "Limit": 20, "NextToken": token},
-                    into=envelopes.Groups,
-                )
-                for group in page.container_groups:
-                    yield group
-                token = page.next_token
-                if not token:
-                    break
-            else:
-                raise Unavailable("DescribeContainerGroups: pages without end")
+            parameters, action = {**asked, **some}, "DescribeContainerGroups"
+            async for page in self._pages(action, parameters, into=envelopes.Groups, limit=20):
+                for item in page.container_groups:
+                    yield self._item(item, into=Group, action=action) or Group(_id(item, action))
 
     async def statuses(
         self,
@@ -153,7 +154,7 @@ class EciApi:
         tags: Mapping[str, str] | None = None,
         since: float | None = None,
     ) -> AsyncIterator[GroupStatus]:
-        """Yield the states of container groups, 200 a call.
+        """Yield the states of container groups, 200 a call; `Illegible` is what cannot be read.
 
         With `since` only those whose state changed in so many seconds before the service's now;
         ask for some more than passed, since clocks differ. The service takes 60 to 3,600: what is
@@ -163,27 +164,20 @@ class EciApi:
         if since is not None and since <= _SINCE_MOST:
             asked["SinceSecond"] = max(_SINCE_LEAST, math.ceil(since))
         for some in _batches(ids):
-            token: str | None = None
-            for _ in range(_PAGES):
-                page = await self._call(
-                    "DescribeContainerGroupStatus",
-                    {**asked, **some, "Limit": 200, "NextToken": token},
-                    into=envelopes.Statuses,
-                )
-                for status in page.data:
-                    yield status
-                token = page.next_token
-                if not token:
-                    break
-            else:
-                raise Unavailable("DescribeContainerGroupStatus: pages without end")
+            parameters, action = {**asked, **some}, "DescribeContainerGroupStatus"
+            async for page in self._pages(action, parameters, into=envelopes.Statuses, limit=200):
+                for item in page.data:
+                    found = self._item(item, into=GroupStatus, action=action)
+                    yield found or Illegible(_id(item, action))
 
     async def events(self, ids: Sequence[str]) -> list[GroupEvents]:
         """Return the events of these container groups."""
         found: list[GroupEvents] = []
         for some in _batches(ids) if ids else ():
-            page = await self._call("DescribeContainerGroupEvents", some, into=envelopes.Events)
-            found += page.data
+            action = "DescribeContainerGroupEvents"
+            page = await self._call(action, some, into=envelopes.Events)
+            read_here = (self._item(item, into=GroupEvents, action=action) for item in page.data)
+            found += [each for each in read_here if each is not None]
         return found
 
     async def log(
@@ -265,6 +259,38 @@ class EciApi:
                 numbers[name] = msgspec.json.decode(value, type=float, strict=False)
         return numbers
 
+    async def _pages(
+        self, action: str, asked: Parameters, *, into: type[P], limit: int
+    ) -> AsyncIterator[P]:
+        """Yield all pages, from where one is too large with fewer items on each."""
+        token: str | None = None
+        for _ in range(_PAGES):
+            try:
+                page = await self._call(
+                    action, {**asked, "Limit": limit, "NextToken": token}, into=into
+                )
+            except AnswerTooLarge:
+                if limit == 1:
+                    raise
+                limit = max(1, limit // 4)
+                continue
+            yield page
+            token = page.next_token
+            if not token:
+                return
+        raise Unavailable(f"{action}: pages without end")
+
+    def _item(self, item: msgspec.Raw, *, into: type[T], action: str) -> T | None:
+        """One item of a list; None: it cannot be read, which hides no other."""
+        try:
+            return read(item, into)
+        except msgspec.DecodeError as error:
+            group = _id(item, action)
+            if group not in self._odd and len(self._odd) < _ODD:
+                self._odd.add(group)
+                _LOG.warning("a group cannot be read", action=action, group=group, why=str(error))
+            return None
+
     async def _call(
         self, action: str, parameters: Parameters, *, into: type[T], timeout: float = 30.0
     ) -> T:
@@ -283,7 +309,7 @@ class EciApi:
                 continue
             self._budget.answered(action)
             try:
-                return msgspec.json.decode(body, type=into)
+                return read(body, into)
             except msgspec.DecodeError as error:
                 # The words of msgspec name a field's place, never its value.
                 raise Unavailable(f"{action}: an answer that cannot be read: {error}") from None
@@ -299,11 +325,18 @@ class EciApi:
             date=now.strftime("%Y-%m-%dT%H:%M:%SZ"),
             nonce=self._nonce(),
         )
-        permit = self._may_write if action in _WRITES else None
+        permit = self._may_write if action in WRITES else None
         answer = await self._transport.send(call, timeout=timeout, permit=permit)
         if 200 <= answer.status < 300:
             return answer.body
         raise refusal(action, answer.status, answer.body, sent=flat)
+
+
+def _id(item: msgspec.Raw, action: str) -> str:
+    try:
+        return read(item, envelopes.Named).container_group_id
+    except msgspec.DecodeError:
+        raise Unavailable(f"{action}: an item of which not even the id can be read") from None
 
 
 def _selection(tags: Mapping[str, str] | None) -> dict[str, Parameter]:

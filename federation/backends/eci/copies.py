@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from federation.backends.eci.answers import ContainerStatus, GroupStatus
+from federation.backends.eci.answers import ContainerStatus, GroupStatus, Illegible
 from federation.backends.eci.pod_status import Seen, pod_status
 from federation.backends.eci.translate.identity import Identity
 from vnode.backend import ObservedPod
@@ -134,9 +134,11 @@ class Copies:
         group = self._groups.get(status.container_group_id)
         if group is None:
             return False
-        seen, before = pod_status(status), group.shown()
+        legible, before = not isinstance(status, Illegible), group.shown()
+        seen = pod_status(status) if legible else group.seen
         group.listed, group.absent, group.gone, group.proven = True, 0, False, False
-        group.containers = status.pod_status.container_statuses
+        if legible:
+            group.containers = status.pod_status.container_statuses
         if seen.deleting and group.asked is None:
             group.asked = now
         # An end is final: a deletion afterwards shows the same group in another state.

@@ -5,30 +5,47 @@ The API wraps lists in objects of their own; nobody but `api` sees these. Decode
 
 import msgspec
 
-from federation.backends.eci.answers import Group, GroupEvents, GroupStatus, SpotPrice
+from federation.backends.eci.answers import SpotPrice
 
-__all__ = ["Created", "Events", "Groups", "Log", "Nothing", "Prices", "Statuses", "Stock", "Usage"]
+__all__ = [
+    "Created",
+    "Events",
+    "Groups",
+    "Log",
+    "Named",
+    "Nothing",
+    "Prices",
+    "Statuses",
+    "Stock",
+    "Usage",
+]
 
 
 class Groups(msgspec.Struct, frozen=True, rename="pascal"):
-    """A page of DescribeContainerGroups."""
+    """A page of DescribeContainerGroups; each item is a `Group`, read alone."""
 
-    container_groups: tuple[Group, ...] = ()
+    container_groups: tuple[msgspec.Raw, ...] = ()
     next_token: str | None = None
 
 
 class Statuses(msgspec.Struct, frozen=True, rename="pascal"):
-    """A page of DescribeContainerGroupStatus."""
+    """A page of DescribeContainerGroupStatus; each item is a `GroupStatus`, read alone."""
 
-    data: tuple[GroupStatus, ...] = ()
+    data: tuple[msgspec.Raw, ...] = ()
     next_token: str | None = None
 
 
 class Events(msgspec.Struct, frozen=True, rename="pascal"):
-    """DescribeContainerGroupEvents."""
+    """DescribeContainerGroupEvents; each item is a `GroupEvents`, read alone."""
 
-    data: tuple[GroupEvents, ...] = ()
+    data: tuple[msgspec.Raw, ...] = ()
     next_token: str | None = None
+
+
+class Named(msgspec.Struct, frozen=True, rename="pascal"):
+    """Any item of a list, as far as it has to be read."""
+
+    container_group_id: str
 
 
 class Created(msgspec.Struct, frozen=True, rename="pascal"):

@@ -14,12 +14,14 @@ from typing import Protocol
 import aiohttp
 import yarl
 
-from federation.backends.eci.errors import Unavailable
+from federation.backends.eci.errors import AnswerTooLarge, Unavailable
 from federation.backends.eci.signature import Signed
 from vnode.kube.permit import Permit, PermittedRequest, required
 
-__all__ = ["Answer", "HttpTransport", "Socket", "Transport"]
+__all__ = ["WRITES", "Answer", "HttpTransport", "Socket", "Transport"]
 
+WRITES = frozenset({"CreateContainerGroup", "DeleteContainerGroup", "RestartContainerGroup"})
+"""Actions that change something."""
 _LARGEST = 16 << 20
 _CONNECT = 10.0
 _OPENS = 20.0
@@ -84,21 +86,26 @@ class HttpTransport:
     """Connections to `endpoint`, such as https://eci.cn-beijing.aliyuncs.com. Make it in a loop.
 
     Raises ValueError for an endpoint that is not https, unless it is on this machine: parameters
-    hold secrets, and a signature does not hide them.
+    hold secrets, and a signature does not hide them. `connections`: at most, of calls that change
+    something, and as many of the others; more than the workers of an agent that may wait for them.
     """
 
-    def __init__(self, endpoint: str, *, connections: int = 32) -> None:
+    def __init__(self, endpoint: str, *, connections: int = 128) -> None:
         self._url = yarl.URL(endpoint).with_path("/")
         self._is_here = self._url.host in _THIS_MACHINE
         if self._url.scheme != "https" and not self._is_here:
             raise ValueError(f"the endpoint of ECI must be https://, not {self._url.scheme}://")
         port = self._url.explicit_port
         self._host = (self._url.host or "") + (f":{port}" if port else "")
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=connections),
-            auto_decompress=True,
-            request_class=PermittedRequest,
-            cookie_jar=aiohttp.DummyCookieJar(),
+        # What is slow to be made takes no place from those who look whether the service answers.
+        self._writing, self._reading = (
+            aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=connections),
+                auto_decompress=True,
+                request_class=PermittedRequest,
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
+            for _ in range(2)
         )
         # Many sessions stay open for hours: they take no place from calls.
         self._sockets = aiohttp.ClientSession(
@@ -114,17 +121,19 @@ class HttpTransport:
         """See `Transport.send`."""
         # Encoded already: the service verifies the very characters that were signed.
         url = yarl.URL(f"{self._url}?{call.query}", encoded=True)
+        writes = call.headers.get("x-acs-action") in WRITES
+        session = self._writing if writes else self._reading
         limits = aiohttp.ClientTimeout(total=timeout, connect=min(timeout, _CONNECT))
         try:
             with required(permit):
-                async with self._session.post(
+                async with session.post(
                     url, headers=dict(call.headers), timeout=limits, allow_redirects=False
                 ) as response:
                     body = bytearray()
                     async for part in response.content.iter_any():
                         body += part
                         if len(body) > _LARGEST:
-                            raise Unavailable(f"an answer of more than {_LARGEST} bytes")
+                            raise AnswerTooLarge(f"an answer of more than {_LARGEST} bytes")
                     return Answer(status=response.status, body=bytes(body))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unavailable(f"no answer from {self._host}: {type(error).__name__}") from None
@@ -157,7 +166,8 @@ class HttpTransport:
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._session.close()
+        await self._writing.close()
+        await self._reading.close()
         await self._sockets.close()
 
 

@@ -13,6 +13,7 @@ class Recorder:
 
     def __init__(self, status: int = 200, body: bytes = b"{}", hangs: bool = False) -> None:
         self.seen: list[str] = []
+        self.calls = asyncio.Semaphore(0)
         self._answer = (status, body, hangs)
         self._runner: web.ServerRunner | None = None
         self.url = ""
@@ -30,6 +31,7 @@ class Recorder:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         self.seen.append(request.raw_path)
+        self.calls.release()
         status, body, hangs = self._answer
         if hangs:
             await asyncio.Event().wait()
@@ -73,6 +75,26 @@ async def test_no_answer_in_time_is_unavailable_and_says_nothing_of_the_query() 
 
     assert "hunter2" not in str(raised.value)
     assert raised.value.__cause__ is None
+
+
+async def test_creates_that_hang_take_no_connection_from_who_only_looks() -> None:
+    async with Recorder(hangs=True) as slow:
+        transport = HttpTransport(slow.url, connections=1)
+        calls = [
+            asyncio.create_task(
+                transport.send(Signed(query=action, headers={"x-acs-action": action}), timeout=5.0)
+            )
+            for action in ("CreateContainerGroup", "DeleteContainerGroup", "ListUsage")
+        ]
+        async with asyncio.timeout(5):
+            for _ in range(2):
+                await slow.calls.acquire()
+
+        assert sorted(slow.seen) == ["/?CreateContainerGroup", "/?ListUsage"]
+        for call in calls:
+            call.cancel()
+        await asyncio.wait(calls)
+        await transport.close()
 
 
 def test_secrets_are_not_sent_in_clear_over_a_network() -> None:
