@@ -20,14 +20,16 @@ import structlog
 from federation.backends.eci import meaning
 from federation.backends.eci.api import EciApi
 from federation.backends.eci.copies import Copies
-from federation.backends.eci.errors import EciError, NoStock, NotFound, TokenReused
+from federation.backends.eci.errors import EciError, NoStock, NotFound, QuotaExceeded, TokenReused
 from federation.backends.eci.exec import EciExec, opening_failed, require_possible
 from federation.backends.eci.logs import logs
 from federation.backends.eci.observe import SETTLES, Observer
-from federation.backends.eci.translate.features import require_supported
+from federation.backends.eci.shortages import Shortages
+from federation.backends.eci.translate.features import require_supported, supported
 from federation.backends.eci.translate.group import container_group
 from federation.backends.eci.translate.identity import POD_UID, Identity, owner_tags
 from federation.backends.eci.translate.policy import EciPolicy
+from federation.backends.eci.translate.purchase import purchase
 from vnode.backend import (
     Capabilities,
     ExecSession,
@@ -121,6 +123,7 @@ class EciBackend:
         )
         self._creates = api.turns("CreateContainerGroup", what="pods are made")
         self._deletes = api.turns("DeleteContainerGroup", what="pods are taken away")
+        self._shortages = Shortages(clock)
         self._copies = Copies()
         self._bodies: dict[ObjectRef, ConfigMap | Secret] = {}
         self._unanswered: dict[UID, float] = {}
@@ -282,7 +285,10 @@ class EciBackend:
         unsure = await self._require_answer(metadata.uid)
         if isinstance(unsure, ObservedPod):
             return unsure
+        wanted = (request.node, purchase(supported(request.pod, policy), policy))
+        self._shortages.require(wanted, metadata.uid)
         self._creates.require(metadata.uid)  # Now: who waits for a Secret takes nobody's turn.
+        self._shortages.tries(wanted, metadata.uid)
         try:
             self._creates.went(metadata.uid)
             group = await self._create(request, policy)
@@ -295,6 +301,8 @@ class EciBackend:
             self._found_stock(metadata.uid, found=not isinstance(error, NoStock))
             _LOG.warning("no container group", pod=str(metadata.key), why=str(error))
             failed = meaning.create_failed(error)
+            if isinstance(error, NoStock | QuotaExceeded):
+                self._shortages.refused(wanted, metadata.uid, meaning.waiting(error))
             if isinstance(failed, Waiting) and not failed.not_done:
                 raise failed from error
             if unsure:  # This one made none; the one before may have.
@@ -303,6 +311,7 @@ class EciBackend:
             raise failed from error
         self._unanswered.pop(metadata.uid, None)
         self._found_stock(metadata.uid, found=True)
+        self._shortages.bought(wanted)
         made_at = rfc3339(self._clock.time())
         who = Identity(
             metadata.key, metadata.uid, request.node, request.digest, metadata.generation

@@ -590,6 +590,21 @@ async def test_pods_that_wait_for_something_else_hold_up_no_others(site: Site) -
     assert (await site.backend.apply(make_request())).uid == UID_1
 
 
+async def test_of_pods_that_want_the_same_one_asks_while_it_is_sold_out(site: Site) -> None:
+    site.emulator.faults.no_stock = {"*"}
+    requests = [make_request(uid=UID(f"u-{number}")) for number in range(20)]
+
+    for request in requests * 2:
+        with pytest.raises(Waiting) as waiting:
+            await site.backend.apply(request)
+        assert (waiting.value.reason, waiting.value.not_done) == ("NoStock", True)
+    assert site.emulator.calls.count("CreateContainerGroup") == 2
+
+    site.emulator.faults.no_stock = set()
+    await site.backend.apply(requests[0])
+    assert len(site.backend._shortages) == 0
+
+
 async def test_of_events_only_those_are_remembered_that_may_come_again(site: Site) -> None:
     site.backend.subscribe_events(lambda _: None)
     await site.backend.apply(make_request())
