@@ -60,7 +60,8 @@ TENANT_NAME_MAX = 20
 LABEL_MAX = 63
 SUBDOMAIN_MAX = 253
 
-_OWN_PREFIX = "vnode-"
+OWN_PREFIX = "vnode-"
+"""Begins names that are ours alone."""
 _RESERVED: Mapping[ReferenceKind, frozenset[str]] = {
     # Written into every namespace by somebody else in the compute cluster.
     ReferenceKind.CONFIG_MAP: frozenset(
@@ -69,15 +70,19 @@ _RESERVED: Mapping[ReferenceKind, frozenset[str]] = {
             "openshift-service-ca.crt",
             "istio-ca-root-cert",
             "istio-ca-crl",
-            "check-fluid-mount-ready",
         }
     ),
     ReferenceKind.SECRET: frozenset(),
 }
 
+_FLUIDS = re.compile(r"check-mount|^check-fluid-|^sh\.helm\.release\.|-fuse-conf$")
+"""Names of what Fluid makes in the namespaces of its users (fluid, pkg/application/inject/fuse/
+poststart, pkg/utils/helm, charts/thin). Its webhook takes a ConfigMap with the name of its script
+for its own, and runs it as root in a privileged sidecar; releases say how clients are called."""
+
 _MADE: Mapping[Reference, str] = {
-    SERVICE_VARIABLES: f"{_OWN_PREFIX}services",
-    API_SERVER_VARIABLES: f"{_OWN_PREFIX}api-server",
+    SERVICE_VARIABLES: f"{OWN_PREFIX}services",
+    API_SERVER_VARIABLES: f"{OWN_PREFIX}api-server",
 }
 """Names of objects that the tenant does not have."""
 
@@ -193,17 +198,18 @@ class Owner:
 def object_name_below(kind: ReferenceKind, name: str) -> str:
     """Name of a ConfigMap's or Secret's copy: its own, unless that is reserved.
 
-    Reserved names, and names that look like ours, get the prefix `vnode-`. So what this returns is
+    Reserved names, and names that look like ours or Fluid's, get the prefix `vnode-`. So what this returns is
     distinct for distinct names, never a reserved name, and never a `token_secret_name`.
     """
     if (made := _MADE.get(Reference(kind, name))) is not None:
         return made
-    if not name.startswith(_OWN_PREFIX) and name not in _RESERVED[kind]:
+    taken = name.startswith(OWN_PREFIX) or name in _RESERVED[kind]
+    if not taken and _FLUIDS.search(name) is None:
         return name
-    renamed = _OWN_PREFIX + name
+    renamed = OWN_PREFIX + name
     if len(renamed) <= SUBDOMAIN_MAX:
         return renamed
-    return f"{_OWN_PREFIX}hash-{blake2b(name.encode(), digest_size=32).hexdigest()}"
+    return f"{OWN_PREFIX}hash-{blake2b(name.encode(), digest_size=32).hexdigest()}"
 
 
 def token_secret_name(uid: UID | str) -> str:
@@ -212,4 +218,4 @@ def token_secret_name(uid: UID | str) -> str:
     Args:
         uid: UID of the tenant pod.
     """
-    return f"{_OWN_PREFIX}token-{uid}"
+    return f"{OWN_PREFIX}token-{uid}"

@@ -29,7 +29,7 @@ object_names = st.one_of(
     st.builds(
         lambda times, name: "vnode-" * times + name,
         st.integers(0, 41),
-        st.sampled_from(["kube-root-ca.crt", "istio-ca-root-cert", "app", "token-1", "hash-1"]),
+        st.sampled_from(["kube-root-ca.crt", "a-check-mount", "app", "token-1", "hash-1"]),
     ).filter(lambda name: len(name) <= 253),
 )
 
@@ -120,6 +120,24 @@ def test_no_tenant_secret_takes_the_name_of_a_token_secret(name: str, uid: objec
 def test_the_root_ca_of_the_tenant_does_not_replace_the_one_below() -> None:
     below = object_name_below(ReferenceKind.CONFIG_MAP, "kube-root-ca.crt")
     assert below == "vnode-kube-root-ca.crt"
+
+
+@pytest.mark.parametrize("kind", list(ReferenceKind))
+@pytest.mark.parametrize(
+    "name",
+    [
+        "check-fluid-mount-ready",
+        "thin-default-check-mount",
+        "fuse.starfs-default-check-mount",
+        "thin-check-mount-unprivileged",
+        "sh.helm.release.v1.vnode-0123456789abcdef.v1",
+        "data-fuse-conf",
+    ],
+)
+def test_no_tenant_object_takes_or_reads_the_place_of_one_that_fluid_makes(
+    kind: ReferenceKind, name: str
+) -> None:
+    assert object_name_below(kind, name) == f"vnode-{name}"
 
 
 @given(st.sampled_from(ReferenceKind), object_names)
