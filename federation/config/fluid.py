@@ -28,7 +28,7 @@ def _check_driver(value: str) -> str:
 Driver: TypeAlias = Annotated[str, AfterValidator(_check_driver)]
 """Name of a CSI driver."""
 Pattern: TypeAlias = Annotated[str, Field(min_length=1, max_length=1024)]
-"""A text in which `*` stands for anything; nothing that climbs up a path (`..`) ever fits."""
+"""See `federation.fluid.rules.as_regex`; nothing that climbs up a path (`..`) ever fits."""
 
 
 class CopiedVolume(Section):
@@ -36,10 +36,11 @@ class CopiedVolume(Section):
 
     driver: Driver
     volume_handles: tuple[Pattern, ...] = Field(min_length=1)
-    """The volumes of this driver that are this tenant's; `*` stands for anything but `..`."""
+    """The volumes of this driver that are this tenant's; `*` stands for any text without spaces,
+    commas, quotes and what a shell acts on."""
     attributes: Mapping[str, tuple[Pattern, ...]] = Field(default_factory=dict)
-    """The volumeAttributes that they may have, and the values of each; a volume with others is
-    refused."""
+    """The volumeAttributes that they have, and the values of each; a volume with others is refused,
+    and one without them, unless `*` alone allows any value."""
     mount_options: tuple[Pattern, ...] = ()
     """The mountOptions that they may have; a volume with others is refused."""
 

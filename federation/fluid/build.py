@@ -177,12 +177,11 @@ def _object(
 def _source(wish: Wish) -> JSONObject:
     """v1.CSIPersistentVolumeSource with the Secret by the name of its copy.
 
-    Other Secrets of a volume are for attaching and staging, which no kubelet does here.
+    Other Secrets of a volume are for attaching and staging, and fsType is for formatting: no
+    kubelet does that here.
     """
     csi = wish.csi or CSISource()
     source: JSONObject = {"driver": csi.driver, "volumeHandle": csi.volume_handle}
-    if csi.fs_type:
-        source["fsType"] = csi.fs_type
     if csi.read_only:
         source["readOnly"] = True
     if attributes := travelling(csi.volume_attributes):

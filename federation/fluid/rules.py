@@ -15,14 +15,17 @@ from typing import Protocol
 
 from federation.claims.objects import Claim, CSISource, Volume
 
-CLIMBS = r"(^|[/\\])[.][.]($|[/\\])"
-"""A text that goes up a path, which no pattern allows."""
+CLIMBS = r"(^|[/\\=:,])[.][.]($|[/\\,])"
+"""A text that goes up a path, also in an option, which no pattern allows."""
+_STAR = r"""[^\x00-\x20\x7f,;&|<>()$`"'\\]*"""
+"""What `*` stands for. Clients get these texts as options and words of shell scripts: nothing that
+would begin another one."""
 OF_ITS_CLUSTER = ("csi.storage.k8s.io/", "storage.kubernetes.io/")
 """Beginnings of volumeAttributes that say something of the tenant's own cluster only."""
 
 
 class VolumeRule(Protocol):
-    """What the platform allows of one CSI driver. In patterns `*` stands for anything but `..`."""
+    """What the platform allows of one CSI driver. See `as_regex` for patterns."""
 
     @property
     def driver(self) -> str:
@@ -36,7 +39,10 @@ class VolumeRule(Protocol):
 
     @property
     def attributes(self) -> Mapping[str, Collection[str]]:
-        """The volumeAttributes that they may have, with patterns of their values."""
+        """Patterns of the values of their volumeAttributes: they have these, and no others.
+
+        One that may be left out has a pattern that allows the empty text.
+        """
         ...
 
     @property
@@ -46,8 +52,12 @@ class VolumeRule(Protocol):
 
 
 def as_regex(pattern: str) -> str:
-    """A pattern of the configuration as a regular expression for the whole text."""
-    return f"^{'.*'.join(re.escape(part) for part in pattern.split('*'))}$"
+    """A pattern of the configuration as a regular expression for the whole text.
+
+    `*` stands for any text without spaces, control characters, commas, quotes and what a shell
+    reads as more than a letter.
+    """
+    return f"^{_STAR.join(re.escape(part) for part in pattern.split('*'))}$"
 
 
 def fits(value: str, patterns: Iterable[str]) -> bool:
@@ -60,6 +70,11 @@ def fits(value: str, patterns: Iterable[str]) -> bool:
 def travelling(attributes: Mapping[str, str]) -> dict[str, str]:
     """The volumeAttributes that mean something outside of the tenant's cluster."""
     return {key: v for key, v in attributes.items() if not key.startswith(OF_ITS_CLUSTER)}
+
+
+def required(rule: VolumeRule) -> frozenset[str]:
+    """The volumeAttributes that no volume may leave out: those that may not be empty."""
+    return frozenset(key for key, patterns in rule.attributes.items() if not fits("", patterns))
 
 
 def refusal(claim: Claim, volume: Volume, allowed: Sequence[VolumeRule]) -> str:
@@ -85,9 +100,13 @@ def refusal(claim: Claim, volume: Volume, allowed: Sequence[VolumeRule]) -> str:
 def _mismatch(csi: CSISource, options: Iterable[str], rule: VolumeRule) -> str:
     if not fits(csi.volume_handle, rule.volume_handles):
         return "the platform does not allow its volumeHandle"
-    for key, value in travelling(csi.volume_attributes).items():
+    said = travelling(csi.volume_attributes)
+    for key, value in said.items():
         if not fits(value, rule.attributes.get(key, ())):
             return f'the platform does not allow its volumeAttribute "{key}"'
+    for key in sorted(required(rule) - said.keys()):
+        # Without a path, a client reads the root of its file system.
+        return f'it lacks volumeAttribute "{key}", which the platform requires'
     if not all(fits(option, rule.mount_options) for option in options):
         return "the platform does not allow its mountOptions"
     return ""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from federation.backends.kubernetes.translate.policy import FluidDialect, PvcMode
 from federation.config import ClusterConfig
-from federation.fluid.rules import CLIMBS, VolumeRule, as_regex
+from federation.fluid.rules import CLIMBS, VolumeRule, as_regex, required
 
 _CSI = "object.spec.csi"
 
@@ -79,6 +79,10 @@ def _rule(rule: VolumeRule) -> str:
         f"{_CSI}.driver == {json.dumps(rule.driver)}",
         _fits(f"{_CSI}.volumeHandle", rule.volume_handles),
         f"{_CSI}.?volumeAttributes.orValue({{}}).all(k, {attributes})",
+        *(
+            f"{json.dumps(key)} in {_CSI}.?volumeAttributes.orValue({{}})"
+            for key in sorted(required(rule))
+        ),
         f"object.spec.?mountOptions.orValue([]).all(o, {_fits('o', rule.mount_options)})",
     )
     return f"({' && '.join(parts)})"

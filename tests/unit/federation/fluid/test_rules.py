@@ -35,6 +35,13 @@ def test_a_volume_that_the_platform_allows_may_be_copied() -> None:
         ({"volumeAttributes": {"path": "/team-a/x\n/team-b"}}, 'volumeAttribute "path"'),
         ({"volumeAttributes": {"cluster": "star-1x"}}, 'volumeAttribute "cluster"'),
         ({"volumeAttributes": {"server": "star-1"}}, 'volumeAttribute "server"'),
+        ({"volumeAttributes": {"cluster": "star-1"}}, 'lacks volumeAttribute "path"'),
+        ({"volumeAttributes": {}}, 'lacks volumeAttribute "cluster"'),
+        ({"volumeAttributes": {"path": "/team-a/$(id)"}}, 'volumeAttribute "path"'),
+        ({"volumeAttributes": {"path": "/team-a/`id`"}}, 'volumeAttribute "path"'),
+        ({"volumeAttributes": {"path": '/team-a/";id'}}, 'volumeAttribute "path"'),
+        ({"volumeAttributes": {"path": "/team-a/x,subdir=/team-b"}}, 'volumeAttribute "path"'),
+        ({"volumeAttributes": {"path": "/team-a/x -o suid"}}, 'volumeAttribute "path"'),
         ({"nodePublishSecretRef": {"name": "s", "namespace": "team-b"}}, "outside"),
         ({"nodePublishSecretRef": {"name": "s"}}, "outside"),
     ],
@@ -87,8 +94,9 @@ def test_what_a_provisioner_wrote_of_its_own_cluster_is_left_out() -> None:
         "storage.kubernetes.io/csiProvisionerIdentity": "1-star",
         "csi.storage.k8s.io/pvc/namespace": "team-a",
         "path": "/team-a",
+        "cluster": "star-1",
     }
-    assert travelling(attributes) == {"path": "/team-a"}
+    assert travelling(attributes) == {"path": "/team-a", "cluster": "star-1"}
     assert why(make_volume(csi={"volumeAttributes": attributes})) == ""
 
 
@@ -106,4 +114,23 @@ def test_nothing_that_fits_climbs_up(pattern: str, value: str) -> None:
 
 def test_a_pattern_is_one_regular_expression_for_python_and_re2() -> None:
     # RE2 knows no lookaround and no possessive quantifiers; escapes of punctuation it does.
-    assert as_regex("team-a/*.d") == r"^team\-a/.*\.d$"
+    star = r"""[^\x00-\x20\x7f,;&|<>()$`"'\\]*"""
+    assert as_regex("team-a/*.d") == rf"^team\-a/{star}\.d$"
+
+
+def test_an_attribute_may_be_left_out_where_the_empty_text_is_allowed() -> None:
+    free = replace(ALLOWED, attributes={"path": ("/team-a/*",), "cluster": ("*",)})
+    volume = make_volume(csi={"volumeAttributes": {"path": "/team-a/x"}})
+    assert refusal(make_claim(), volume, [free]) == ""
+
+
+@pytest.mark.parametrize("value", ["cache=..", "a:..", "a,..,b", "cache=../other"])
+def test_an_option_does_not_climb_up(value: str) -> None:
+    assert not fits(value, ["*", value])
+
+
+@pytest.mark.parametrize("value", ["cache=1,subdir=/other,suid", "cache=1 -o suid", "cache=$HOME"])
+def test_a_star_lets_in_the_value_of_one_option_only(value: str) -> None:
+    assert fits("cache=1", ["cache=*"])
+    assert not fits(value, ["cache=*"])
+    assert fits(value, [value])  # The platform wrote it.

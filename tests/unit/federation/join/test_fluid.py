@@ -114,13 +114,16 @@ def test_the_fence_allows_the_fields_that_are_made_and_no_others() -> None:
 
 
 def test_a_volume_has_to_be_one_that_is_allowed() -> None:
+    star = r"""[^\\x00-\\x20\\x7f,;&|<>()$`\"'\\\\]*"""
     assert fence_values(FLUID, ["red--team-a"])["volumeRules"] == (
         '((object.spec.csi.driver == "csi.example.com"'
-        ' && (object.spec.csi.volumeHandle.matches("^red/.*$"))'
+        f' && (object.spec.csi.volumeHandle.matches("^red/{star}$"))'
         " && object.spec.csi.?volumeAttributes.orValue({}).all(k, "
         '((k == "b" && (object.spec.csi.volumeAttributes[k].matches("^x$")'
         ' || object.spec.csi.volumeAttributes[k].matches("^y$")))'
-        ' || (k == "path" && (object.spec.csi.volumeAttributes[k].matches("^a.*$")))))'
+        f' || (k == "path" && (object.spec.csi.volumeAttributes[k].matches("^a{star}$")))))'
+        ' && "b" in object.spec.csi.?volumeAttributes.orValue({})'
+        ' && "path" in object.spec.csi.?volumeAttributes.orValue({})'
         ' && object.spec.?mountOptions.orValue([]).all(o, (o.matches("^ro$")))))'
     )
 
