@@ -1,7 +1,7 @@
 """The copies of a claim below: the claim, its volume, and the Secret that the volume names.
 
-In: a `Wish`. Out: creates, in the order Secret, claim, volume (which is for the claim of that UID),
-and what is to be said until they are bound. Where the platform prepares the claim nothing is made.
+In: a `Wish`. Out: creates, in the order claim, Secret, volume (which is for the claim of that UID),
+since Secret and volume are found again through the claim; and what is to be said until they are bound. Where the platform prepares the claim nothing is made.
 """
 
 from cachetools import LRUCache
@@ -58,11 +58,11 @@ class ClaimCopies:
         """
         if wish.volume is None:
             return await self._prepared(wish)
-        if (missing := await self._copy_secret(wish, held)) is not None:
-            return missing
         claim = await self._below.make(
             PERSISTENT_VOLUME_CLAIMS, build.claim_below(wish), ClaimBelow, self._below.claims
         )
+        if (missing := await self._copy_secret(wish, held)) is not None:
+            return missing
         if claim.status.phase == BOUND:
             return None
         await self._below.make_volume(

@@ -1,7 +1,7 @@
 """Makes and removes what the tenant's claims need below, so that pods read them through Fluid.
 
 In: the tenant's claims with a profile label, which pods use them (`Uses`), and what lies below
-(`Below`). Out: claim, volume, Secret, Dataset and ThinRuntime, in this order, and a `Verdict` for
+(`Below`). Out: claim, Secret, volume, Dataset and ThinRuntime, in this order, and a `Verdict` for
 each claim, by which pods wait. All is level-based: state is what the objects' marks say.
 
 Nothing is made for a claim that nobody uses. What was made stays while a pod wants it or a copy has
@@ -292,8 +292,8 @@ class FluidClaims:
             return judged.not_bound(wish.uid, name, dataset, names=names), None
         if not await self._is_served(wish, dataset):
             return judged.preparing(wish.uid, name, "Fluid makes its sidecar"), _AGAIN
-        await self._warm_ups.ask(wish, self._uses.wanted_by(key), around.say)
-        return Verdict(wish.uid), None
+        asked = await self._warm_ups.ask(wish, self._uses.wanted_by(key), around.say)
+        return Verdict(wish.uid), None if asked else _SELDOM
 
     async def _is_served(self, wish: Wish, dataset: FluidObject) -> bool:
         """Whether what the webhook reads is there: the DaemonSet, and a volume that is bound."""

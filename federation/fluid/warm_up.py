@@ -2,19 +2,23 @@
 
 In: claims whose Dataset is ready. Out: DataLoads, and events on the pods that want the claim.
 Open-source Fluid (v1.0.8) cannot load what a ThinRuntime serves, and says Failed at once
-(pkg/ddc/thin/operate.go); users are told, and pods run all the same.
+(pkg/ddc/thin/operate.go), and a cluster may refuse one; users are told, and pods run all the same.
 """
 
 from collections.abc import Callable, Iterable
+
+from cachetools import LRUCache
 
 from federation.fluid import build
 from federation.fluid.below import Below
 from federation.fluid.build import Wish
 from federation.fluid.names import WARM_UP
 from federation.fluid.objects import DATA_LOADS, FluidObject
-from vnode.backend import PodEvent
+from vnode.backend import NameConflict, PodEvent
+from vnode.kube.errors import KubeError
 from vnode.kube.types import UID, NodeName, Pod
 
+_REMEMBERED = 4096
 _FAILED = "Failed"
 
 
@@ -24,25 +28,38 @@ class WarmUps:
     def __init__(self, below: Below) -> None:
         self._below = below
         self._told: dict[UID, str] = {}
+        self._refused: LRUCache[UID, str] = LRUCache(_REMEMBERED)
+        """By claim, what was asked for when the cluster refused it last."""
 
-    async def ask(self, wish: Wish, pods: Iterable[Pod], say: Callable[[PodEvent], None]) -> None:
-        """What the claim's annotation wants. Raises KubeError, NameConflict."""
+    async def ask(self, wish: Wish, pods: Iterable[Pod], say: Callable[[PodEvent], None]) -> bool:
+        """What the claim's annotation wants; False: the cluster did not take it, ask again."""
         asked = wish.claim.metadata.annotations.get(WARM_UP)
         if not asked:
-            return
-        load = await self._below.make(
-            DATA_LOADS, build.data_load(wish, asked), FluidObject, self._below.loads
-        )
+            return True
+        try:
+            load = await self._below.make(
+                DATA_LOADS, build.data_load(wish, asked), FluidObject, self._below.loads
+            )
+        except (KubeError, NameConflict):
+            if self._refused.get(wish.uid) != asked:
+                self._refused[wish.uid] = asked
+                _tell(wish, pods, say, _FAILED)
+            return False
+        self._refused.pop(wish.uid, None)
         uid, phase = load.metadata.uid, load.status.phase
-        if not phase or self._told.get(uid) == phase:
-            return
-        self._told[uid] = phase
-        for pod in pods:
-            say(_event(pod, wish.claim.metadata.name, phase))
+        if phase and self._told.get(uid) != phase:
+            self._told[uid] = phase
+            _tell(wish, pods, say, phase)
+        return True
 
     def forget(self, load: UID) -> None:
         """It is gone."""
         self._told.pop(load, None)
+
+
+def _tell(wish: Wish, pods: Iterable[Pod], say: Callable[[PodEvent], None], phase: str) -> None:
+    for pod in pods:
+        say(_event(pod, wish.claim.metadata.name, phase))
 
 
 def _event(pod: Pod, claim: str, phase: str) -> PodEvent:

@@ -14,6 +14,7 @@ from tests.builders import OWNER, make_error, make_request
 from tests.unit.federation.fluid.builders import BELOW, PROFILE, make_claim, make_volume
 from tests.unit.federation.fluid.world import CONFIG, CUT, DS, KEY, PV, World, inject
 from vnode.backend import Waiting
+from vnode.kube.errors import KubeError
 from vnode.kube.resources import PERSISTENT_VOLUME_CLAIMS, PODS, Resource
 from vnode.kube.types import ObjectKey
 
@@ -148,17 +149,17 @@ def copied_secrets(world: World) -> list[Any]:
     return [call.body for call in world.compute.client.calls if call.plural == "secrets"]
 
 
-async def test_the_secret_of_a_volume_is_copied_first_and_follows_changes(world: World) -> None:
+async def test_the_secret_of_a_volume_is_copied_before_it_and_follows_changes(world: World) -> None:
     world.have(make_claim(), make_volume(csi=SECRET))
     world.want()
     await world.settle()
     assert world.why() == "MandatorySecretNotFound"
-    assert world.compute.client.names() == []
+    assert world.compute.client.names() == ["create persistentvolumeclaims"]
     world.have_secret("b25l")
     await world.ready()
     assert world.compute.client.names()[:3] == [
-        "create secrets",
         "create persistentvolumeclaims",
+        "create secrets",
         "create persistentvolumes",
     ]
     assert world.why() == ""
@@ -167,6 +168,16 @@ async def test_the_secret_of_a_volume_is_copied_first_and_follows_changes(world:
     await world.settle()
     (body,) = copied_secrets(world)
     assert body["data"] == {"key": "dHdv"}
+
+
+async def test_no_secret_is_copied_that_nobody_would_find_again(world: World) -> None:
+    world.have(make_claim(), make_volume(csi=SECRET))
+    world.have_secret("b25l")
+    world.want()
+    world.compute.client.fail(make_error(403, "exceeded quota"), "create persistentvolumeclaims")
+    with pytest.raises(Waiting):
+        await world.settle()
+    assert copied_secrets(world) == []
 
 
 async def test_the_copied_secret_goes_with_the_claim(world: World) -> None:
@@ -243,6 +254,21 @@ async def test_reading_ahead_is_asked_for_once_and_its_end_is_told_once(world: W
     await world.settle()
     assert world.event() == ["WarmUpFailed"]
     assert world.why() == ""
+
+
+@pytest.mark.parametrize("error", [make_error(403, "exceeded quota"), CUT])
+async def test_reading_ahead_that_is_refused_holds_up_no_pod_and_is_told_once(
+    world: World, error: KubeError
+) -> None:
+    world.have(make_claim(annotations={"vnode.dev/warm-up": "/a"}))
+    world.want()
+    world.compute.client.fail(error, "create dataloads", times=2)
+    await world.ready()
+    assert await world.settle() is not None  # It is tried again.
+    assert world.why() == ""
+    assert world.event() == ["WarmUpFailed"]
+    assert await world.settle() is None
+    assert len(world.compute.client.named("create dataloads")) == 3
 
 
 FAILED = {"phase": "Failed"}
