@@ -198,7 +198,7 @@ class KubernetesBackend:
             owner=owner,
             mapping=namespaces,
             policies=policies,
-            claims=ClaimsBelow(client, cluster=cluster, clock=clock),
+            claims=ClaimsBelow(client, cluster=cluster, owner=owner, clock=clock),
             claim_check=claim_check,
             prepared_claims=prepared_claims,
             gates=lambda: self._reachability.start_gates,

@@ -2,7 +2,8 @@
 
 In: a tenant pod that is to be created where claims are shared. Out: nothing, or `Waiting` with the
 reason: the compute namespace has to have a claim of the same name, made by the platform. It is
-asked for before the pod is made, since a pod without it would only be called unschedulable.
+asked for before the pod is made, since a pod without it would only be called unschedulable. A
+claim that we made there for pods with sidecars is none for others: it goes with the last of these.
 """
 
 from collections.abc import Iterable
@@ -12,6 +13,7 @@ from cachetools import TTLCache
 
 from federation.backends.kubernetes.conceal import Names
 from federation.backends.kubernetes.failures import waiting
+from federation.backends.kubernetes.translate.names import OWN_PREFIX, Owner
 from vnode.backend import Waiting
 from vnode.kube.client import KubeClient
 from vnode.kube.errors import KubeError, NotFound
@@ -48,9 +50,10 @@ def claim_names(spec: msgspec.Raw) -> tuple[str, ...]:
 class ClaimsBelow:
     """Knows which claims exist in compute namespaces."""
 
-    def __init__(self, client: KubeClient, *, cluster: str, clock: Clock) -> None:
+    def __init__(self, client: KubeClient, *, cluster: str, owner: Owner, clock: Clock) -> None:
         """Wire it up; `client` is of the compute cluster, `cluster` the name that tenants know."""
         self._client = client
+        self._owner = owner
         self._cluster = cluster
         self._there: TTLCache[ObjectKey, bool] = TTLCache(
             _REMEMBERED, _BELIEVED_SECONDS, timer=clock.monotonic
@@ -66,19 +69,30 @@ class ClaimsBelow:
         """
         for name in names:
             key = ObjectKey(below, name)
+            if name.startswith(OWN_PREFIX):  # What Fluid makes of our Datasets is called so.
+                raise Waiting(
+                    f'PersistentVolumeClaim "{name}" cannot be used in cluster "{self._cluster}": '
+                    f'its name begins with "{OWN_PREFIX}"',
+                    reason="VolumeNotSupported",
+                )
             if key in self._there:
                 continue
-            try:
-                await self._client.get(
-                    PERSISTENT_VOLUME_CLAIMS, PartialObject, name=name, namespace=below
-                )
-            except NotFound:
+            if not await self._is_the_platforms(key, namespace):
                 raise Waiting(
                     f'there is no PersistentVolumeClaim "{name}" for namespace "{namespace}" in '
                     f'cluster "{self._cluster}"; ask the platform team to make it there',
                     reason="PersistentVolumeClaimNotFound",
-                ) from None
-            except KubeError as error:
-                what = "look-up of a PersistentVolumeClaim in the compute cluster"
-                raise waiting(error, what=what, names=Names(below, namespace)) from error
+                )
             self._there[key] = True
+
+    async def _is_the_platforms(self, key: ObjectKey, namespace: str) -> bool:
+        try:
+            found = await self._client.get(
+                PERSISTENT_VOLUME_CLAIMS, PartialObject, name=key.name, namespace=key.namespace
+            )
+        except NotFound:
+            return False
+        except KubeError as error:
+            what = "look-up of a PersistentVolumeClaim in the compute cluster"
+            raise waiting(error, what=what, names=Names(key.namespace, namespace)) from error
+        return not self._owner.owns(found.metadata)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from federation.backends.kubernetes.translate.policy import PvcMode, TranslationPolicy
-from tests.builders import make_error, make_metadata, make_pod, make_request
+from tests.builders import OWNER, make_error, make_metadata, make_pod, make_request
 from tests.unit.federation.compute import BELOW, Compute
 from vnode.backend import Waiting
 from vnode.kube.resources import PERSISTENT_VOLUME_CLAIMS
@@ -81,6 +81,24 @@ async def test_a_look_up_that_fails_is_a_reason_to_wait(compute: Compute) -> Non
     await compute.open()
     compute.client.fail(make_error(403, "no"), "get persistentvolumeclaims")
     assert await apply(compute, CLAIM) == "ComputeForbidden"
+
+
+async def test_a_claim_that_we_made_for_pods_with_sidecars_is_none_for_others(
+    compute: Compute,
+) -> None:
+    await compute.open()
+    labels, annotations = OWNER.marks(namespace="team-a", name="data", uid="c-1")
+    metadata = {"name": "data", "namespace": BELOW, "labels": labels, "annotations": annotations}
+    compute.client.put(PERSISTENT_VOLUME_CLAIMS, {"metadata": metadata})
+    assert await apply(compute, CLAIM) == "PersistentVolumeClaimNotFound"
+
+
+async def test_a_claim_by_a_name_of_ours_is_never_mounted(compute: Compute) -> None:
+    await compute.open()
+    name = "vnode-756147115e4dcc72"
+    compute.client.put(PERSISTENT_VOLUME_CLAIMS, make_metadata(name, namespace=BELOW))
+    mount = {"name": "v", "persistentVolumeClaim": {"claimName": name}}
+    assert await apply(compute, mount) == "VolumeNotSupported"
 
 
 async def test_what_the_tenant_says_of_its_claims_comes_first() -> None:
