@@ -1,7 +1,8 @@
 """The copies of a claim below: the claim, its volume, and the Secret that the volume names.
 
 In: a `Wish`. Out: creates, in the order claim, Secret, volume (which is for the claim of that UID),
-since Secret and volume are found again through the claim; and what is to be said until they are bound. Where the platform prepares the claim nothing is made.
+since Secret and volume are found again through the claim; and what is to be said until they are
+bound. Where the platform prepares the claim nothing is made.
 """
 
 from cachetools import LRUCache

@@ -4,17 +4,18 @@ In: the pod that we would send and the names of such claims; later the pod as th
 Out: the pod with the labels that ask for the sidecar and a mark of what it uses; whether the
 sidecar is there. Fluid's webhook fails open: when it cannot inject it lets the pod pass as it is,
 and the pod would run without its data (fluid, pkg/webhook/handler/mutating). So such pods are made
-gated (`vnode.backend.PodRequest.gated`), and one without sidecar never starts.
+gated (`vnode.backend.PodRequest.gated`), and one that lacks any of its sidecars never starts. A
+claim has a sidecar when a container mounts it, init containers aside.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
 
 from federation.backends.kubernetes.translate.names import ANNOTATION_CLAIMS
 from vnode.backend import Rejected
-from vnode.kube.types import JSONObject, ObjectMeta, Pod, object_in, objects_in
+from vnode.kube.types import JSON, JSONObject, ObjectMeta, Pod, object_in, objects_in
 
 _SIDECAR = "fluid-fuse"
 _RESERVED = (_SIDECAR, f"init-{_SIDECAR}")
@@ -34,21 +35,45 @@ class _Named(msgspec.Struct, frozen=True):
     name: str = ""
 
 
+class _Source(msgspec.Struct, frozen=True, rename="camel"):
+    claim_name: str = ""
+
+
+class _Volume(msgspec.Struct, frozen=True, rename="camel"):
+    persistent_volume_claim: _Source | None = None
+    """Fluid puts a folder of the node in its place."""
+
+
 class _Spec(msgspec.Struct, frozen=True, rename="camel"):
+    volumes: list[_Volume] | None = None
     containers: list[_Named] = []
     init_containers: list[_Named] = []
     """Where Fluid makes native sidecars."""
 
 
+class _DNSConfig(msgspec.Struct, frozen=True):
+    nameservers: list[str] | None = None
+
+
+class _Names(msgspec.Struct, frozen=True, rename="camel"):
+    host_aliases: list[msgspec.Raw] | None = None
+    dns_config: _DNSConfig | None = None
+    dns_policy: str = ""
+
+
 _SPEC = msgspec.json.Decoder(_Spec)
+_NAMES = msgspec.json.Decoder(_Names)
 
 
 def marked(pod: JSONObject, claims: Iterable[str], asking: Asking) -> JSONObject:
     """A pod to be created that asks for the sidecars of these claims.
 
+    A claim that the pod takes for reading only is mounted so: Fluid's volumes do not say it.
+
     Raises:
         Rejected: a container has a name by which the sidecar is known, or would share processes
-            with it: it runs as root of the node, and whoever reaches it through /proc is that too.
+            with it: it runs as root of the node, and whoever reaches it through /proc is that too;
+            or only init containers mount a claim.
     """
     spec, metadata = object_in(pod["spec"]), object_in(pod["metadata"])
     if spec.get("shareProcessNamespace"):
@@ -65,13 +90,97 @@ def marked(pod: JSONObject, claims: Iterable[str], asking: Asking) -> JSONObject
                     "that bring the data of claims to this pod; choose another one",
                     field=f"spec.{part}[{index}].name",
                 )
+    wanted = tuple(claims)
+    mounted = _mounted(spec, "containers")
+    for claim in wanted:
+        if claim in _mounted(spec, "initContainers") and claim not in mounted:
+            raise Rejected(
+                f'spec.initContainers: only init containers mount claim "{claim}", and the sidecar '
+                "that brings its data runs beside the other containers; let one of these mount it",
+                field="spec.initContainers",
+            )
     notes: JSONObject = {
         **asking.annotations,
         **object_in(metadata.get("annotations")),  # the platform's overlay comes first
-        ANNOTATION_CLAIMS: ",".join(claims),
+        ANNOTATION_CLAIMS: ",".join(claim for claim in wanted if claim in mounted),
     }
     labels = {**object_in(metadata.get("labels")), **asking.labels}
-    return {**pod, "metadata": {**metadata, "labels": labels, "annotations": notes}}
+    return {
+        **pod,
+        "metadata": {**metadata, "labels": labels, "annotations": notes},
+        "spec": _read_only(spec, wanted),
+    }
+
+
+def refuse_redirected(spec: msgspec.Raw) -> None:
+    """See that a pod does not say where names lead: its sidecars would believe it.
+
+    They would hand credentials of the platform to a server of the tenant's choice.
+
+    Raises:
+        Rejected: it does, by the field's name; `spec` is the tenant's.
+    """
+    asked = _NAMES.decode(spec)
+    says = {
+        "spec.hostAliases": bool(asked.host_aliases),
+        "spec.dnsConfig.nameservers": bool(asked.dns_config and asked.dns_config.nameservers),
+        "spec.dnsPolicy": asked.dns_policy == "None",
+    }
+    for name, said in says.items():
+        if said:
+            raise Rejected(
+                f"{name}: it would also hold for the sidecar that brings the data of the pod's "
+                "claims; leave it out",
+                field=name,
+            )
+
+
+def _sources(spec: JSONObject) -> dict[str, JSONObject]:
+    """What volumes of claims say of them, by name of the volume."""
+    volumes = objects_in(spec.get("volumes"))
+    return {
+        str(volume.get("name")): object_in(volume["persistentVolumeClaim"])
+        for volume in volumes
+        if "persistentVolumeClaim" in volume
+    }
+
+
+def _mounted(spec: JSONObject, part: str) -> frozenset[str]:
+    """Names of the claims that these containers mount."""
+    sources = _sources(spec)
+    return frozenset(
+        str(sources[name].get("claimName"))
+        for container in objects_in(spec.get(part))
+        for mount in objects_in(container.get("volumeMounts"))
+        if (name := str(mount.get("name"))) in sources
+    )
+
+
+def _read_only(spec: JSONObject, claims: Collection[str]) -> JSONObject:
+    """The spec with mounts that say what the volumes of these claims say: for reading only."""
+    volumes = {
+        name
+        for name, source in _sources(spec).items()
+        if source.get("readOnly") and source.get("claimName") in claims
+    }
+    if not volumes:
+        return spec
+    changed: JSONObject = {**spec}
+    for part in ("initContainers", "containers"):
+        if part in spec:
+            containers = objects_in(spec[part])
+            changed[part] = [_reads_only(container, volumes) for container in containers]
+    return changed
+
+
+def _reads_only(container: JSONObject, volumes: Collection[str]) -> JSONObject:
+    if "volumeMounts" not in container:
+        return container
+    mounts: JSON = [
+        {**mount, "readOnly": True} if mount.get("name") in volumes else mount
+        for mount in objects_in(container["volumeMounts"])
+    ]
+    return {**container, "volumeMounts": mounts}
 
 
 def claims_in_use(copy: ObjectMeta) -> tuple[str, ...]:
@@ -81,9 +190,14 @@ def claims_in_use(copy: ObjectMeta) -> tuple[str, ...]:
 
 
 def lacks_sidecar(pod: Pod) -> bool:
-    """Whether a pod was to have a sidecar and has none."""
-    if not claims_in_use(pod.metadata):
+    """Whether a pod was to have a sidecar for each of its claims and has not."""
+    claims = claims_in_use(pod.metadata)
+    if not claims:
         return False
+    if pod.metadata.labels.get(_DONE) != "true":
+        return True
     spec = _SPEC.decode(pod.spec)
-    there = any(c.name.startswith(_SIDECAR) for c in (*spec.containers, *spec.init_containers))
-    return not there or pod.metadata.labels.get(_DONE) != "true"
+    there = sum(c.name.startswith(_SIDECAR) for c in (*spec.containers, *spec.init_containers))
+    # Sidecars of claims that are the platform's count too: so no volume may be a claim still.
+    left = (v.persistent_volume_claim for v in spec.volumes or ())
+    return there < len(claims) or any(s is not None and s.claim_name in claims for s in left)

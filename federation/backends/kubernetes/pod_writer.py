@@ -18,7 +18,7 @@ from federation.backends.kubernetes.failures import (
     waiting,
     webhook_refused,
 )
-from federation.backends.kubernetes.injection import lacks_sidecar, marked
+from federation.backends.kubernetes.injection import lacks_sidecar, marked, refuse_redirected
 from federation.backends.kubernetes.observe import observed_pod
 from federation.backends.kubernetes.pod_copies import PodCopies
 from federation.backends.kubernetes.pod_updates import carry_out
@@ -245,6 +245,7 @@ class PodWriter:
         """The pod to create. What a webhook has to add is looked at before the pod may start."""
         if not prepared or self._prepared_claims is None:
             return self.translated(request)
+        refuse_redirected(request.pod.spec)
         body = self.translated(dataclasses.replace(request, gated=True))
         return marked(body, prepared, self._prepared_claims.asking)
 

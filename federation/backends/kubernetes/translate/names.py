@@ -198,8 +198,8 @@ class Owner:
 def object_name_below(kind: ReferenceKind, name: str) -> str:
     """Name of a ConfigMap's or Secret's copy: its own, unless that is reserved.
 
-    Reserved names, and names that look like ours or Fluid's, get the prefix `vnode-`. So what this returns is
-    distinct for distinct names, never a reserved name, and never a `token_secret_name`.
+    Reserved names, and names that look like ours or Fluid's, get the prefix `vnode-`. So what this
+    returns is distinct for distinct names, never a reserved name, and never a `token_secret_name`.
     """
     if (made := _MADE.get(Reference(kind, name))) is not None:
         return made

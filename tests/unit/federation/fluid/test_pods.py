@@ -1,16 +1,48 @@
 """Pods whose claims come through Fluid: asked for, looked at, and let start with their sidecar."""
 
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
+
 import pytest
 
 from federation.backends.kubernetes.translate.policy import FluidDialect
+from federation.fluid.judged import Verdict
 from tests.builders import NODE, make_error, make_pod, make_request
 from tests.unit.federation.fluid.builders import BELOW, make_claim
-from tests.unit.federation.fluid.world import CONFIG, CUT, MOUNT, World, inject
+from tests.unit.federation.fluid.world import CONFIG, CUT, MAIN, MOUNT, World, inject
 from vnode.backend import Rejected, Waiting
-from vnode.kube.resources import PODS
-from vnode.kube.types import ObjectKey
+from vnode.kube.resources import PERSISTENT_VOLUME_CLAIMS, PODS
+from vnode.kube.types import ObjectKey, Pod
 
 pytestmark = pytest.mark.looptime
+MORE = {"name": "w", "persistentVolumeClaim": {"claimName": "more"}}
+
+
+def mounting(name: str, volumes: Iterable[str]) -> dict[str, Any]:
+    """A container."""
+    mounts = [{"name": volume, "mountPath": f"/{volume}"} for volume in volumes]
+    return {"name": name, "image": "x", "volumeMounts": mounts}
+
+
+def make_two(mounted: Iterable[str], *volumes: Any, **spec: Any) -> Pod:
+    """A pod with two prepared claims, whose container mounts some of its volumes."""
+    return make_pod(
+        volumes=[MOUNT, MORE, *volumes],
+        nodeName=NODE,
+        containers=[mounting("main", mounted)],
+        **spec,
+    )
+
+
+async def have_two(world: World) -> None:
+    """Claims `data` and `more`, both ready."""
+    world.have(make_claim())
+    world.want()
+    await world.ready()
+    more = make_claim("more", uid="c-2")
+    world.claims.upsert(more)
+    world.fluid._judge(more.metadata.key, Verdict(more.metadata.uid))
 
 
 async def test_a_pod_is_made_gated_and_starts_when_its_sidecar_is_there(world: World) -> None:
@@ -22,7 +54,8 @@ async def test_a_pod_is_made_gated_and_starts_when_its_sidecar_is_there(world: W
     assert copy.gated
     assert not copy.unfit
     assert not (await world.compute.backend.ungate(copy)).gated
-    assert world.compute.pod()["spec"]["volumes"] == [MOUNT]
+    (volume,) = world.compute.pod()["spec"]["volumes"]
+    assert "hostPath" in volume
 
 
 async def test_a_pod_without_sidecar_is_taken_back_and_nobody_hears_of_it(world: World) -> None:
@@ -89,6 +122,86 @@ async def test_a_pod_that_would_share_processes_with_the_sidecar_is_refused(worl
     await world.ready()
     with pytest.raises(Rejected, match="shareProcessNamespace"):
         await world.compute.backend.apply(make_request(pod))
+
+
+async def test_a_pod_with_a_sidecar_for_one_of_two_claims_only_is_taken_back(world: World) -> None:
+    await have_two(world)
+    pod = make_two(("v", "w"))
+    world.compute.client.webhook = partial(inject, claims=("data",))
+    with pytest.raises(Waiting, match="not started"):
+        await world.compute.backend.apply(make_request(pod))
+    world.compute.deliver()
+    world.compute.client.drop(PODS, ObjectKey(BELOW, "job-0"))
+    world.compute.deliver()
+    world.compute.client.webhook = partial(inject, claims=("data", "more"))
+    assert not (await world.compute.backend.apply(make_request(pod))).unfit
+
+
+async def test_a_sidecar_of_another_claim_does_not_count(world: World) -> None:
+    await have_two(world)
+    platforms = {"name": "x", "persistentVolumeClaim": {"claimName": "theirs"}}
+    world.claims.upsert(make_claim("theirs", uid="c-3", profile=""))
+    theirs = {"name": "theirs", "namespace": BELOW}
+    world.compute.client.put(PERSISTENT_VOLUME_CLAIMS, {"metadata": theirs})
+    pod = make_two(("v", "w", "x"), platforms)
+    world.compute.client.webhook = partial(inject, claims=("data", "theirs"))
+    with pytest.raises(Waiting, match="not started"):
+        await world.compute.backend.apply(make_request(pod))
+
+
+async def test_a_claim_that_no_container_mounts_needs_no_sidecar(world: World) -> None:
+    await have_two(world)
+    world.compute.client.webhook = partial(inject, claims=("data", "more"))
+    copy = await world.compute.backend.apply(make_request(make_two(("v",))))
+    assert not copy.unfit
+    assert world.compute.pod()["metadata"]["annotations"]["vnode.dev/claims"] == "data"
+
+
+async def test_a_claim_that_only_init_containers_mount_is_refused(world: World) -> None:
+    await have_two(world)
+    with pytest.raises(Rejected, match='only init containers mount claim "more"'):
+        await world.compute.backend.apply(
+            make_request(make_two(("v",), initContainers=[mounting("early", ("w",))]))
+        )
+    world.compute.client.webhook = partial(inject, claims=("data", "more"))
+    both = make_two(("v", "w"), initContainers=[mounting("early", ("w",))])
+    assert not (await world.compute.backend.apply(make_request(both))).unfit
+
+
+async def test_a_claim_that_is_taken_for_reading_only_is_mounted_so(world: World) -> None:
+    await have_two(world)
+    read_only = {**MOUNT["persistentVolumeClaim"], "readOnly": True}
+    pod = make_pod(
+        volumes=[{"name": "v", "persistentVolumeClaim": read_only}, MORE],
+        nodeName=NODE,
+        containers=[mounting("main", ("v", "w"))],
+        initContainers=[mounting("early", ("v",))],
+    )
+    world.compute.client.webhook = partial(inject, claims=("data", "more"))
+    await world.compute.backend.apply(make_request(pod))
+    (sent,) = world.compute.client.named("create pods")
+    main, early = (sent.body["spec"][part][-1] for part in ("containers", "initContainers"))
+    assert [m.get("readOnly", False) for m in main["volumeMounts"]] == [True, False]
+    assert [m.get("readOnly", False) for m in early["volumeMounts"]] == [True]
+
+
+@pytest.mark.parametrize(
+    ("spec", "field"),
+    [
+        ({"hostAliases": [{"ip": "10.0.0.9", "hostnames": ["star-1"]}]}, "spec.hostAliases"),
+        ({"dnsConfig": {"nameservers": ["10.0.0.9"]}}, "spec.dnsConfig.nameservers"),
+        ({"dnsPolicy": "None"}, "spec.dnsPolicy"),
+    ],
+)
+async def test_a_pod_does_not_tell_its_sidecar_where_names_lead(
+    world: World, spec: Any, field: str
+) -> None:
+    world.have(make_claim())
+    pod = world.want(make_pod(volumes=[MOUNT], containers=[MAIN], nodeName=NODE, **spec))
+    await world.ready()
+    with pytest.raises(Rejected) as rejected:
+        await world.compute.backend.apply(make_request(pod))
+    assert rejected.value.field == field
 
 
 async def test_a_pod_asks_for_a_mount_of_its_own_and_says_which_claims_it_has(

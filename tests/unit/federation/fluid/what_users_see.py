@@ -18,7 +18,7 @@ from federation.fluid.objects import DATASETS
 from tests.builders import NODE, OWNER, make_error, make_pod, make_request
 from tests.seen import Table
 from tests.unit.federation.fluid.builders import BELOW, make_claim, make_volume
-from tests.unit.federation.fluid.world import DS, MOUNT, World
+from tests.unit.federation.fluid.world import DS, MAIN, MOUNT, World
 from vnode.backend import Rejected, Waiting
 from vnode.kube.types import ObjectKey
 
@@ -140,10 +140,14 @@ STORIES: Mapping[str, Story] = {
     "the compute cluster is older than Kubernetes 1.27": _old_cluster,
     "a container has a sidecar's name": _fails_open,
     "the containers share processes": _fails_open,
+    "only an init container mounts the claim": _fails_open,
+    "the pod says itself where names lead": _fails_open,
 }
 _PODS: Mapping[str, Mapping[str, Any]] = {
     "a container has a sidecar's name": {"containers": [{"name": "fluid-fuse-0", "image": "x"}]},
     "the containers share processes": {"shareProcessNamespace": True},
+    "only an init container mounts the claim": {"containers": ["main"], "initContainers": [MAIN]},
+    "the pod says itself where names lead": {"hostAliases": [{"ip": "10.0.0.9"}]},
 }
 
 
@@ -151,7 +155,8 @@ async def act(story: str) -> str:
     """The row of a story."""
     world = World()
     await world.open()
-    pod = world.want(make_pod(volumes=[MOUNT], nodeName=NODE, **_PODS.get(story, {})))
+    spec = {"containers": [MAIN], **_PODS.get(story, {})}
+    pod = world.want(make_pod(volumes=[MOUNT], nodeName=NODE, **spec))
     await STORIES[story](world)
     try:
         await world.compute.backend.apply(make_request(pod))

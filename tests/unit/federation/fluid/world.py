@@ -1,6 +1,7 @@
 """A tenant, a compute cluster with Fluid, and the one who brings claims from here to there."""
 
 import random
+from collections.abc import Collection
 from typing import Any
 
 from federation.backends.kubernetes.translate.names import NamespaceMapping
@@ -33,7 +34,9 @@ from vnode.kube.types import ObjectKey, PartialObject, Pod, encode
 from vnode.runtime.store import Store
 
 KEY = ObjectKey("team-a", "data")
-MOUNT = {"name": "v", "persistentVolumeClaim": {"claimName": "data"}}
+MOUNT: dict[str, Any] = {"name": "v", "persistentVolumeClaim": {"claimName": "data"}}
+MAIN = {"name": "main", "image": "x", "volumeMounts": [{"name": "v", "mountPath": "/data"}]}
+"""A container that mounts it."""
 CONFIG = FluidConfig(
     profiles=(PROFILE,),
     volumes=(
@@ -129,7 +132,7 @@ class World:
         return told
 
     def want(self, pod: Pod | None = None) -> Pod:
-        pod = pod or make_pod(volumes=[MOUNT], nodeName=NODE)
+        pod = pod or make_pod(volumes=[MOUNT], containers=[MAIN], nodeName=NODE)
         self.pods.upsert(pod)
         return pod
 
@@ -179,8 +182,18 @@ class World:
         )
 
 
-def inject(body: Any) -> None:
-    """What Fluid's webhook does to a pod that asks for it."""
-    if body["metadata"]["labels"].get("serverless.fluid.io/inject") == "true":
-        body["metadata"]["labels"]["done.sidecar.fluid.io/inject"] = "true"
-        body["spec"]["containers"].insert(0, {"name": "fluid-fuse-0", "image": "fuse"})
+def inject(body: Any, claims: Collection[str] = ("data",)) -> None:
+    """What Fluid's webhook does to a pod that asks for it; `claims`: those that have a Dataset."""
+    if body["metadata"]["labels"].get("serverless.fluid.io/inject") != "true":
+        return
+    body["metadata"]["labels"]["done.sidecar.fluid.io/inject"] = "true"
+    spec = body["spec"]
+    for index, claim in enumerate(claims):
+        for volume in spec["volumes"]:
+            if volume.get("persistentVolumeClaim", {}).get("claimName") == claim:
+                del volume["persistentVolumeClaim"]
+                volume["hostPath"] = {"path": f"/runtime-mnt/{claim}"}
+                mounts = [m["name"] for c in spec["containers"] for m in c.get("volumeMounts", ())]
+                if volume["name"] in mounts:
+                    sidecar = {"name": f"fluid-fuse-{index}", "image": "fuse"}
+                    spec["containers"].insert(0, sidecar)
