@@ -130,6 +130,23 @@ def test_pods_of_one_node_have_mounts_of_their_own(site: Site) -> None:
         site.below.wait_gone("pod", name)
 
 
+def test_a_tenants_script_is_not_run_by_the_sidecar(site: Site) -> None:
+    # Fluid's webhook takes a ConfigMap of this name for its own, if there is one.
+    script = "starfs-default-check-mount"
+    site.below.kubectl("delete", "configmap", script, "--ignore-not-found")
+    site.user.kubectl("create", "configmap", script, "--from-literal=check-mount.sh=exit 1")
+    body = reading("scripted", "cat /script/check-mount.sh /data/hello")
+    body["spec"]["volumes"].append({"name": "script", "configMap": {"name": script}})
+    mount = {"name": "script", "mountPath": "/script"}
+    body["spec"]["containers"][0]["volumeMounts"].append(mount)
+    site.user.apply(body)
+    site.user.wait_phase("scripted", "Succeeded", timeout=90)
+    assert site.user.kubectl("logs", "scripted") == "exit 1hi there\n"
+    assert "mountinfo" in site.below.get("configmap", script)["data"]["check-mount.sh"]
+    site.user.kubectl("delete", "pod", "scripted", "--timeout=30s")
+    site.user.kubectl("delete", "configmap", script)
+
+
 def test_a_pod_does_not_start_without_its_sidecar_and_says_why(site: Site) -> None:
     site.fluid.webhook.fails_open = True
     try:

@@ -23,7 +23,15 @@ SWITCHES = {
 DONE = "done.sidecar.fluid.io/inject"
 HOST_PATH_MODE = "default.fuse-sidecar.fluid.io/host-mount-path-mode"
 _HOST_MOUNT = "thin-fuse-mount"
-_CHECK_SECONDS = 30
+_CHECK = "default-check-mount"
+_SCRIPT = "check-mount.sh"
+_LOOP = """for i in $(seq 30); do
+  grep "$1" /proc/self/mountinfo | grep -q "$2" && exit 0
+  sleep 1
+done
+exit 1
+"""
+"""What Fluid's script does, without bash."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,14 @@ class Sidecar:
     """`volumeAttributes.fluid_path` of the Dataset's PersistentVolume."""
     mount_type: str
     """`volumeAttributes.mount_type`."""
+
+
+def script(mount_type: str) -> dict[str, Any]:
+    """The ConfigMap by which sidecars of a file system look whether they have mounted.
+
+    Fluid makes it unless there is one of that name, whoever made that.
+    """
+    return {"metadata": {"name": f"{mount_type.lower()}-{_CHECK}"}, "data": {_SCRIPT: _LOOP}}
 
 
 def wants(pod: Mapping[str, Any]) -> bool:
@@ -91,6 +107,11 @@ def _inject_one(
     for mount in container.get("volumeMounts", []):
         mount["name"] = renamed.get(mount["name"], mount["name"])
     container.setdefault("lifecycle", {})["postStart"] = _check(container, sidecar)
+    name = f"{_CHECK}-{index}"
+    source = {"name": script(sidecar.mount_type)["metadata"]["name"], "defaultMode": 0o755}
+    spec["volumes"].append({"name": name, "configMap": source})
+    mount = {"name": name, "mountPath": f"/{_SCRIPT}", "subPath": _SCRIPT, "readOnly": True}
+    container.setdefault("volumeMounts", []).append(mount)
     if native and used:
         container |= {"name": f"fluid-fuse-{index}", "restartPolicy": "Always"}
         spec["initContainers"] = [container, *(spec.get("initContainers") or [])]
@@ -124,12 +145,10 @@ def _replace_volumes(spec: dict[str, Any], claim: str, sidecar: Sidecar, suffix:
 
 
 def _check(container: Mapping[str, Any], sidecar: Sidecar) -> dict[str, Any]:
-    """Containers behind this one start when it has mounted; Fluid's script does the same in bash.
+    """Containers behind this one start when it has mounted, which a script of Fluid's looks at.
 
     The kubelet starts a pod's containers one after the other, and waits for postStart.
     """
     mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
     where = next(path for name, path in mounts.items() if name.startswith(_HOST_MOUNT))
-    look = f"grep {where} /proc/self/mountinfo | grep -q {sidecar.mount_type}"
-    loop = f"for i in $(seq {_CHECK_SECONDS}); do {look} && exit 0; sleep 1; done; exit 1"
-    return {"exec": {"command": ["sh", "-c", loop]}}
+    return {"exec": {"command": ["sh", f"/{_SCRIPT}", where, sidecar.mount_type]}}

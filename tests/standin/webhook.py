@@ -107,6 +107,7 @@ class Webhook:
                     sidecar = _sidecar(api, namespace, dataset)
                     if sidecar is None:
                         return pod
+                    _ensure(api, namespace, injection.script(sidecar.mount_type))
                     sidecars[name] = sidecar
         if not sidecars:
             return pod
@@ -160,6 +161,18 @@ def _sidecar(api: AdminClient, namespace: str, dataset: str) -> Sidecar | None:
     attributes = volume["spec"]["csi"]["volumeAttributes"]
     template = fuse["spec"]["template"]["spec"]
     return Sidecar(template, attributes["fluid_path"], attributes["mount_type"])
+
+
+def _ensure(api: AdminClient, namespace: str, script: dict[str, Any]) -> None:
+    """Make the ConfigMap of a script; one of that name is taken as it is, as the real one does."""
+    path = f"/api/v1/namespaces/{namespace}/configmaps"
+    if _found(api, f"{path}/{script['metadata']['name']}") is None:
+        body = {"apiVersion": "v1", "kind": "ConfigMap", **script}
+        try:
+            api.create(path, body)
+        except CommandError:  # Two pods at once.
+            if _found(api, f"{path}/{script['metadata']['name']}") is None:
+                raise
 
 
 def _found(api: AdminClient, path: str) -> dict[str, Any] | None:

@@ -71,6 +71,15 @@ def test_the_claim_becomes_a_folder_in_which_the_sidecar_mounts() -> None:
     assert volumes[shared["name"]]["hostPath"]["path"] == str(Path(TARGET).parent)
 
 
+def test_the_sidecar_runs_a_script_from_the_namespace_when_it_has_begun() -> None:
+    made = injected(make_pod())
+    sidecar = made["spec"]["containers"][0]
+    assert sidecar["lifecycle"]["postStart"]["exec"]["command"][1] == "/check-mount.sh"
+    (mount,) = (m for m in sidecar["volumeMounts"] if m["mountPath"] == "/check-mount.sh")
+    (volume,) = (v for v in made["spec"]["volumes"] if v["name"] == mount["name"])
+    assert volume["configMap"]["name"] == "starfs-default-check-mount"
+
+
 def test_init_containers_get_a_sidecar_that_mounts_nothing() -> None:
     made = injected(make_pod(init=True))
     first = made["spec"]["initContainers"][0]
