@@ -8,14 +8,15 @@ gated (`vnode.backend.PodRequest.gated`), and one that lacks any of its sidecars
 claim has a sidecar when a container mounts it, init containers aside.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
 
+from federation.backends.kubernetes.translate.mounts import as_volumes_say
 from federation.backends.kubernetes.translate.names import ANNOTATION_CLAIMS
 from vnode.backend import Rejected
-from vnode.kube.types import JSON, JSONObject, ObjectMeta, Pod, object_in, objects_in
+from vnode.kube.types import JSONObject, ObjectMeta, Pod, object_in, objects_in
 
 _SIDECAR = "fluid-fuse"
 _RESERVED = (_SIDECAR, f"init-{_SIDECAR}")
@@ -108,7 +109,7 @@ def marked(pod: JSONObject, claims: Iterable[str], asking: Asking) -> JSONObject
     return {
         **pod,
         "metadata": {**metadata, "labels": labels, "annotations": notes},
-        "spec": _read_only(spec, wanted),
+        "spec": _read_only(spec),
     }
 
 
@@ -156,31 +157,14 @@ def _mounted(spec: JSONObject, part: str) -> frozenset[str]:
     )
 
 
-def _read_only(spec: JSONObject, claims: Collection[str]) -> JSONObject:
-    """The spec with mounts that say what the volumes of these claims say: for reading only."""
-    volumes = {
-        name
-        for name, source in _sources(spec).items()
-        if source.get("readOnly") and source.get("claimName") in claims
-    }
-    if not volumes:
-        return spec
+def _read_only(spec: JSONObject) -> JSONObject:
+    """The spec with mounts that say what the volumes of their claims say."""
+    volumes = objects_in(spec.get("volumes"))
     changed: JSONObject = {**spec}
     for part in ("initContainers", "containers"):
         if part in spec:
-            containers = objects_in(spec[part])
-            changed[part] = [_reads_only(container, volumes) for container in containers]
+            changed[part] = [as_volumes_say(c, volumes) for c in objects_in(spec[part])]
     return changed
-
-
-def _reads_only(container: JSONObject, volumes: Collection[str]) -> JSONObject:
-    if "volumeMounts" not in container:
-        return container
-    mounts: JSON = [
-        {**mount, "readOnly": True} if mount.get("name") in volumes else mount
-        for mount in objects_in(container["volumeMounts"])
-    ]
-    return {**container, "volumeMounts": mounts}
 
 
 def claims_in_use(copy: ObjectMeta) -> tuple[str, ...]:

@@ -36,6 +36,7 @@ from federation.backends.kubernetes.translate.fingerprints import (
     fingerprint,
     from_mark,
 )
+from federation.backends.kubernetes.translate.mounts import as_volumes_say
 from federation.backends.kubernetes.translate.names import (
     ANNOTATION_DIGEST,
     ANNOTATION_EPHEMERAL,
@@ -263,6 +264,7 @@ class _Comparison:
     def _ephemeral_container(self, name: str, container: JSONObject) -> Write:
         translated = walk(container, fields.EPHEMERAL_CONTAINER, self.at)
         (wanted,) = as_objects(env.with_service_variables([translated], self.at))
+        wanted = as_volumes_say(wanted, as_objects(self.source.get("volumes")))
         patch: JSONObject = {"spec": {"ephemeralContainers": [wanted]}}
         for there in as_objects(self.present.get("ephemeralContainers")):
             if there.get("name") == name:

@@ -353,6 +353,17 @@ class TestEphemeralContainers:
         assert sent["envFrom"] == [{"configMapRef": {"name": "vnode-services"}}]
         assert sent["volumeMounts"] == mounts
 
+    def test_it_mounts_for_reading_only_what_the_pod_takes_so(self) -> None:
+        claim = {"claimName": "data", "readOnly": True}
+        mounts = [{"name": "v", "mountPath": "/v"}]
+        spec = make_spec(
+            volumes=[{"name": "v", "persistentVolumeClaim": claim}],
+            ephemeralContainers=[debugger(volumeMounts=mounts)],
+        )
+        (write,) = update_of(make_pod(spec, generation=2), make_copy(make_pod())).writes
+        (sent,) = patch_of(write)["spec"]["ephemeralContainers"]
+        assert sent["volumeMounts"] == [{**mounts[0], "readOnly": True}]
+
     def test_one_that_is_there_is_never_sent_again(self) -> None:
         first = with_debuggers(debugger())
         copy = updated(first, make_copy(make_pod()))
