@@ -289,6 +289,10 @@ class FakeBackend:
             return Sight.UNKNOWN
         return self.sights.get(namespace, Sight.COMPLETE)
 
+    @property
+    def settled(self) -> bool:
+        return True
+
     def why_unseen(self, namespace: str) -> WaitingReason:
         return self.unseen_because
 

@@ -29,6 +29,15 @@ class PodBackend(Protocol):
         """Why `sight` of that namespace is UNKNOWN, in words for the tenant's users."""
         ...
 
+    @property
+    def settled(self) -> bool:
+        """Whether what `sight` calls complete has also what an agent before us made last.
+
+        False where listings show new copies only after a while, and ours may be too young for that.
+        What is not observed may then have been made all the same; `confirm_gone` knows.
+        """
+        ...
+
     def place(self, namespace: str) -> str:
         """Fingerprint of where copies of a tenant namespace lie; empty while that is unknown.
 

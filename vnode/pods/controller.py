@@ -226,7 +226,7 @@ class PodController:
         copy = self._backend.observed(key)
         sight = self._backend.sight(key.namespace)
         if sight is Sight.COMPLETE and seen is not None:
-            self._memories.saw(seen, copy)
+            self._memories.saw(seen, copy, settled=self._backend.settled)
         if (again := await self._tolerations.ensure(pod, seen)) is not None:
             return Result(requeue_after=again)
         loss, due = self._cut_off.loss(seen), self._cut_off.due(seen)

@@ -138,11 +138,11 @@ class Memories:
             memory.seen, memory.resource_version = view(pod), pod.metadata.resource_version
         return memory.seen
 
-    def saw(self, seen: PodView, copy: ObservedPod | None) -> None:
-        """All below was seen, and of the pod's name that."""
+    def saw(self, seen: PodView, copy: ObservedPod | None, *, settled: bool) -> None:
+        """All below was seen, and of the pod's name that; `settled`: see `PodBackend.settled`."""
         memory = self._pods[seen.key]
         if copy is None and not seen.forwarded:
-            memory.ours_alone = True
+            memory.ours_alone |= settled
         elif copy is not None and copy.uid == seen.uid:
             memory.made = True
 

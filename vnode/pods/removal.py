@@ -146,7 +146,9 @@ class Removal:
         if memory.nothing_sent:
             return True
         if sight is Sight.COMPLETE:
-            return not memory.unanswered or await self.backend.confirm_gone(seen.key, seen.uid)
+            # What was forwarded is asked for before anything of it goes (`_require_end`).
+            known = not memory.unanswered and (memory.ours_alone or seen.forwarded)
+            return known or await self.backend.confirm_gone(seen.key, seen.uid)
         unseen = Waiting(
             "the pod's copy may have been made in a place that cannot be looked into now; if it is "
             "certain that none runs there, delete the pod with --force",

@@ -174,6 +174,11 @@ class EciBackend:
         waiting = meaning.waiting(error)
         return WaitingReason(waiting.reason, str(waiting))
 
+    @property
+    def settled(self) -> bool:
+        """See `PodBackend.settled`."""
+        return self.observer.settled
+
     def place(self, namespace: str) -> str:
         """See `PodBackend.place`."""
         return self._place

@@ -133,6 +133,12 @@ class Observer:
         """See `PodBackend.silent_for`."""
         return self._circuit.silent_for(self._clock.monotonic())
 
+    @property
+    def settled(self) -> bool:
+        """Whether listings must have by now what an agent before us has made last."""
+        since = self._first_at
+        return since is not None and self._clock.monotonic() - since >= self._settles
+
     def subscribe_events(self, listener: Callable[[PodEvent], None]) -> None:
         """See `PodBackend.subscribe_events`."""
         self._event_listeners.append(listener)
@@ -257,8 +263,7 @@ class Observer:
 
     def require_settled(self) -> None:
         """Raise Waiting while listings may lack what an agent before us has made last."""
-        now = self._clock.monotonic()
-        if self._first_at is None or now - self._first_at < self._settles:
+        if not self.settled:
             raise Waiting(
                 "whether the pod still runs cannot be seen yet: it may have been made just before "
                 "this agent began, and lists have what is new only after a while",

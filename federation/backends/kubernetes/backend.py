@@ -292,6 +292,11 @@ class KubernetesBackend:
         """See `PodBackend.why_unseen`."""
         return self._sight.why_unseen(namespace)
 
+    @property
+    def settled(self) -> bool:
+        """See `PodBackend.settled`: a list of an API server has all that was made before it."""
+        return True
+
     def subscribe(self, listener: Callable[[ObjectKey], None]) -> None:
         """See `PodBackend.subscribe`."""
         self._copies.subscribe(listener)

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from federation.backends.eci import observe
-from tests.builders import UID_1, UID_2, make_pod
+from tests.builders import UID_1, UID_2, make_key, make_pod
 from tests.eci.script import Fate
 from tests.fakes.crash import Moment
 from tests.unit.federation.eci.account import KEY_OF_POD, Account
 from vnode.kube.resources import PODS
+from vnode.kube.types import UID
 
 pytestmark = pytest.mark.looptime
 
@@ -131,7 +132,7 @@ def _end(account: Account) -> Any:
     return {"pod": status, "groups": uids, "made": dict(account.made)}
 
 
-CASES = [(story, 0.0) for story in STORIES] + [(s, LATE) for s in ("create", "successor")]
+CASES = [(story, 0.0) for story in STORIES] + [(s, LATE) for s in ("create", "delete", "successor")]
 
 
 @pytest.mark.parametrize(("story", "unseen"), CASES)
@@ -151,3 +152,27 @@ async def test_a_write_that_lands_when_another_agent_is_at_work_changes_nothing(
         for late in LANDS:
             account = await _run(story, number, Moment.ON_THE_WAY, down=0.0, late=late, unseen=LATE)
             assert _end(account) == _end(wanted), f"write {number} landed {late} s later: {write}"
+
+
+@pytest.mark.parametrize("number", [0, 1])
+async def test_a_pod_deleted_between_two_agents_is_gone_before_its_namesake_runs(
+    number: int,
+) -> None:
+    account = Account()
+    account.start()
+    await _running(account)
+    account.emulator.faults.unseen = LATE
+    late, uid, after = make_key(name="late"), UID("u-late"), UID("u-after")
+    account.crash.arm(number, Moment.AFTER)
+    account.create(make_pod(name="late", uid=uid))
+    await asyncio.wait_for(account.crash.died.wait(), REST)
+    account.delete(late)
+    await account.restart(after=3)
+    for _ in range(int(REST)):
+        await asyncio.sleep(1)
+        if account.pod(late) is None:
+            account.create(make_pod(name="late", uid=after))
+        assert len({group.tags["vnode.dev/uid"] for group in account.alive()} - {UID_1}) < 2
+    assert account.pod(late)["metadata"]["uid"] == after
+    assert account.made[uid] == account.made[after] == 1
+    await account.stop()
