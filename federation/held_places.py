@@ -140,7 +140,12 @@ class EciPlace:
         try:
             async for group in self._api.groups(tags={TENANT: tenant, CLUSTER_UID: cluster_uid}):
                 tags = {tag.key: tag.value for tag in group.tags}
-                found = identity(tags, tenant=tenant, cluster_uid=cluster_uid)
+                found = identity(
+                    tags,
+                    called=group.container_group_name,
+                    tenant=tenant,
+                    cluster_uid=cluster_uid,
+                )
                 if found is not None:
                     yield PlacedCopy(
                         key=found.key,

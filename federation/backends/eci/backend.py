@@ -3,10 +3,11 @@
     apply  -> translate (pure) -> CreateContainerGroup, ClientToken = the tenant pod's UID
     run    -> Observer polls -> Copies -> listeners          delete -> DeleteContainerGroup
 
-Whose a group is, is said by its tags alone. A create that got no answer is looked for by its tags
-before it is repeated, and repeated with the same token. A group that is missing in a list is no
-proof that it is gone (`confirm_gone`). ConfigMaps, Secrets and tokens are kept in memory until a
-create writes them into its group, and never reach it later. Texts have no names of the account.
+Whose a group is, is said by its tags, under a name that we gave. A create that got no answer is
+looked for by its tags before it is repeated, and repeated with the same token. A group that is
+missing in a list is no proof that it is gone (`confirm_gone`). ConfigMaps, Secrets and tokens are
+kept in memory until a create writes them into its group, and never reach it later. Texts have no
+names of the account.
 """
 
 import random

@@ -202,9 +202,16 @@ class Observer:
                 self._saw(unknown[group.container_group_id])
 
     def learn(self, group: ListedGroup) -> Identity | None:
-        """Know a group by its tags. Returns whose it is; None: not ours."""
+        """Know a group by its tags and name. Returns whose it is; None: not ours."""
         tags = {tag.key: tag.value for tag in group.tags}
-        found = identity(tags, tenant=self._tenant, cluster_uid=self._cluster_uid)
+        found = identity(
+            tags,
+            called=group.container_group_name,
+            tenant=self._tenant,
+            cluster_uid=self._cluster_uid,
+        )
+        if found is None:
+            _LOG.warning("a group with our tags is none of ours", group=group.container_group_id)
         if found is None or found.node in self._others:
             self._not_ours.add(group.container_group_id)
             return None

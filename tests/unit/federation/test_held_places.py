@@ -35,8 +35,8 @@ async def make(api: EciApi, uid: str, *, cluster_uid: str = OWNER.cluster_uid) -
         "vnode.dev/uid": uid,
         "vnode.dev/node": "vnode-burst",
     }
-    group = make_group(Tag=[{"Key": key, "Value": value} for key, value in tags.items()])
-    return await api.create(group, token=uid)
+    listed = [{"Key": key, "Value": value} for key, value in tags.items()]
+    return await api.create(make_group(f"{OWNER.tenant}-team-a-job-0", Tag=listed), token=uid)
 
 
 async def test_only_our_own_groups_are_copies(api: EciApi) -> None:

@@ -1,9 +1,10 @@
 """Names and tags of container groups: which tenant pod one was made for.
 
 In: a `PodRequest` and the pool's policy. Out: the group's name, and tags from which all of it can
-be read again, since nothing else is kept (DESIGN 4.8). Names only help people: ECI lets several
-groups have one name, and short ones may be equal for two pods. Who a group belongs to is said by
-its tags alone.
+be read again, since nothing else is kept (DESIGN 4.8). ECI lets several groups have one name, and
+names may be equal for two pods: who a group belongs to is said by its tags. But anybody may put
+tags on any group, and nobody can change its name: one that has another name than we would have
+given is none of ours, whatever its tags say.
 """
 
 import re
@@ -81,13 +82,20 @@ def tags(request: PodRequest, policy: EciPolicy) -> dict[str, str]:
     return {**policy.tags, **own}
 
 
-def identity(found: Mapping[str, str], *, tenant: str, cluster_uid: str) -> Identity | None:
-    """Whose group this is by its tags; None: it is not ours."""
+def identity(
+    found: Mapping[str, str], *, called: str, tenant: str, cluster_uid: str
+) -> Identity | None:
+    """Whose group this is by its tags; None: it is not ours.
+
+    `called` is its name; empty, where the service does not tell it, proves nothing against it.
+    """
     if found.get(TENANT) != tenant or found.get(CLUSTER_UID) != cluster_uid:
         return None
     key = ObjectKey(found.get(NAMESPACE, ""), found.get(NAME, "") + found.get(MORE_NAME, ""))
     uid = UID(found.get(POD_UID, ""))
     if not (key.namespace and key.name and uid):
+        return None
+    if called not in {"", group_name(tenant=tenant, namespace=key.namespace, name=key.name)}:
         return None
     generation = found.get(GENERATION, "")
     return Identity(

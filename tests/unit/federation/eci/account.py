@@ -14,6 +14,7 @@ from typing import Any
 from federation.backends.eci.api import EciApi
 from federation.backends.eci.backend import EciBackend
 from federation.backends.eci.budget import Budget
+from federation.backends.eci.translate.identity import group_name
 from federation.backends.eci.translate.policy import EciPolicy
 from tests.builders import NODE, OWNER, make_key
 from tests.eci.connecting import KEY, KEYS, make_group
@@ -148,4 +149,6 @@ class Account:
             "vnode.dev/node": NODE,
         }
         listed = [{"Key": key, "Value": value} for key, value in tags.items()]
-        return self.emulator.groups.create(make_group(name, Tag=listed, **more), self.clock.time())
+        called = group_name(tenant=OWNER.tenant, namespace="team-b", name=name)
+        group = make_group(called, Tag=listed) | more
+        return self.emulator.groups.create(group, self.clock.time())

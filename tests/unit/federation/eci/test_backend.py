@@ -76,7 +76,7 @@ class Site:
         tags = {"vnode.dev/tenant": "red", "vnode.dev/cluster-uid": "c-1"}
         named = {"vnode.dev/namespace": "team-b", "vnode.dev/name": "x", "vnode.dev/uid": "u-x"}
         listed = [{"Key": key, "Value": value} for key, value in (tags | named).items()]
-        self.emulator.groups.create(make_group("other", Tag=listed), self.clock.now)
+        self.emulator.groups.create(make_group("red-team-b-x", Tag=listed), self.clock.now)
 
 
 @pytest.fixture
@@ -188,6 +188,16 @@ async def test_groups_of_others_are_not_seen(site: Site) -> None:
     await site.look(60)
     assert site.backend.observed(KEY) is None
     assert site.backend.copies() == 0
+
+
+async def test_a_group_that_somebody_gave_our_tags_to_is_not_ours(site: Site) -> None:
+    await site.backend.apply(make_request())
+    [ours] = site.emulator.groups.at(site.clock.now)
+    tags = [{"Key": key, "Value": value} for key, value in ours.tags.items()]
+    site.emulator.groups.create(make_group("red-web", Tag=tags), site.clock.now)
+    await site.look(60)
+    assert site.backend.copies() == 1
+    assert site.observed().handle == ours.id
 
 
 async def test_groups_of_a_virtual_node_that_others_serve_are_theirs(site: Site) -> None:
@@ -662,7 +672,8 @@ async def test_polls_cost_calls_by_page_and_not_by_pod(site: Site) -> None:
             "vnode.dev/uid": f"u-{number}",
         }
         listed = [{"Key": key, "Value": value} for key, value in tags.items()]
-        site.emulator.groups.create(make_group(f"p-{number}", Tag=listed), site.clock.now)
+        group = make_group(f"red-team-a-p-{number}", Tag=listed)
+        site.emulator.groups.create(group, site.clock.now)
     await site.look(31)
     assert site.backend.copies() == 450
     site.emulator.calls.clear()

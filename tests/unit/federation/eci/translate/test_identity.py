@@ -50,7 +50,7 @@ def test_the_pod_is_found_again_by_its_tags(name: str, node: str) -> None:
     for key, value in written.items():
         assert 0 < len(key) <= limits.TAG_KEY
         assert len(value) <= limits.TAG_VALUE
-    found = identity(written, tenant="red", cluster_uid="c-1")
+    found = identity(written, called="", tenant="red", cluster_uid="c-1")
     assert found is not None
     assert found.key == ObjectKey("team-a", name)
     assert (found.uid, found.node, found.generation) == (pod.metadata.uid, node, 7)
@@ -62,11 +62,18 @@ def test_a_group_of_another_tenant_cluster_is_not_ours(change: dict[str, str]) -
     pod = make_pod()
     request = PodRequest(pod=pod, node=NodeName("n"), digest="d", host_ip="192.0.2.7")
     who = {"tenant": "red", "cluster_uid": "c-1", **change}
-    assert identity(tags(request, POLICY), **who) is None
+    assert identity(tags(request, POLICY), called="", **who) is None
 
 
 def test_a_group_without_tags_is_not_ours() -> None:
-    assert identity({}, tenant="red", cluster_uid="c-1") is None
+    assert identity({}, called="", tenant="red", cluster_uid="c-1") is None
+
+
+@pytest.mark.parametrize(("called", "ours"), [("red-team-a-job-0", True), ("red-web", False)])
+def test_a_group_that_somebody_gave_our_tags_to_is_not_ours(called: str, ours: bool) -> None:
+    request = PodRequest(pod=make_pod(), node=NodeName("n"), digest="d", host_ip="192.0.2.7")
+    found = identity(tags(request, POLICY), called=called, tenant="red", cluster_uid="c-1")
+    assert (found is not None) is ours
 
 
 def test_tags_are_called_as_in_clusters() -> None:
