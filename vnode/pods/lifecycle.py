@@ -183,11 +183,15 @@ def was_deleted(copy: ObservedPod) -> bool:
     return copy.gone and copy.deleting and copy.grace_seconds == 0
 
 
-def deletion_ends(copy: ObservedPod) -> float | None:
-    """Unix seconds at which a deletion that is under way should be over; None: not known."""
-    if copy.removal_requested is None or copy.grace_seconds is None:
+def deletion_ends(copy: ObservedPod, *, usual: int) -> float | None:
+    """Unix seconds at which a deletion that is under way should be over; None: not known.
+
+    `usual`: the grace period in seconds of a copy that does not tell its own.
+    """
+    if copy.removal_requested is None:
         return None
-    return datetime.fromisoformat(copy.removal_requested).timestamp() + copy.grace_seconds
+    grace = usual if copy.grace_seconds is None else copy.grace_seconds
+    return datetime.fromisoformat(copy.removal_requested).timestamp() + grace
 
 
 def decide(

@@ -29,6 +29,9 @@ _LOG = structlog.get_logger(__name__)
 LOOK_AGAIN_SECONDS = 60.0
 """Where somebody else moves next, no single event is relied on."""
 
+_USUAL_GRACE = 30
+"""Seconds: Kubernetes' own default."""
+
 
 @dataclass(frozen=True, slots=True)
 class Removal:
@@ -126,7 +129,9 @@ class Removal:
         """Say when a deletion below does not end; return seconds until it is looked at again."""
         if not copy.deleting or copy.gone:
             return None
-        ends = lifecycle.deletion_ends(copy)
+        # Where a deletion below knows no grace period, the copy has the pod's own.
+        usual = seen.grace_seconds if seen is not None else None
+        ends = lifecycle.deletion_ends(copy, usual=_USUAL_GRACE if usual is None else usual)
         left = LOOK_AGAIN_SECONDS if ends is None else ends + LOOK_AGAIN_SECONDS - self.clock.time()
         if left > 0:
             return left

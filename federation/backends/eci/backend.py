@@ -149,6 +149,7 @@ class EciBackend:
             rng=rng,
             returned=self._returned,
             changed=self._link_changed,
+            deletes=self._deletes,
             settles=settles,
         )
 
@@ -406,12 +407,13 @@ class EciBackend:
         except NotFound:
             group = self._copies.get(pod.handle)
             if group is not None:
-                self._copies.asked(pod.handle, now=rfc3339(self._clock.time()))
-                self._copies.went(group, proven=True)
+                self._copies.asked(pod.handle, now=rfc3339(self._clock.time()), answered=False)
+                if self.observer.must_be_known(group):  # Else the observer asks again.
+                    self._copies.went(group, proven=True)
             return
         except EciError as error:
             raise meaning.waiting(error) from error
-        self._copies.asked(pod.handle, now=rfc3339(self._clock.time()))
+        self._copies.asked(pod.handle, now=rfc3339(self._clock.time()), answered=True)
 
     async def confirm_gone(self, key: ObjectKey, uid: UID) -> bool:
         """See `PodBackend.confirm_gone`. An empty list is no proof: keys without the right get one.

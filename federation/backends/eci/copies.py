@@ -40,6 +40,8 @@ class Group:
     containers: tuple[ContainerStatus, ...] = ()
     listed: bool = False
     """A listing has had it."""
+    answered: bool = False
+    """The service has carried out a call about it, by its id."""
     asked: str | None = None
     """RFC 3339 time at which its deletion was asked for, or first seen."""
     absent: int = 0
@@ -148,8 +150,10 @@ class Copies:
             self._tell(group.identity.key)
         return changed
 
-    def asked(self, group: str, *, now: str) -> None:
-        """We have asked for its deletion."""
+    def asked(self, group: str, *, now: str, answered: bool) -> None:
+        """We have asked for its deletion; `answered`: and the service knew of it."""
+        if answered and group in self._groups:
+            self._groups[group].answered = True
         if (known := self._groups.get(group)) is not None and known.asked is None:
             known.asked = now
             self._tell(known.identity.key)

@@ -30,7 +30,8 @@ from federation.backends.eci.errors import (
     Throttled,
 )
 from federation.backends.eci.translate.identity import Identity, identity
-from vnode.backend import PodEvent, Waiting
+from federation.backends.eci.turns import Turns
+from vnode.backend import InLine, PodEvent, Waiting
 from vnode.kube.errors import Withheld
 from vnode.kube.timestamps import rfc3339
 from vnode.kube.types import NodeName
@@ -50,6 +51,8 @@ _ABSENT = 2
 """Listings in a row without a group that nobody wished away."""
 _PROBES, _EVENTFUL = 20, 200
 """Groups asked for by id after one poll, and groups whose events are read, at most."""
+_DELETE_AGAIN = 60.0
+"""Seconds after which a deletion that shows no effect is asked for again."""
 
 
 class Observer:
@@ -69,6 +72,7 @@ class Observer:
         rng: random.Random,
         returned: Callable[[], None],
         changed: Callable[[], None],
+        deletes: Turns,
         settles: float = SETTLES,
     ) -> None:
         """Nothing is asked yet.
@@ -85,6 +89,7 @@ class Observer:
             rng: for jitter.
             returned: called at the first complete look, and at the first good answer after others.
             changed: called when the link was lost, holds again or is silent again.
+            deletes: the line in which deletions stand.
             settles: seconds after which a group that was just made must be in listings.
         """
         self._api = api
@@ -98,7 +103,10 @@ class Observer:
         self._clock = clock
         self._rng = rng
         self._returned, self._changed = returned, changed
+        self._deletes = deletes
         self._settles = settles
+        self._without_effect: dict[str, float] = {}
+        """Groups whose deletion was asked for and does not show, and since when (monotonic)."""
         self._first_at: float | None = None
         """When everything was seen for the first time."""
         self._circuit = Circuit(clock.monotonic())
@@ -251,6 +259,31 @@ class Observer:
             self._eventful |= dict.fromkeys(g.id for g in spot if not g.seen.ended)
             for group in [one for one in self._told if self._copies.get(one) is None]:
                 del self._told[group]
+        await self._delete_again()
+
+    async def _delete_again(self) -> None:
+        """Ask again for deletions that were answered well and did nothing: such groups cost."""
+        now = self._clock.monotonic()
+        waiting = [
+            group
+            for group in self._copies.there()
+            if group.asked is not None and not (group.seen.deleting or group.seen.ended)
+        ]
+        before = self._without_effect
+        self._without_effect = {group.id: before.get(group.id, now) for group in waiting}
+        late = [g for g in waiting if now - self._without_effect[g.id] >= _DELETE_AGAIN]
+        for group in late[:_PROBES]:
+            try:
+                self._deletes.require(group.id)
+                self._deletes.went(group.id)
+                if await self.is_gone(group):
+                    self._copies.went(group, proven=True)
+            except (EciError, InLine, Withheld) as error:
+                # The list came: the link holds, whatever is said of one group.
+                _LOG.info("a deletion is not repeated yet", why=str(error))
+                return
+            self._without_effect[group.id] = now
+            _LOG.warning("a deletion showed no effect and was repeated", group=group.id)
 
     async def _without_slipped(self, missing: list[Group]) -> list[Group]:
         """Of groups that a listing lacks, those that are missing by name too.
@@ -276,6 +309,10 @@ class Observer:
                 "this agent began, and lists have what is new only after a while",
                 reason="ComputeNotSeen",
             )
+
+    def must_be_known(self, group: Group) -> bool:
+        """Whether the service would know of a group by now if it were there."""
+        return group.listed or group.answered or self._settled(group)
 
     def _settled(self, group: Group) -> bool:
         """Whether a group that no listing had yet must be in them by now."""
@@ -306,6 +343,8 @@ class Observer:
     async def is_gone(self, group: Group) -> bool:
         """Ask for one group by its id: the service says so when it is not there.
 
+        Of one that is too young for lists that proves nothing: calls by id may lag as they do.
+
         Raises:
             EciError: it said neither.
         """
@@ -316,9 +355,10 @@ class Observer:
                 container = group.containers[0].name if group.containers else "main"
                 await self._api.log(group.id, container, tail=1)
         except NotFound:
-            return True
+            return self.must_be_known(group)
         except (InvalidParameter, Refused):
-            return False  # The group was found; its container was not, or has no log now.
+            pass  # The group was found; its container was not, or has no log now.
+        group.answered = True
         return False
 
     async def _read_events(self, *, silently: bool) -> None:

@@ -380,9 +380,52 @@ async def test_the_last_one_is_asked_for_by_its_id(site: Site) -> None:
 
 async def test_deleting_what_is_gone_is_success(site: Site) -> None:
     copy = await site.backend.apply(make_request())
+    await site.look()
     site.emulator.groups._all.clear()
     await site.backend.delete(copy, grace_seconds=5)
     assert site.observed().gone
+
+
+async def test_what_was_just_made_is_not_gone_because_nobody_knows_it_yet(site: Site) -> None:
+    site.somebody_elses()
+    site.clock.now += 60
+    copy = await site.backend.apply(make_request())
+    site.emulator.faults.unseen = 30
+    hidden = dict(site.emulator.groups._all)
+    site.emulator.groups._all.pop(copy.handle)
+    await site.backend.delete(copy, grace_seconds=5)
+    await site.look(3)
+    assert not site.observed().gone
+    assert not await site.backend.confirm_gone(KEY, UID_1)
+    site.emulator.groups._all.update(hidden)
+    for _ in range(12):
+        await site.look(10)
+    assert site.observed().gone
+    assert copy.handle not in site.groups()
+
+
+async def test_a_deletion_without_effect_is_asked_for_again(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = await site.backend.apply(make_request())
+    await site.look(5)
+    answer, calls = site.emulator._answer, 0
+
+    def idle(action: str, *more: Any) -> Any:
+        nonlocal calls
+        calls += action == "DeleteContainerGroup"
+        return {} if action == "DeleteContainerGroup" and calls < 3 else answer(action, *more)
+
+    monkeypatch.setattr(site.emulator, "_answer", idle)
+    await site.backend.delete(copy, grace_seconds=5)
+    for _ in range(5):
+        await site.look(10)
+    assert calls == 1
+    for _ in range(20):
+        await site.look(10)
+    assert calls >= 3
+    assert site.observed().gone
+    assert site.groups() == []
 
 
 class TestABlindKey:
