@@ -129,6 +129,8 @@ class EciBackend:
         self._bodies: dict[ObjectRef, ConfigMap | Secret] = {}
         self._unanswered: dict[UID, float] = {}
         """Creates of which nobody knows whether they made a group, and when the last was sent."""
+        self._reused: dict[UID, float] = {}
+        """Pods whose token made a group that nobody finds, and when that was said first."""
         self.out_of_stock: set[UID] = set()
         """Tenant pods whose last create found nothing to buy; some may have gone since."""
         self._stock_listeners: list[Callable[[], None]] = []
@@ -284,6 +286,7 @@ class EciBackend:
         if known is not None and known.uid == metadata.uid:
             if known.gone:
                 raise Waiting("the copy has just gone", reason="ComputeConflict")
+            self._is_clear(metadata.uid)
             return known
         if known is not None and not known.gone:
             text = "the copy of an older pod of that name is not gone yet"
@@ -303,7 +306,7 @@ class EciBackend:
             # An earlier create, by an agent before us or with what has changed since.
             if (found := await self._find(metadata.uid)) is not None:
                 return found
-            raise _unseen() from error
+            raise self._made_before(metadata.uid) from error
         except EciError as error:
             self._found_stock(metadata.uid, found=not isinstance(error, NoStock))
             _LOG.warning("no container group", pod=str(metadata.key), why=str(error))
@@ -314,9 +317,9 @@ class EciBackend:
                 raise failed from error
             if unsure:  # This one made none; the one before may have.
                 raise _unseen() from error
-            del self._unanswered[metadata.uid]
+            self._is_clear(metadata.uid)
             raise failed from error
-        self._unanswered.pop(metadata.uid, None)
+        self._is_clear(metadata.uid)
         self._found_stock(metadata.uid, found=True)
         self._shortages.bought(wanted)
         made_at = rfc3339(self._clock.time())
@@ -380,8 +383,28 @@ class EciBackend:
         found = self._copies.of(uid)
         if found is None or found.gone:
             return None
-        self._unanswered.pop(uid, None)
+        self._is_clear(uid)
         return found.shown()
+
+    def _made_before(self, uid: UID) -> Waiting:
+        """A token was used before, and no list has what it made.
+
+        This call made nothing: what there may be is no younger than the first time this was said.
+        """
+        now = self._clock.monotonic()
+        self._unanswered[uid] = self._reused.setdefault(uid, now)
+        if self._may_be_unseen(uid) or not any(self._copies.there()):
+            return _unseen()
+        text = (
+            "the pod was made in an earlier attempt, and what was made is gone or has lost its "
+            "tags; it is not made twice: delete the pod"
+        )
+        return Waiting(text, reason="CopyNotSeen")
+
+    def _is_clear(self, uid: UID) -> None:
+        """Whether a create made a group is known now."""
+        self._unanswered.pop(uid, None)
+        self._reused.pop(uid, None)
 
     async def ungate(self, copy: ObservedPod) -> ObservedPod:
         """Never called: `capabilities.start_gates` is False."""
@@ -423,6 +446,12 @@ class EciBackend:
         must have what another agent made just before this one began, and what we asked for
         without an answer.
         """
+        gone = await self._is_gone(uid)
+        if gone:
+            self._is_clear(uid)
+        return gone
+
+    async def _is_gone(self, uid: UID) -> bool:
         try:
             known = self._copies.of(uid)
             if known is not None:

@@ -509,6 +509,24 @@ async def test_a_list_proves_nothing_after_a_create_that_nobody_answered(site: S
     assert unsure.value.reason == "CopyNotSeen"
 
 
+@pytest.mark.parametrize("seen", [True, False])
+async def test_nothing_is_remembered_of_a_create_whose_end_is_known(site: Site, seen: bool) -> None:
+    site.somebody_elses()
+    site.clock.now += SETTLES
+    site.emulator.faults.lose_answers = 1
+    with pytest.raises(Waiting):
+        await site.backend.apply(make_request())
+    assert site.backend._unanswered
+    if seen:
+        await site.look(5)
+        assert await site.backend.apply(make_request()) == site.observed()
+    else:
+        site.emulator.groups._all.pop(site.groups()[-1])
+        site.clock.now += SETTLES
+        assert await site.backend.confirm_gone(KEY, UID_1)
+    assert not site.backend._unanswered
+
+
 @pytest.mark.parametrize("code", ["OperationDenied.NoStock", "InvalidParameter.Name"])
 async def test_a_refusal_says_nothing_of_the_create_before_it(site: Site, code: str) -> None:
     site.somebody_elses()
