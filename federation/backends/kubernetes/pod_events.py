@@ -75,7 +75,10 @@ class PodEvents:
 
 def _is_of_others(event: Event, pod: Pod) -> bool:
     """Whether it is about what the tenant did not ask for."""
+    others = foreign_containers(pod)
     about = _CONTAINER.search(event.involved_object.field_path)
-    if about is not None and about[1] in foreign_containers(pod):
+    if about is not None and about[1] in others:
         return True
+    if any(f'"{name}"' in event.message for name in others):
+        return True  # About the whole pod, as when the kubelet cannot end one of them.
     return event.reason == _DEADLINE and ended_by_us(pod.metadata)

@@ -157,16 +157,17 @@ async def test_nobody_gets_into_a_sidecar(compute: Compute, verb: StreamVerb) ->
 
 
 @pytest.mark.parametrize(
-    ("path", "reason", "heard"),
+    ("path", "reason", "message", "heard"),
     [
-        ("spec.containers{main}", "Started", True),
-        ("", "FailedMount", True),
-        ("spec.containers{fluid-fuse-0}", "Started", False),
-        ("", "DeadlineExceeded", False),
+        ("spec.containers{main}", "Started", "x", True),
+        ("", "FailedMount", "x", True),
+        ("spec.containers{fluid-fuse-0}", "Started", "x", False),
+        ("", "FailedKillPod", 'failed to "KillContainer" for "fluid-fuse-0"', False),
+        ("", "DeadlineExceeded", "x", False),
     ],
 )
 async def test_events_about_sidecars_are_not_passed_on(
-    compute: Compute, path: str, reason: str, heard: bool
+    compute: Compute, path: str, reason: str, message: str, heard: bool
 ) -> None:
     await injected(compute, main=0)
     await work(compute, PATIENCE + 1)
@@ -184,7 +185,7 @@ async def test_events_about_sidecars_are_not_passed_on(
         "metadata": {"name": "job-0.1", "namespace": BELOW},
         "involvedObject": about,
         "reason": reason,
-        "message": "x",
+        "message": message,
         "type": "Normal",
     }
     compute.client.put(EVENTS, event)
