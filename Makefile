@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := vnode federation tests demo
 
-.PHONY: help demo demo-down test lint format types contracts unit micro e2e conformance load reliability chaos bench bench-large bench-far eci-scale programs clean
+.PHONY: help demo demo-down test lint format types contracts unit micro e2e conformance load reliability chaos bench bench-large bench-far profile eci-scale programs clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -76,6 +76,9 @@ bench-large: $(VENV)/.ready ## The same with 10,000 pods: their way to Ready, re
 
 bench-far: $(VENV)/.ready ## The same with 20 and 100 ms between the clusters
 	@$(BIN)/python -m tests.bench distance --write docs/benchmarks/distance $(BENCH)
+
+profile: $(VENV)/.ready ## Where the agent's processor time and memory go on the way of 1,000 pods
+	@$(BIN)/python -m tests.bench profile --write docs/benchmarks/profile $(BENCH)
 
 eci-scale: $(VENV)/.ready ## 1,000 container groups at once at the limits of ECI; a quarter of an hour
 	@$(BIN)/python -m tests.eci scale $(if $(N),--groups $(N))

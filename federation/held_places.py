@@ -27,7 +27,7 @@ from federation.config import (
     NamespaceCreation,
     TenantConfig,
 )
-from federation.eci_account import open_account
+from federation.sides.eci.account import open_account
 from vnode.kube.client import KubeClient
 from vnode.kube.config import Connection
 from vnode.kube.errors import Conflict, Forbidden, NotFound, Unreachable

@@ -128,7 +128,7 @@ def _of_nodes(config: AgentConfig) -> Iterator[Right]:
         "kube-node-lease",
         _verbs("create get patch", "leases", "keep the virtual nodes alive", group=_COORDINATION),
     )
-    yield from _in("default", _verbs("create patch", "events", "tell events of virtual nodes"))
+    yield from _in("default", _verbs("create get patch", "events", "tell events of virtual nodes"))
     if config.kubelet.certificate.source is CertificateSource.AUTO:
         yield from _verbs(
             "create get list",
@@ -152,8 +152,8 @@ def _tenant_namespace(config: AgentConfig) -> Iterator[Right]:
     yield from _verbs("get list watch", "configmaps secrets", "copy what pods refer to")
     yield from _verbs("list watch", "services", "give containers the variables of Services")
     yield from _verbs("create", "serviceaccounts/token", "give pods their tokens")
-    yield from _verbs("create patch", "events", "say why a pod waits")
-    if config.clusters_with_claims:
+    yield from _verbs("create get patch", "events", "say why a pod waits")
+    if config.reads_claims:
         yield from _verbs("get list watch", "persistentvolumeclaims", "see what claims mean")
 
 
@@ -180,6 +180,8 @@ def _of_tenant(config: AgentConfig) -> Iterator[Right]:
         yield from _verbs(
             "create get list watch delete", "persistentvolumes", "bind claims to placeholders"
         )
+    elif config.reads_claims:
+        yield from _verbs("get", "persistentvolumes", "see where the data of claims lies")
 
 
 # --- compute --------------------------------------------------------------------------------------

@@ -16,8 +16,8 @@ import orjson
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from federation.backends.eci.metrics import EciMetrics
 from federation.config import LogFormat, LoggingConfig
-from federation.eci_metrics import EciMetrics
 from vnode.kube.types import JSON
 
 _EventDict: TypeAlias = MutableMapping[str, object]

@@ -132,7 +132,7 @@ class Tenant:
         self.services = service_store("tenant services")
         self.namespaces: Store[PartialObject] = Store("tenant namespaces")
         self.claims: Store[Claim] = Store("tenant claims")
-        """Filled where any cluster shares claims."""
+        """Filled where pods of any cluster may mount claims."""
         self.nodes: Store[PartialObject] = Store("virtual nodes")
         self._node_names = (*(node.name for node in config.virtual_nodes), *left)
         self.fences = Fences(
@@ -215,7 +215,7 @@ class Tenant:
                     self._reflector(SERVICES, Service, self.services, scope),
                 ):
                     tasks.create_task(reflector.run())
-                if self._config.clusters_with_claims:
+                if self._config.reads_claims:
                     claims = self._reflector(PERSISTENT_VOLUME_CLAIMS, Claim, self.claims, scope)
                     tasks.create_task(claims.run())
             for name in self._node_names:

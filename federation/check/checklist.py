@@ -28,6 +28,7 @@ from federation.check.findings import Finding, untried
 from federation.check.runner import Check
 from federation.check.site import TENANT, Peer, Site
 from federation.config import ClusterConfig, NamespaceCreation, PoolConfig, VirtualNode
+from federation.join.fluid import fluid_plan
 from federation.rights import compute_rights, tenant_rights
 
 __all__ = ["CONFIGURATION", "checklist"]
@@ -152,16 +153,20 @@ def _of_compute(site: Site, cluster: ClusterConfig, above: Check, known: Check) 
 
     async def others() -> Sequence[Finding]:
         below = [name for each in await site.namespaces() if (name := mapping.below(each))]
-        return await namespaces.other_clusters(peer.client, below, await rules())
+        entries = (each.name for each in site.config.kubernetes_clusters if each is not cluster)
+        return [
+            *await namespaces.other_clusters(peer.client, below, await rules()),
+            *await namespaces.other_entries(peer, [site.computes[name] for name in entries]),
+        ]
 
     async def fenced() -> Sequence[Finding]:
-        wanted, tenant = cluster.fluid, site.config.tenant.name
+        plan, tenant = fluid_plan(cluster), site.config.tenant.name
         below = (mapping.below(each) for each in await site.namespaces())
         first = next((name for name in below if name is not None), None)
-        if wanted is None or first is None:
+        if plan is None or first is None:
             return [untried("no namespace is forwarded")]
         mend = _join(site, cluster.name)
-        return await fluid.fence(peer, wanted, tenant=tenant, below=first, mend=mend)
+        return await fluid.fence(peer, plan, tenant=tenant, below=first, mend=mend)
 
     after, both = (known,), (above, known)
     of_fluid = [Check(where, "Fluid", fenced, both)] if cluster.fluid is not None else []

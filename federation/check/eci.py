@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from federation.check.findings import Finding, ok, one_line, warn, wrong
 from federation.config import EciClusterConfig
-from federation.eci_account import open_account
+from federation.sides.eci.account import open_account
 from vnode.kube.errors import KubeError
 from vnode.runtime.clock import SystemClock
 

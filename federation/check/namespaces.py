@@ -11,15 +11,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from federation.backends.kubernetes.capacity.quota import node_resource
+from federation.backends.kubernetes.namespaces import cluster_uid
 from federation.backends.kubernetes.translate.names import (
     ANNOTATION_CLUSTER_UID,
     ANNOTATION_NAMESPACE,
     LABEL_TENANT,
 )
 from federation.check.findings import Finding, ok, shortened, untried, warn, wrong
+from federation.check.site import Peer
 from federation.config import CapacitySourceKind, ClusterConfig, NamespaceCreation
 from vnode.kube.client import KubeClient
-from vnode.kube.errors import Forbidden, NotFound
+from vnode.kube.errors import Forbidden, KubeError, NotFound
 from vnode.kube.listing import Selection, list_pages
 from vnode.kube.quantity import ZERO, Quantity
 from vnode.kube.resources import NAMESPACES, PODS, RESOURCE_QUOTAS
@@ -33,6 +35,7 @@ __all__ = [
     "judge_quotas",
     "look_at_namespace",
     "other_clusters",
+    "other_entries",
 ]
 
 POD_SECURITY = "pod-security.kubernetes.io/enforce"
@@ -213,6 +216,33 @@ async def other_clusters(client: KubeClient, below: Iterable[str], rules: Rules)
         )
         for uid, pod in uids.items()
     ] or [ok(f'tenant name "{rules.tenant}" is used by this cluster alone')]
+
+
+async def other_entries(peer: Peer, others: Iterable[Peer]) -> list[Finding]:
+    """Other entries of the configuration that lead to the same API server. Raises KubeError.
+
+    Rights and admission policies there have the tenant's name, and copies its marks: there is one
+    set of them for a tenant and an API server.
+    """
+    uid = await cluster_uid(peer.client)
+    same = []
+    for other in others:
+        if other.opened is None:
+            continue  # said by its own check
+        try:
+            known = await cluster_uid(other.opened)
+        except KubeError:
+            known = None
+        if other.opened.server == peer.client.server or (uid is not None and uid == known):
+            same.append(other.name)
+    return [
+        wrong(
+            f"{name} is the same API server: vnode join for one of them replaces the policies of "
+            "the other, and each takes copies for its own that only the other's pods use",
+            "make one entry of both, with a pool for each",
+        )
+        for name in same
+    ]
 
 
 def _judge_pod_security(below: str, level: str, rules: Rules) -> Sequence[Finding]:

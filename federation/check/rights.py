@@ -62,13 +62,17 @@ async def required(client: KubeClient, rights: Iterable[Right], *, mend: str) ->
     return judge_missing(rights, await missing_rights(client, rights), mend=mend)
 
 
+def _place(right: Right) -> tuple[bool, str]:
+    """What is missing there is one finding."""
+    return right.optional, right.namespace or ""
+
+
 def judge_missing(
     rights: Sequence[Right], missing: Sequence[Right], *, mend: str
 ) -> Sequence[Finding]:
     """One finding for each namespace in which something is missing."""
     findings = []
-    key = lambda right: (right.optional, right.namespace or "")  # noqa: E731
-    for (optional, namespace), group in groupby(sorted(missing, key=key), key=key):
+    for (optional, namespace), group in groupby(sorted(missing, key=_place), key=_place):
         listed = list(group)
         if namespace and not optional and _all_of(namespace, rights) == len(listed):
             text = f"has no right at all in namespace {namespace}: its Role is missing, or it is"

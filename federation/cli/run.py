@@ -21,7 +21,11 @@ import structlog
 import typer
 
 from federation.cli.failures import ExitCode, reported
-from federation.cli.process import limit_tls_buffers, raise_descriptor_limit
+from federation.cli.process import (
+    leave_out_of_collections,
+    limit_tls_buffers,
+    raise_descriptor_limit,
+)
 from federation.config import load_config
 from federation.telemetry import configure_logging
 
@@ -63,6 +67,7 @@ def run(
         # Imported here: the other commands start faster without it.
         from federation.agent import run_agent
 
+        leave_out_of_collections()
         agent = run_agent(
             settings, identity=identity or _default_identity(), health_port=health_port
         )

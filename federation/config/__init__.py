@@ -4,7 +4,7 @@
 * `compute`   what compute clusters of every kind have
 * `clusters`  what stands under `clusters:` for Kubernetes (pools, policy, capacity)
 * `eci_nodes` what stands under `pools[].eciNodes` of a Kubernetes cluster
-* `fluid`     what stands under `policy.fluid` of a Kubernetes cluster
+* `fluid`     what stands under `policy.fluid`
 * `eci`       the same as `clusters` for Alibaba Cloud ECI
 * `agent`     the whole document, checks across sections, the virtual nodes that follow from it
 * `file`      reading, and errors that name file, line, key and the way out
@@ -44,13 +44,14 @@ from federation.config.clusters import (
 from federation.config.compute import ComputeKind, NetworkMode, Taint, TaintEffect
 from federation.config.eci import (
     EciClusterConfig,
+    EciPodPolicyConfig,
     EciPoolConfig,
     InstanceTypeConfig,
     SpotConfig,
 )
 from federation.config.eci_nodes import EciNodesConfig, FailStrategy
 from federation.config.file import ConfigFileError, ConfigProblem, load_config
-from federation.config.fluid import CopiedVolume, FluidConfig
+from federation.config.fluid import CopiedVolume, FluidConfig, GroupFluidConfig
 
 __all__ = [
     "AgentConfig",
@@ -67,9 +68,11 @@ __all__ = [
     "CopiedVolume",
     "EciClusterConfig",
     "EciNodesConfig",
+    "EciPodPolicyConfig",
     "EciPoolConfig",
     "FailStrategy",
     "FluidConfig",
+    "GroupFluidConfig",
     "InstanceTypeConfig",
     "KubeletConfig",
     "LeaderElectionConfig",

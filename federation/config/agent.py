@@ -273,6 +273,12 @@ class AgentConfig(Section):
             c for c in self.kubernetes_clusters if c.has_pvc(PvcMode.SHARED, PvcMode.FLUID)
         )
 
+    @property
+    def reads_claims(self) -> bool:
+        """Whether pods of any cluster may mount claims of the tenant."""
+        by_groups = any(c.policy.fluid is not None for c in self.eci_clusters)
+        return by_groups or bool(self.clusters_with_claims)
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         clusters = [*self._cluster_misfits(), *self._share_misfits()]

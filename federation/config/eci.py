@@ -13,6 +13,7 @@ from pydantic import AnyHttpUrl, Field, model_validator
 from federation.backends.eci.translate import limits
 from federation.backends.eci.translate.policy import OWN_TAGS, EciFeature
 from federation.config.compute import ComputeConfig, ComputeKind, NodePool, pool_misfits
+from federation.config.fluid import GroupFluidConfig
 from federation.config.values import (
     Duration,
     FilePath,
@@ -110,6 +111,13 @@ class EciPoolConfig(NodePool):
         yield from ((("defaultGpuTypes", i), name) for i, name in enumerate(self.default_gpu_types))
 
 
+class EciPodPolicyConfig(Section):
+    """What tenant pods may ask of an account."""
+
+    fluid: GroupFluidConfig | None = None
+    """How claims are brought to pods. null: pods with claims wait."""
+
+
 class EciClusterConfig(ComputeConfig):
     """Alibaba Cloud ECI by its OpenAPI: one account in one region."""
 
@@ -148,6 +156,7 @@ class EciClusterConfig(ComputeConfig):
     """Part of the account's limits on calls that this agent may use."""
     instance_types: Mapping[str, InstanceTypeConfig] = Field(default_factory=dict)
     """What the instance types that pools name have."""
+    policy: EciPodPolicyConfig = EciPodPolicyConfig()
     pools: tuple[EciPoolConfig, ...] = Field(min_length=1)
 
     @property

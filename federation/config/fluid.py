@@ -1,4 +1,4 @@
-"""What stands under `policy.fluid`: which volumes and profiles of a tenant reach Fluid.
+"""What stands under `policy.fluid`: which volumes and profiles of a tenant reach their pods.
 
 In: validated scalars. Out: frozen models. Everything is refused that is not listed here, since the
 tenant wrote the volumes: attributes of one that it made up could lead to another tenant's data.
@@ -11,7 +11,7 @@ from typing import Annotated, TypeAlias
 from pydantic import AfterValidator, Field
 
 from federation.backends.kubernetes.translate.policy import FluidDialect
-from federation.config.values import Duration, ObjectName, Section, shown
+from federation.config.values import Duration, FilePath, ObjectName, Section, shown
 
 _DRIVER = r"[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?"
 _DRIVER_LENGTH = 63
@@ -43,6 +43,9 @@ class CopiedVolume(Section):
     and one without them, unless `*` alone allows any value."""
     mount_options: tuple[Pattern, ...] = ()
     """The mountOptions that they may have; a volume with others is refused."""
+    profiles: tuple[ObjectName, ...] | None = None
+    """Profiles by whose clients they may be read. A client may read attributes of another driver's
+    volume in its own way. null: all that the tenant may name."""
 
 
 class FluidConfig(Section):
@@ -58,3 +61,14 @@ class FluidConfig(Section):
     vnode-shared, whose data the platform has prepared below."""
     linger: Duration = 600.0
     """Time for which what was made for a claim stays after the last pod that used it."""
+
+
+class GroupFluidConfig(Section):
+    """How claims are brought to pods on ECI, where no Fluid is."""
+
+    profiles: FilePath | None = None
+    """File with the ThinRuntimeProfiles that claims of this tenant may name: YAML, as Fluid takes
+    them. Their FUSE clients are privileged containers of the pod's group. Read at the start. null:
+    claims that name one are refused."""
+    volumes: tuple[CopiedVolume, ...] = Field(min_length=1)
+    """Volumes of the tenant that pods may have; others are refused."""

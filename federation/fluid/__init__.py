@@ -10,6 +10,8 @@
 * `copies`    claim, volume and Secret; `warm_up` the DataLoad
 * `judged`    what there is to say of a claim to pods; pure
 * `profiles`  what Fluid's own objects say of a client; pure
-* `sidecar`   that client in a container group of ECI, where no webhook is; pure, not called yet
-* `datasets`  the reconciler that has all these
+* `sidecar`   that client in a container group of ECI, where no webhook is; pure
+* `mounts`    claims that ECI mounts itself; pure
+* `groups`    what claims of a pod need in such a group
+* `datasets`  the reconciler of claims that Fluid itself brings
 """

@@ -3,17 +3,22 @@
 In: bodies from `build`, and what the backend's watches bring of our labelled objects. Out: creates
 and deletes, each deletion with the UID of what was seen. An object of that name that is not ours is
 never touched (`NameConflict`). Volumes are not watched: rights on them know no labels and no names,
-so an agent that may list them would see all tenants'. One is found by its name, which the copy of
-the claim holds; so the claim is made first and goes last.
+so an agent that may list them would see all tenants'. One is found by its name, which follows from
+the marks of the claim's copy; so the claim is made first and goes last.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from federation.backends.kubernetes.observe import tenant_key
-from federation.backends.kubernetes.translate.names import NamespaceMapping, Owner
+from federation.backends.kubernetes.translate.names import (
+    ANNOTATION_UID,
+    NamespaceMapping,
+    Owner,
+)
 from federation.backends.kubernetes.watches import Watches, WatchFactory
 from federation.claims.objects import PERSISTENT_VOLUMES, Volume
+from federation.fluid.names import volume_name
 from federation.fluid.objects import (
     DATA_LOADS,
     DATASETS,
@@ -66,6 +71,9 @@ class Below:
         self._copies = copies
         self._datasets = datasets
         self._watches: tuple[Watches, ...] = ()
+        self._lost: dict[ObjectKey, set[UID]] = {}
+        """UIDs of the tenant's claims whose copy has gone, and maybe not its volume and Secret."""
+        self.claims.subscribe(self._claim_changed)
 
     def watches(self, factory: WatchFactory) -> Sequence[Watches]:
         """What has to be watched."""
@@ -111,14 +119,6 @@ class Below:
         self.runtimes.subscribe(heard)
         self.loads.subscribe(heard)
 
-    def claim(self, key: ObjectKey) -> ClaimBelow | None:
-        """The copy of a tenant's claim."""
-        return next(iter(self.claims.by_index(_BY_CLAIM, str(key))), None)
-
-    def dataset(self, key: ObjectKey) -> FluidObject | None:
-        """The Dataset of a tenant's claim."""
-        return next(iter(self.datasets.by_index(_BY_CLAIM, str(key))), None)
-
     def of(self, key: ObjectKey) -> list[tuple[Resource, HasMetadata]]:
         """All that a tenant's claim has, in the order in which it goes; not its volume."""
         claim = str(key)
@@ -128,6 +128,25 @@ class Below:
             *((DATASETS, o) for o in self.datasets.by_index(_BY_CLAIM, claim)),
             *((PERSISTENT_VOLUME_CLAIMS, o) for o in self.claims.by_index(_BY_CLAIM, claim)),
         ]
+
+    def loads_of(self, key: ObjectKey) -> list[FluidObject]:
+        """The DataLoads of a tenant's claim."""
+        return list(self.loads.by_index(_BY_CLAIM, str(key)))
+
+    def bereft(self, key: ObjectKey) -> set[UID]:
+        """UIDs of claims of that name whose copy others removed: what else it had may be there."""
+        if not self._copies:
+            return set()
+        there = self.of(key)
+        copies = {_claim_uid(o) for r, o in there if r is PERSISTENT_VOLUME_CLAIMS}
+        return ({_claim_uid(o) for _, o in there} | self._lost.get(key, set())) - copies
+
+    def forget(self, key: ObjectKey, claim: UID) -> None:
+        """Nothing is left of a claim whose copy had gone."""
+        lost = self._lost.get(key, set())
+        lost.discard(claim)
+        if not lost:
+            self._lost.pop(key, None)
 
     async def make(self, resource: Resource, body: JSONObject, kind: type[T], store: Store[T]) -> T:
         """Create an object, unless it is seen already. Raises NameConflict or KubeError."""
@@ -146,8 +165,8 @@ class Below:
         store.upsert(made)
         return made
 
-    async def make_volume(self, body: JSONObject, claim: UID) -> bool:
-        """Create the volume for the copy of a claim; False: an older one has to go first.
+    async def make_volume(self, body: JSONObject, claim: UID) -> None:
+        """Create the volume for the copy of a claim, or ask for the deletion of an older one.
 
         Raises NameConflict or KubeError.
         """
@@ -158,24 +177,25 @@ class Below:
             assert isinstance(metadata, dict)  # noqa: S101 - built by `build`
             found = await self._volume(str(metadata["name"]))
             if found is None:
-                return False
-            if found.spec.claim_ref is not None and found.spec.claim_ref.uid == claim:
-                return found.metadata.deletion_timestamp is None
-            await self._remove(PERSISTENT_VOLUMES, found)
-            return False
-        return True
+                return
+            if found.spec.claim_ref is None or found.spec.claim_ref.uid != claim:
+                await self._remove(PERSISTENT_VOLUMES, found)
 
     async def remove(self, resource: Resource, seen: HasMetadata) -> None:
         """Ask for the deletion of an object, of a claim's copy with its volume. KubeError."""
-        if isinstance(seen, ClaimBelow) and seen.spec.volume_name:
-            try:
-                volume = await self._volume(seen.spec.volume_name)
-            except NameConflict:
-                volume = None  # Somebody else's is not what we made.
-            if volume is not None and volume.metadata.deletion_timestamp is None:
-                await self._remove(PERSISTENT_VOLUMES, volume)
+        if resource is PERSISTENT_VOLUME_CLAIMS:
+            await self.remove_volume(_claim_uid(seen), below=seen.metadata.namespace)
         if seen.metadata.deletion_timestamp is None:
             await self._remove(resource, seen)
+
+    async def remove_volume(self, claim: UID, *, below: str) -> None:
+        """Ask for the deletion of the copy of a tenant claim's volume. Raises KubeError."""
+        try:
+            volume = await self._volume(volume_name(claim, owner=self._owner, below=below))
+        except NameConflict:
+            return  # Somebody else's is not what we made.
+        if volume is not None and volume.metadata.deletion_timestamp is None:
+            await self._remove(PERSISTENT_VOLUMES, volume)
 
     async def _volume(self, name: str) -> Volume | None:
         try:
@@ -198,9 +218,23 @@ class Below:
         except (NotFound, Conflict):
             return
 
+    def _claim_changed(self, change: Change[ClaimBelow]) -> None:
+        seen = change.new or change.old
+        if seen is None or (key := self._key(seen)) is None:
+            return
+        if change.new is not None:
+            self.forget(key, _claim_uid(seen))
+        elif self.claims.synced(seen.metadata.namespace):  # Else it is not watched any more.
+            self._lost.setdefault(key, set()).add(_claim_uid(seen))
+
     def _key(self, seen: HasMetadata) -> ObjectKey | None:
         return tenant_key(seen.metadata, owner=self._owner, namespaces=self._mapping)
 
     def _claim_of(self, seen: HasMetadata) -> Iterator[str]:
         if (key := self._key(seen)) is not None:
             yield str(key)
+
+
+def _claim_uid(seen: HasMetadata) -> UID:
+    """Of the tenant's claim that an object was made for."""
+    return UID(seen.metadata.annotations.get(ANNOTATION_UID, ""))

@@ -3,7 +3,7 @@
 In: a `Wish`: the claim, its profile, and the volume that is to be copied (None: the platform has
 prepared the claim below). Out: complete bodies, each with our marks and a fingerprint of the wish:
 
-    claim, volume       as in the tenant, the volume bound to this very claim; nobody provisions it
+    claim, volume       as in the tenant, the volume for this very claim; nobody provisions it
     Secret              what the volume's nodePublishSecretRef names
     Dataset             mounts `pvc://<claim>`, and nothing else
     ThinRuntime         names the profile, and nothing else: image and command are the platform's
@@ -12,7 +12,6 @@ prepared the claim below). Out: complete bodies, each with our marks and a finge
 Nothing here is changed later but the Secret: a wish with another fingerprint has other objects.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -26,13 +25,14 @@ from federation.backends.kubernetes.translate.policy import FluidDialect
 from federation.claims.objects import PERSISTENT_VOLUMES, Claim, CSISource, Volume
 from federation.fluid.names import (
     PROFILE_LABEL,
+    SELECTED,
     dataset_name,
     load_name,
     secret_name,
     volume_name,
 )
 from federation.fluid.objects import DATA_LOADS, DATASETS, THIN_RUNTIMES
-from federation.fluid.rules import CLIMBS, travelling
+from federation.fluid.rules import READABLE, fits, travelling
 from vnode.kube.resources import PERSISTENT_VOLUME_CLAIMS, SECRETS, Resource
 from vnode.kube.types import JSON, UID, JSONObject, Secret
 
@@ -77,16 +77,22 @@ class Wish:
 
 
 def claim_below(wish: Wish) -> JSONObject:
-    """The copy of a claim. With ack-fluid its label has the Dataset made."""
+    """The copy of a claim. With ack-fluid its label has the Dataset made.
+
+    It does not name its volume, which is made after it: kube-controller-manager looks for a volume
+    that is named and missing every 15 s only, and binds a claim that names none as soon as there is
+    a volume for it (pv_controller.go, syncVolume). Its selector fits no volume, so that it is bound
+    to no other.
+    """
     body = _object(wish, PERSISTENT_VOLUME_CLAIMS, wish.claim.metadata.name)
     if wish.dialect is FluidDialect.ACK:
         _labels(body)[PROFILE_LABEL] = wish.profile
     body["spec"] = {
         "accessModes": list(_modes(wish)),
         "resources": {"requests": {"storage": _size(wish)}},
+        "selector": {"matchLabels": {SELECTED: wish.volume_name}},
         "storageClassName": "",  # Nobody is to provision it.
         "volumeMode": "Filesystem",
-        "volumeName": wish.volume_name,
     }
     return body
 
@@ -146,7 +152,7 @@ def data_load(wish: Wish, asked: str) -> JSONObject:
     """Reads ahead; `asked`: paths of the claim, separated by commas."""
     body = _object(wish, DATA_LOADS, load_name(wish.uid, asked))
     named = (path.strip() for path in asked.split(","))
-    paths = [p for p in named if p.startswith("/") and re.search(CLIMBS, p) is None]
+    paths = [path for path in named if fits(path, [READABLE])]
     target: JSON = [{"path": path} for path in paths or ["/"]]
     body["spec"] = {
         "dataset": {"name": dataset_name(wish.uid), "namespace": wish.below},

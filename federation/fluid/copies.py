@@ -20,6 +20,7 @@ from federation.fluid.build import Wish
 from federation.fluid.judged import Verdict
 from federation.fluid.names import secret_name
 from federation.fluid.objects import BOUND, ClaimBelow
+from vnode.backend import NameConflict
 from vnode.kube.client import KubeClient
 from vnode.kube.errors import NotFound
 from vnode.kube.resources import PERSISTENT_VOLUME_CLAIMS, SECRETS
@@ -27,6 +28,10 @@ from vnode.kube.types import UID, ObjectKey, PartialObject, Secret
 from vnode.runtime.store import Store
 
 _REMEMBERED = 4096
+_ANOTHER_VOLUME = (
+    "somebody keeps a volume for a claim of that name there, and the claim that was made for it is "
+    "bound to that; ask the platform team to take one of them away"
+)
 
 
 class ClaimCopies:
@@ -62,6 +67,8 @@ class ClaimCopies:
         claim = await self._below.make(
             PERSISTENT_VOLUME_CLAIMS, build.claim_below(wish), ClaimBelow, self._below.claims
         )
+        if claim.spec.volume_name not in ("", wish.volume_name):
+            raise NameConflict(_ANOTHER_VOLUME)
         if (missing := await self._copy_secret(wish, held)) is not None:
             return missing
         if claim.status.phase == BOUND:

@@ -39,6 +39,7 @@ from federation.fluid.names import PROFILE_LABEL, dataset_name
 from federation.fluid.objects import (
     BOUND,
     DAEMON_SETS,
+    DATA_LOADS,
     DATASETS,
     THIN_RUNTIMES,
     ClaimBelow,
@@ -50,8 +51,8 @@ from federation.fluid.wishes import Wishes
 from vnode.backend import Sight, Waiting
 from vnode.kube.client import KubeClient
 from vnode.kube.errors import KubeError, NotFound
-from vnode.kube.resources import PERSISTENT_VOLUME_CLAIMS
-from vnode.kube.types import UID, NodeName, ObjectKey, PartialObject, Pod
+from vnode.kube.resources import PERSISTENT_VOLUME_CLAIMS, Resource
+from vnode.kube.types import UID, HasMetadata, NodeName, ObjectKey, PartialObject, Pod
 from vnode.runtime.clock import Clock
 from vnode.runtime.store import Change, Store
 from vnode.runtime.workqueue import Result, WorkQueue, run_workers
@@ -219,8 +220,8 @@ class FluidClaims:
         if not (self._pods_synced() and seen and self._below.synced(around.scope(below))):
             if (error := self._below.error(below)) is not None:
                 self._tell_refusal(key, _refused(error, below, key))
-            needed = self._uses.any(key) or key in self._verdicts
-            return Result(requeue_after=_SETTLE if needed else None)
+            known = self._below.of(key) or self._below.bereft(key) or key in self._verdicts
+            return Result(requeue_after=_SETTLE if known or self._uses.any(key) else None)
         try:
             return await self._settle(key, below, around)
         except KubeError as error:
@@ -236,23 +237,28 @@ class FluidClaims:
         return refused
 
     async def _settle(self, key: ObjectKey, below: str, around: Surroundings) -> Result:
-        claim = self._claims.get(key)
-        wish, verdict = await self._wishes.of(claim, below)
+        if not self._uses.any(key) and not self._below.of(key):
+            await self._clear(key, below, around)
+            self._wishes.forget(key)
+            self._verdicts.pop(key, None)
+            self._idle_since.pop(key, None)
+            return Result()
+        wish, verdict = await self._wishes.of(self._claims.get(key), below)
         there = self._below.of(key)
         if wish is None or any(not _is_for(o.metadata.annotations, wish) for _, o in there):
             if wish is None and verdict is None:
                 self._verdicts.pop(key, None)  # What was said of it would be wrong later.
             if there and not self._uses.is_mounted(key):  # Else it goes when the last copy has.
-                await self._remove(key, around)
+                await self._remove(key, below, around)
             if verdict is None and wish is not None:
                 verdict = judged.preparing(wish.uid, key.name, _FIRST)
             if verdict is not None:
                 self._judge(key, verdict)
             return Result()
         if not self._uses.any(key):
-            return await self._linger(key, around, is_there=bool(there))
+            return await self._linger(key, below, around)
         self._idle_since.pop(key, None)
-        if any(seen.metadata.deletion_timestamp is not None for _, seen in there):
+        if any(_is_leaving(resource, seen) for resource, seen in there):
             # A pod that has it now would lose a part of it. The watch says when it is gone.
             self._judge(key, judged.preparing(wish.uid, key.name, _FIRST))
             return Result()
@@ -260,16 +266,13 @@ class FluidClaims:
         self._judge(key, verdict)
         return Result(requeue_after=again)
 
-    async def _linger(self, key: ObjectKey, around: Surroundings, *, is_there: bool) -> Result:
+    async def _linger(self, key: ObjectKey, below: str, around: Surroundings) -> Result:
         self._verdicts.pop(key, None)
-        if not is_there:
-            self._idle_since.pop(key, None)
-            return Result()
         now = self._clock.monotonic()
         left = self._idle_since.setdefault(key, now) + self._config.linger - now
         if left > 0:
             return Result(requeue_after=left)
-        await self._remove(key, around)
+        await self._remove(key, below, around)
         return Result()
 
     async def _make(
@@ -314,11 +317,13 @@ class FluidClaims:
         self._served.add(uid)
         return True
 
-    async def _remove(self, key: ObjectKey, around: Surroundings) -> None:
+    async def _remove(self, key: ObjectKey, below: str, around: Surroundings) -> None:
         """What nobody uses goes: Fluid's part first, when that is gone the copies.
 
-        The copy of the claim is last, since the others are found by it.
+        The copy of the claim is last, since the others are found by it. Where somebody removed it,
+        they are found by Fluid's part, and go before that.
         """
+        await self._clear(key, below, around)
         there = self._below.of(key)
         first = [(r, o) for r, o in there if r is not PERSISTENT_VOLUME_CLAIMS]
         for resource, seen in first:
@@ -330,15 +335,20 @@ class FluidClaims:
         self._idle_since.pop(key, None)
         for resource, seen in there:
             uid = UID(seen.metadata.annotations.get(ANNOTATION_UID, ""))
-            self._wishes.forget(uid)
             await self._copies.forget(
-                uid,
-                below=seen.metadata.namespace,
-                namespace=key.namespace,
-                held=around.secrets,
+                uid, below=below, namespace=key.namespace, held=around.secrets
             )
             await self._below.remove(resource, seen)
         _LOG.info("nothing is left of a claim", claim=str(key))
+
+    async def _clear(self, key: ObjectKey, below: str, around: Surroundings) -> None:
+        """What claims had whose copy others removed goes."""
+        for uid in self._below.bereft(key):
+            await self._copies.forget(
+                uid, below=below, namespace=key.namespace, held=around.secrets
+            )
+            await self._below.remove_volume(uid, below=below)
+            self._below.forget(key, uid)
 
     def _judge(self, key: ObjectKey, verdict: Verdict) -> None:
         before = self._verdicts.get(key)
@@ -351,6 +361,11 @@ def _refused(error: KubeError, below: str, key: ObjectKey) -> Waiting:
     if is_missing_subresource(error):
         return Waiting("the compute cluster does not know Fluid's objects", reason="FluidMissing")
     return waiting(error, what="preparing a claim", names=Names(below, key.namespace))
+
+
+def _is_leaving(resource: Resource, seen: HasMetadata) -> bool:
+    """Whether something goes that pods need; nobody waits for an older DataLoad."""
+    return resource is not DATA_LOADS and seen.metadata.deletion_timestamp is not None
 
 
 def _is_for(marks: Mapping[str, str], wish: Wish) -> bool:

@@ -1,9 +1,11 @@
 """What there is to say of one claim: whether pods may mount it now, and if not, why. Pure."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from federation.backends.kubernetes.conceal import Names
-from federation.fluid.names import RESERVED
+from federation.claims.objects import Claim
+from federation.fluid.names import PROFILE_LABEL, RESERVED
 from federation.fluid.objects import FluidObject
 from vnode.backend import Waiting
 from vnode.kube.types import UID
@@ -21,6 +23,24 @@ class Verdict:
         """Raise Waiting unless pods may mount it."""
         if self.reason:
             raise Waiting(self.message, reason=self.reason)
+
+
+def unready(claim: Claim, profiles: Collection[str]) -> Verdict | None:
+    """Why a claim cannot be mounted whatever its volume is; None: look at that.
+
+    `profiles`: those that the tenant may name.
+    """
+    uid, name = claim.metadata.uid, claim.metadata.name
+    profile = claim.metadata.labels.get(PROFILE_LABEL)
+    if claim.metadata.deletion_timestamp is not None:
+        return deleted(uid, name)
+    if profile is not None and profile not in profiles:
+        return refused_profile(uid, name, profile)
+    if name.startswith(RESERVED):
+        return refused_name(uid, name)
+    if not claim.spec.volume_name:
+        return preparing(uid, name, "it is not bound to a volume yet")
+    return None
 
 
 def preparing(uid: UID, claim: str, what: str) -> Verdict:
@@ -48,6 +68,12 @@ def refused_name(uid: UID, claim: str) -> Verdict:
     """A name that an object of ours may have below."""
     text = f'PersistentVolumeClaim "{claim}" cannot be used here: its name begins with "{RESERVED}"'
     return Verdict(uid, "VolumeNotSupported", text)
+
+
+def refused_key(uid: UID, claim: str) -> Verdict:
+    """Data that needs a Secret, where Secrets are not written."""
+    why = "it needs a Secret, and this virtual node does not write values of Secrets into its pods"
+    return refused_volume(uid, claim, why)
 
 
 def deleted(uid: UID, claim: str) -> Verdict:

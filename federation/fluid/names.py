@@ -13,8 +13,10 @@ from vnode.kube.types import UID
 PROFILE_LABEL = "fluid.io/runtime-profile"
 """On claims of the tenant: the ThinRuntimeProfile by which pods shall read them."""
 WARM_UP = "vnode.dev/warm-up"
-"""Annotation of claims of the tenant: paths to be read ahead, `/` for all; a new value, a new
-load."""
+"""Annotation of claims of the tenant: paths to be read ahead, `/` for all; a new value, a new load
+in the place of the old one."""
+SELECTED = "vnode.dev/volume"
+"""In selectors of copied claims; no volume has this label."""
 RESERVED = "vnode-"
 """Claims whose names begin so are not brought to Fluid: it makes a claim of the Dataset's name."""
 

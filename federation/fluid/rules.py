@@ -14,12 +14,15 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from federation.claims.objects import Claim, CSISource, Volume
+from federation.fluid.names import PROFILE_LABEL
 
 CLIMBS = r"(^|[/\\=:,])[.][.]($|[/\\,])"
 """A text that goes up a path, also in an option, which no pattern allows."""
 _STAR = r"""[^\x00-\x20\x7f,;&|<>()$`"'\\]*"""
 """What `*` stands for. Clients get these texts as options and words of shell scripts: nothing that
 would begin another one."""
+READABLE = "/*"
+"""Paths that may be read ahead."""
 OF_ITS_CLUSTER = ("csi.storage.k8s.io/", "storage.kubernetes.io/")
 """Beginnings of volumeAttributes that say something of the tenant's own cluster only."""
 
@@ -48,6 +51,11 @@ class VolumeRule(Protocol):
     @property
     def mount_options(self) -> Collection[str]:
         """Patterns of the mountOptions that they may have."""
+        ...
+
+    @property
+    def profiles(self) -> Collection[str] | None:
+        """Profiles that may read them; None: all that the tenant may name."""
         ...
 
 
@@ -93,6 +101,10 @@ def refusal(claim: Claim, volume: Volume, allowed: Sequence[VolumeRule]) -> str:
     rules = [rule for rule in allowed if rule.driver == spec.csi.driver]
     if not rules:
         return f'the platform does not allow CSI driver "{spec.csi.driver}"'
+    profile = metadata.labels.get(PROFILE_LABEL)
+    rules = [r for r in rules if profile is None or r.profiles is None or profile in r.profiles]
+    if not rules:
+        return f'the platform does not allow to read it by profile "{profile}"'
     reasons = [_mismatch(spec.csi, spec.mount_options, rule) for rule in rules]
     return "" if "" in reasons else reasons[0]
 

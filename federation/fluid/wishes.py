@@ -1,7 +1,8 @@
 """What a claim of the tenant needs below, by what the tenant says of it and the platform allows.
 
 In: a claim. Out: a `Wish`, or a `Verdict` that says why there is none. Asks the tenant's API server
-for the claim's volume, once: where the data of a bound claim lies never changes.
+for the claim's volume, once, as long as the claim is used: where the data of a bound claim lies
+never changes.
 """
 
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from federation.config import FluidConfig
 from federation.fluid import judged
 from federation.fluid.build import Wish
 from federation.fluid.judged import Verdict
-from federation.fluid.names import PROFILE_LABEL, RESERVED
+from federation.fluid.names import PROFILE_LABEL
 from federation.fluid.rules import refusal
 from vnode.kube.client import KubeClient
 from vnode.kube.errors import NotFound
@@ -28,7 +29,8 @@ class Wishes:
         self._tenant = tenant
         self._config = config
         self._owner = owner
-        self._volumes: dict[UID, Volume] = {}
+        self._volumes: dict[ObjectKey, tuple[UID, Volume]] = {}
+        """With the UID of the claim that is bound to it."""
 
     async def of(self, claim: Claim | None, below: str) -> tuple[Wish | None, Verdict | None]:
         """What a claim needs in a compute namespace; else what is to be said of it.
@@ -38,14 +40,8 @@ class Wishes:
         if claim is None or (profile := claim.metadata.labels.get(PROFILE_LABEL)) is None:
             return None, None
         uid, name = claim.metadata.uid, claim.metadata.name
-        if claim.metadata.deletion_timestamp is not None:
-            return None, judged.deleted(uid, name)
-        if profile not in self._config.profiles:
-            return None, judged.refused_profile(uid, name, profile)
-        if name.startswith(RESERVED):
-            return None, judged.refused_name(uid, name)
-        if not claim.spec.volume_name:
-            return None, judged.preparing(uid, name, "it is not bound to a volume yet")
+        if (verdict := judged.unready(claim, self._config.profiles)) is not None:
+            return None, verdict
         volume = await self._volume_of(claim)
         if volume is None:
             return None, judged.preparing(uid, name, "its volume does not exist")
@@ -66,29 +62,26 @@ class Wishes:
 
     def of_secret(self, key: ObjectKey) -> Iterator[ObjectKey]:
         """Claims whose volume names a Secret of the tenant."""
-        for volume in self._volumes.values():
-            csi, claim = volume.spec.csi, volume.spec.claim_ref
+        for claim, (_, volume) in self._volumes.items():
+            csi = volume.spec.csi
             ref = csi.node_publish_secret_ref if csi is not None else None
-            if ref is None or claim is None:
-                continue
-            if ObjectKey(ref.namespace, ref.name) == key:
-                yield ObjectKey(claim.namespace, claim.name)
+            if ref is not None and ObjectKey(ref.namespace, ref.name) == key:
+                yield claim
 
-    def forget(self, claim: UID) -> None:
-        """Nothing of it is left."""
+    def forget(self, claim: ObjectKey) -> None:
+        """Nobody needs it, or it has gone."""
         self._volumes.pop(claim, None)
 
     async def _volume_of(self, claim: Claim) -> Volume | None:
-        uid = claim.metadata.uid
-        known = self._volumes.get(uid)
-        if known is None or known.metadata.name != claim.spec.volume_name:
-            try:
-                known = await self._tenant.get(
-                    PERSISTENT_VOLUMES, Volume, name=claim.spec.volume_name
-                )
-            except NotFound:
-                return None
-            bound = known.spec.claim_ref
-            if bound is not None and bound.uid == uid:
-                self._volumes[uid] = known
-        return known
+        uid, name = claim.metadata.uid, claim.spec.volume_name
+        known = self._volumes.get(claim.metadata.key)
+        if known is not None and (known[0], known[1].metadata.name) == (uid, name):
+            return known[1]
+        try:
+            found = await self._tenant.get(PERSISTENT_VOLUMES, Volume, name=name)
+        except NotFound:
+            return None
+        bound = found.spec.claim_ref
+        if bound is not None and bound.uid == uid:
+            self._volumes[claim.metadata.key] = uid, found
+        return found

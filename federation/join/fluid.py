@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from federation.backends.kubernetes.translate.policy import FluidDialect, PvcMode
 from federation.config import ClusterConfig
-from federation.fluid.rules import CLIMBS, VolumeRule, as_regex, required
+from federation.fluid.rules import CLIMBS, READABLE, VolumeRule, as_regex, required
 
 _CSI = "object.spec.csi"
 
@@ -64,6 +64,7 @@ def fence_values(plan: FluidPlan, namespaces: Iterable[str]) -> dict[str, str]:
         "profiles": json.dumps(sorted(plan.profiles)),
         "ownNamespaces": json.dumps(sorted(namespaces)),
         "climbs": json.dumps(CLIMBS),
+        "readable": json.dumps(as_regex(READABLE)),
         "volumeRules": _any(_rule(rule) for rule in plan.volumes),
         "reach": _any(_selects(labels) for labels in plan.reach),
     }

@@ -3,7 +3,6 @@
 * `side`        the Protocols `Compute` (as long as the agent lives) and `Side` (while it leads)
 * `kubernetes`  a Kubernetes cluster, by its API server
 * `eci`         an account of Alibaba Cloud ECI in one region, by its OpenAPI
-* `eci_policy`  what its configuration means for pods
 * `connecting`  from the configuration to one of them
 
 `federation.agent` makes a `Compute` of each entry of the configuration; `federation.cluster` has

@@ -4,7 +4,8 @@ import random
 from contextlib import AbstractAsyncContextManager
 
 from federation.config import AnyClusterConfig, EciClusterConfig
-from federation.sides import eci, kubernetes
+from federation.sides import kubernetes
+from federation.sides.eci import side as eci
 from federation.sides.side import Compute
 from vnode.runtime.clock import Clock
 

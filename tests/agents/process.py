@@ -6,7 +6,6 @@ wait until it is gone.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -127,12 +126,10 @@ class AgentProcess:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
     def _node_ready(self, name: str) -> bool:
-        answer = self._federation.tenant.kubectl(
-            "get", "node", name, "--ignore-not-found", "-o", "json"
-        )
-        if not answer.strip():
+        node = self._federation.tenant.find(f"/api/v1/nodes/{name}")
+        if node is None:
             return False
-        status = json.loads(answer)["status"]
+        status = node["status"]
         ready = any(
             c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions", [])
         )

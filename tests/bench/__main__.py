@@ -13,6 +13,7 @@
     tenants     100 tenants on one compute cluster
     all         these in turn
     distance    20 and 100 ms between the clusters; not in all
+    profile     where the agent's processor time and memory go; not in all
 
 With --bridge any other virtual kubelet is measured instead of ours. The exit code is 1 if a target
 is missed.
@@ -29,10 +30,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.agents import AgentError
-from tests.bench import distance, foreign, latency, page, restart, speed, tenants, wide
+from tests.bench import (
+    distance,
+    foreign,
+    latency,
+    page,
+    profile,
+    restart,
+    speed,
+    tenants,
+    wide,
+)
 from tests.bench.bridge import Other
 from tests.bench.site import built
-from tests.bench.watching import WatchError
 from tests.clusters import Harness
 from tests.clusters.errors import HarnessError
 from tests.measuring import command
@@ -48,9 +58,9 @@ if TYPE_CHECKING:
 _SMALL = ("no-token", "shared", "jobs", "churn", "latency", "foreign")
 _LARGE = ("wide", "tenants")
 """With clusters of their own."""
-_OF_OUR_AGENT = ("distance", *_LARGE)
+_OF_OUR_AGENT = ("distance", "profile", *_LARGE)
 _ALL = ("speed", *_SMALL, "restart", "namespaces", *_LARGE)
-_PARTS = (*_ALL, "distance")
+_PARTS = (*_ALL, "distance", "profile")
 _NAMESPACES = 50
 _NODES = 5
 """Virtual nodes of each cluster of wide."""
@@ -96,7 +106,7 @@ def _measured(
                 for report in _with_clusters(waiting, harness, Path(directory), options, progress):
                     yield report
                     waiting = waiting[1:]
-            except (HarnessError, AgentError, WatchError) as error:
+            except (HarnessError, AgentError) as error:
                 yield Report(waiting[0], [], [Target("could be measured", str(error), met=False)])
                 waiting = waiting[1:]
 
@@ -162,6 +172,8 @@ def _measure(part: str, site: Site, harness: Harness, options: argparse.Namespac
             return foreign.measure(site, pods=few, rounds=_FOREIGN_ROUNDS)
         case "restart":
             return restart.measure(site, pods=pods)
+        case "profile":
+            return profile.measure(site, pods=few)
         case _:
             return distance.measure(site, harness, pods=few, delays=_DELAYS)
 

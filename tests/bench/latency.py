@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tests.bench import targets, workloads
 from tests.bench.observer import Observer
-from tests.bench.watching import Api, connected
+from tests.bench.watching import Pods, connected
 from tests.measuring.report import Report, Table, percentile
 from tests.measuring.waiting import MeasurementError
 
@@ -49,7 +49,7 @@ class _Waiting:
         self._waiting[cluster, name, number] = future
         return future
 
-    async def follow(self, cluster: str, api: Api, version: str) -> None:
+    async def follow(self, cluster: str, api: Pods, version: str) -> None:
         async for sight in api.sights(version):
             future = self._waiting.pop((cluster, sight.name, sight.restarts), None)
             if future is not None:

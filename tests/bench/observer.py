@@ -9,14 +9,13 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-import time
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
 from tests.agents.join import ROOT
 from tests.bench.timeline import Moment, Timeline
-from tests.measuring.waiting import MeasurementError
+from tests.measuring.waiting import MeasurementError, wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -73,14 +72,14 @@ class Observer:
 
     def wait(self, done: Callable[[Timeline], bool], what: str, *, timeout: float) -> None:
         """Until that is so. Raises MeasurementError."""
+        wait(lambda: self._looked(done), what, timeout=timeout, every=_EVERY)
+
+    def _looked(self, done: Callable[[Timeline], bool]) -> bool:
         assert self._process is not None
-        deadline = time.monotonic() + timeout
-        while not self.read(done):
-            if self._process.poll() is not None:
-                raise MeasurementError("the reference watcher has ended")
-            if time.monotonic() > deadline:
-                raise MeasurementError(f"waited {timeout:g} s in vain until {what}")
-            time.sleep(_EVERY)
+        found = self.read(done)
+        if not found and self._process.poll() is not None:
+            raise MeasurementError("the reference watcher has ended")
+        return found
 
     def _read(self) -> None:
         assert self._process is not None

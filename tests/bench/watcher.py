@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from tests.bench.timeline import Mark, Moment
-from tests.bench.watching import Api, connected
+from tests.bench.watching import Pods, connected
 
 
 async def main(arguments: list[str]) -> None:
@@ -35,7 +35,7 @@ async def _watch(cluster: str, kubeconfig: Path, ready: asyncio.Barrier) -> None
         await _follow(cluster, api, version)
 
 
-async def _follow(cluster: str, api: Api, version: str) -> None:
+async def _follow(cluster: str, api: Pods, version: str) -> None:
     known: set[tuple[str, Mark]] = set()
     async for sight in api.sights(version):
         for mark in sight.marks:

@@ -1,7 +1,7 @@
 """Pods of one cluster as its watch brings them, decoded no further than needed.
 
-In: a kubeconfig with the right to watch all pods. Out: `Sight`s, each with the time at which its
-bytes came. Fails with `WatchError` when a server refuses, or has forgotten what came in between.
+In: a kubeconfig with the right to watch all pods; `tests.measuring.watching` brings their lines.
+Out: `Sight`s, each with the time at which its bytes came. Fails with `WatchError`.
 """
 
 from __future__ import annotations
@@ -10,23 +10,19 @@ import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-import aiohttp
 import msgspec
 
-from vnode.kube.config import Connection, load
+from tests.measuring import watching
+from tests.measuring.watching import WatchError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from tests.bench.timeline import Mark
+    from tests.measuring.watching import Api
 
 _PODS = "/api/v1/pods"
-_MERGE = {"Content-Type": "application/merge-patch+json"}
-
-
-class WatchError(Exception):
-    """A cluster could not be watched, or not for as long as it had to be."""
 
 
 class _Metadata(msgspec.Struct, frozen=True, rename="camel"):
@@ -64,12 +60,7 @@ class _Event(msgspec.Struct, frozen=True):
     object: _Pod
 
 
-class _List(msgspec.Struct, frozen=True):
-    metadata: _Metadata
-
-
 _EVENTS = msgspec.json.Decoder(_Event)
-_LISTS = msgspec.json.Decoder(_List)
 
 
 class Sight(NamedTuple):
@@ -86,53 +77,27 @@ class Sight(NamedTuple):
     """From which a watch brings all that comes later."""
 
 
-class Api:
-    """One API server. Made by `connected`."""
+class Pods:
+    """The pods of one cluster. Made by `connected`."""
 
-    def __init__(self, server: str, http: aiohttp.ClientSession) -> None:
-        self._server = server
-        self._http = http
+    def __init__(self, api: Api) -> None:
+        self._api = api
 
     async def version(self) -> str:
         """From which a watch brings all that comes later."""
-        async with self._http.get(self._server + _PODS, params={"limit": "1"}) as answer:
-            text = await answer.read()
-            if answer.status != 200:
-                raise WatchError(f"{self._server}: {answer.status} {text[:300]!r}")
-            return _LISTS.decode(text).metadata.resource_version
+        return await self._api.version(_PODS)
 
-    async def sights(self, version: str) -> AsyncIterator[Sight]:
-        """All events of all pods since then, until cancelled.
-
-        A server may end a watch at any time, and does so with one that it thinks is slow; the next
-        one goes on where it was.
-        """
-        while True:
-            query = {"watch": "1", "resourceVersion": version}
-            async with self._http.get(self._server + _PODS, params=query) as answer:
-                if answer.status != 200:
-                    text = await answer.read()
-                    raise WatchError(f"{self._server}: {answer.status} {text[:300]!r}")
-                rest = b""
-                async for chunk in answer.content.iter_any():
-                    at = time.monotonic()
-                    *lines, rest = (rest + chunk).split(b"\n")
-                    for line in lines:
-                        found = sight(line, at)
-                        version = found.version
-                        yield found
+    def sights(self, version: str) -> AsyncIterator[Sight]:
+        """All events of all pods since then, until cancelled."""
+        return self._api.watch(_PODS, version, _read)
 
     async def set_restarts(self, namespace: str, name: str, number: int) -> float:
         """Change a pod's status as its kubelet would; when it was sent. Raises WatchError."""
-        url = f"{self._server}/api/v1/namespaces/{namespace}/pods/{name}"
-        async with self._http.get(url) as answer:
-            pod = await answer.json()
+        path = f"/api/v1/namespaces/{namespace}/pods/{name}"
+        pod = await self._api.get(path)
         states = [{**state, "restartCount": number} for state in pod["status"]["containerStatuses"]]
-        body = msgspec.json.encode({"status": {"containerStatuses": states}})
         began = time.monotonic()
-        async with self._http.patch(f"{url}/status", data=body, headers=_MERGE) as answer:
-            if answer.status != 200:
-                raise WatchError(f"{name}: {answer.status} {await answer.text()}")
+        await self._api.merge(f"{path}/status", {"status": {"containerStatuses": states}})
         return began
 
 
@@ -167,13 +132,13 @@ def _marks(event: _Event) -> Iterator[Mark]:
         yield "gone"
 
 
+def _read(line: bytes, at: float) -> tuple[str, Sight]:
+    found = sight(line, at)
+    return found.version, found
+
+
 @asynccontextmanager
-async def connected(kubeconfig: Path) -> AsyncIterator[Api]:
+async def connected(kubeconfig: Path) -> AsyncIterator[Pods]:
     """For the length of the block."""
-    access = await load(Connection("bench", kubeconfig))
-    headers = {"Authorization": access.authorization} if access.authorization else {}
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=30.0)
-    async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(ssl=access.tls or True), timeout=timeout, headers=headers
-    ) as http:
-        yield Api(access.server, http)
+    async with watching.connected(kubeconfig) as api:
+        yield Pods(api)

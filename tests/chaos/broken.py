@@ -1,10 +1,6 @@
-"""An agent without one of its rules, so that the judge can be seen to find it. For tests only.
+"""The rules that chaos takes out of an agent, one at a time, to see that the judge finds it.
 
-    python -m tests.chaos.broken no-uid-precondition run --config FILE
-
-In: the name of a rule, and the arguments of `vnode`. Out: `vnode`, with exactly that rule taken out
-of the modules that it is made of. Nothing of this is in the product, and a rule that is not found
-where it is expected is an error: a switch that breaks nothing would prove nothing.
+python -m tests.chaos.broken no-uid-precondition run --config FILE
 """
 
 from __future__ import annotations
@@ -15,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from tests.measuring import broken
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from tests.measuring.broken import Rules
 
 
 def no_uid_precondition() -> None:
@@ -68,21 +66,12 @@ def adopt_without_uid_check() -> None:
     PodWriter._adopt = adopt  # type: ignore[method-assign]
 
 
-RULES: dict[str, Callable[[], None]] = {
+RULES: Rules = {
     "no-uid-precondition": no_uid_precondition,
     "gc-without-second-sighting": gc_without_second_sighting,
     "adopt-without-uid-check": adopt_without_uid_check,
 }
 
 
-def main(arguments: list[str]) -> None:
-    """Break the rule, then be `vnode`."""
-    rule, *rest = arguments
-    RULES[rule]()
-    from federation.cli import app
-
-    app(args=rest, prog_name="vnode")
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    broken.main(RULES, sys.argv[1:])

@@ -16,9 +16,15 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import orjson
 
+from tests.measuring.background import Background
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from tests.clusters import Cluster
+
+JSON = "--storage-media-type=application/json"
+"""What an API server has to be told to store JSON."""
 KINDS = ("pods", "configmaps", "secrets", "events")
 _ROOT = "/registry/"
 _LONGEST_LINE = 1 << 26
@@ -115,6 +121,18 @@ class History:
         self._listener(
             Version(self.cluster, kind, namespace, name, found, gone=gone, at=time.time())
         )
+
+
+def following(cluster: Cluster, listener: Callable[[Version], None]) -> Background:
+    """Follow the etcd of a cluster on a thread of its own, for as long as the block lasts."""
+    assert cluster.control_plane is not None, "only clusters of the harness show their etcd"
+    history = History(cluster.name, cluster.control_plane.etcd_url, listener)
+
+    async def follow(began: Callable[[], None]) -> None:
+        began()
+        await history.run()
+
+    return Background(follow)
 
 
 def _encode(text: str) -> str:

@@ -39,6 +39,8 @@ class Report:
     garbled: int = 0
     restarts: Counter[str] = field(default_factory=Counter)
     """Processes that ended by themselves, as when an API server was away at their start."""
+    reminded: int = 0
+    """Copies that were changed to remind kwok of their end."""
     windows: int = 0
     violations: list[tuple[int, Violation]] = field(default_factory=list)
 
@@ -61,6 +63,7 @@ class Report:
             f"judged {self.pods} tenant pods, {self.copies} copies, {self.requests} requests of "
             f"audit logs ({self.garbled} lines cut off by kills)",
             f"ended by themselves and started again: {_counts(self.restarts) or 'none'}",
+            f"copies of which kwok was reminded that they were to go: {self.reminded}",
         ]
         could = "never started" if self.strict else "may have started"
         lines.append(

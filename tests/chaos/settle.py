@@ -7,6 +7,7 @@ settled. Differences come and go while things are on their way: they count when 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from tests.chaos.ledger import CLUSTER_UID, NODE, TERMINAL, UID, containers
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     Objects = Mapping[str, Mapping[str, Any]]
 
+_OVERDUE = timedelta(seconds=10)
 VIRTUAL = "vnode-"
 _OWN = "vnode-"
 """Objects below that stand for nothing in the tenant begin so."""
@@ -48,11 +50,34 @@ def _of_pods(scene: Scene) -> Iterator[str]:
         node = pod["spec"].get("nodeName", "")
         uid = pod["metadata"]["uid"]
         if pod["metadata"].get("deletionTimestamp"):
-            yield f"tenant pod {name} ({uid}) is still being deleted"
+            yield f"tenant pod {name} ({uid}) is still being deleted{_below(scene, name, pod)}"
         elif not node:
             yield f"tenant pod {name} ({uid}) has no node"
         elif node.startswith(VIRTUAL):
             yield from _of_pod(scene, name, pod, node.removeprefix(VIRTUAL))
+
+
+def _below(scene: Scene, name: str, pod: Mapping[str, Any]) -> str:
+    cluster = pod["spec"].get("nodeName", "").removeprefix(VIRTUAL)
+    copy = scene.copies.get(cluster, {}).get(name)
+    if copy is None or _notes(copy).get(UID) != pod["metadata"]["uid"]:
+        return ""
+    since = copy["metadata"].get("deletionTimestamp")
+    return f": its copy in {cluster} " + (f"was to go at {since}" if since else "is not deleted")
+
+
+def overdue(scene: Scene, *, now: datetime) -> Iterator[tuple[str, str, str]]:
+    """Copies that were to go a while ago: cluster, name and UID.
+
+    A kubelet tries again until they have gone. kwok tries once: what an API server answers badly
+    while it is killed is done only when the pod changes again.
+    """
+    for cluster, copies in scene.copies.items():
+        for name, copy in copies.items():
+            metadata = copy["metadata"]
+            at = metadata.get("deletionTimestamp")
+            if at and now - datetime.fromisoformat(at) > _OVERDUE and _ours(scene, copy):
+                yield cluster, name, metadata["uid"]
 
 
 def _of_pod(scene: Scene, name: str, pod: Mapping[str, Any], cluster: str) -> Iterator[str]:

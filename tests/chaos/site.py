@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import dataclasses
 import ssl
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +27,7 @@ from tests.clusters import ClusterSpec, NodePool, kwok
 from tests.clusters.control_plane import COMPONENTS
 from tests.e2e.user import BELOW
 from tests.e2e.workloads import NAMESPACE
+from tests.measuring.broken import program
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -165,9 +165,9 @@ def build(
     for name, cluster in {TENANT: tenant, **clusters}.items():
         link = links[name] = link_to(cluster, harness.free_port(), seed=seed)
         redirect(directory / f"{name}.kubeconfig", link.port)
-    program = [sys.executable, "-m", "tests.chaos.broken", broken] if broken else []
+    started = program("tests.chaos.broken", broken)
     agents = [
-        AgentProcess(_replica(harness, joined, number), identity=f"agent-{number}", program=program)
+        AgentProcess(_replica(harness, joined, number), identity=f"agent-{number}", program=started)
         for number in range(replicas)
     ]
     return Site(joined, links=links, agents=agents)

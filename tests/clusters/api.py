@@ -9,6 +9,8 @@ from __future__ import annotations
 import http.client
 import json
 import ssl
+import time
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from tests.clusters.pki import Pair
 
 _NETWORK_ERRORS = (OSError, http.client.HTTPException)
+_IDLE_SECONDS = 60.0
+"""API servers end connections that were idle for 90 s, whoever is about to use one."""
 
 
 class AdminClient:
@@ -34,6 +38,7 @@ class AdminClient:
         self._connection = http.client.HTTPSConnection(
             url.hostname or "", url.port, context=context, timeout=timeout
         )
+        self._used = time.monotonic()
 
     def __enter__(self) -> AdminClient:
         return self
@@ -62,6 +67,19 @@ class AdminClient:
         """The decoded object at a path."""
         return self._call("GET", path, b"", "application/json")
 
+    def find(self, path: str) -> Any:
+        """The same, None if it is not there; of a server that was restarted meanwhile too."""
+        try:
+            status, answer = self._exchange("GET", path, b"", "application/json")
+        except _NETWORK_ERRORS:
+            self.close()
+            try:
+                status, answer = self._exchange("GET", path, b"", "application/json")
+            except _NETWORK_ERRORS as error:
+                self.close()
+                raise CommandError(f"GET {path}: {error}") from error
+        return None if status == HTTPStatus.NOT_FOUND else _decoded("GET", path, status, answer)
+
     def create(self, path: str, body: Mapping[str, Any]) -> Any:
         """POSTs an object."""
         return self._call("POST", path, json.dumps(body).encode(), "application/json")
@@ -85,17 +103,25 @@ class AdminClient:
         except _NETWORK_ERRORS as error:
             self._connection.close()
             raise CommandError(f"{method} {path}: {error}") from error
-        if status >= 300:
-            raise CommandError(f"{method} {path}: {status} {answer[:500].decode()}")
-        return json.loads(answer)
+        return _decoded(method, path, status, answer)
 
     def _exchange(
         self, method: str, path: str, body: bytes, content_type: str
     ) -> tuple[int, bytes]:
         headers = {"Content-Type": content_type, "Accept": "application/json"}
+        if time.monotonic() - self._used > _IDLE_SECONDS:
+            self.close()
         self._connection.request(method, path, body=body or None, headers=headers)
         response = self._connection.getresponse()
-        return response.status, response.read()
+        answer = response.status, response.read()
+        self._used = time.monotonic()
+        return answer
+
+
+def _decoded(method: str, path: str, status: int, answer: bytes) -> Any:
+    if status >= 300:
+        raise CommandError(f"{method} {path}: {status} {answer[:500].decode()}")
+    return json.loads(answer)
 
 
 def is_usable(node: dict[str, Any]) -> bool:

@@ -6,11 +6,12 @@ only) stopping and starting of components for fault tests. Owned by its `Harness
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.clusters import kwok, pki
 from tests.clusters.errors import CommandError, UnsupportedError
@@ -91,6 +92,20 @@ class Cluster:
         if done.returncode != 0:
             raise CommandError(f"{self.name}: kubectl {' '.join(args)}: {done.stderr.strip()}")
         return done.stdout
+
+    def find(self, path: str) -> Any:
+        """The decoded object or list at a path, None if it is not there. Raises CommandError.
+
+        For what waits and looks again and again: kubectl costs more than the API server's answer.
+        """
+        if self.control_plane is not None:
+            return self.control_plane.reader.find(path)
+        try:
+            return json.loads(self.kubectl("get", "--raw", path))
+        except CommandError as error:
+            if "(NotFound)" in str(error):
+                return None
+            raise
 
     def kubeconfig_for_token(self, token: str, path: Path) -> Path:
         """Writes a kubeconfig for a bearer token."""

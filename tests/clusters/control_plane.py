@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from tests.clusters import pki
 from tests.clusters.api import AdminClient
 from tests.clusters.processes import ProcessTable, Record, Stage
+from tests.clusters.reading import Reader
 from tests.clusters.slots import LOOPBACK, PortAllocator, first_address, service_cidr
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 _AUDIT_POLICY = Path(__file__).with_name("audit-policy.yaml")
 _START_TIMEOUT = 90.0  # seconds; a busy machine needs more than the two or three of an idle one
+_READ_TIMEOUT = 60.0
 _ISSUER = "https://kubernetes.default.svc.cluster.local"
 
 
@@ -98,6 +100,7 @@ class ControlPlane:
         self._api_port = ports.take({LOOPBACK, address})
         self._controller_manager_port = ports.take()
         self._scheduler_port = ports.take()
+        self.reader = Reader(lambda: self.client(timeout=_READ_TIMEOUT))
 
     @property
     def server(self) -> str:
@@ -117,12 +120,13 @@ class ControlPlane:
         ]
         return Certificates.make(self.folder / "pki", cluster=self.name, names=names)
 
-    def client(self) -> AdminClient:
+    def client(self, *, timeout: float = 10) -> AdminClient:
         """A connection with all rights."""
         return AdminClient(
             self.server,
             ca_file=self.certificates.authority.files.cert,
             pair=self.certificates.admin,
+            timeout=timeout,
         )
 
     def start(self) -> None:

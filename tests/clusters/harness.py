@@ -153,6 +153,9 @@ class Harness:
             self._end_all()
 
     def _end_all(self) -> None:
+        for cluster in self._clusters.values():
+            if cluster.control_plane is not None:
+                cluster.control_plane.reader.close()
         claim = self._claim or (self._given_state and self._registry.find(self._given_state))
         if claim:
             tear_down(claim, self._table or ProcessTable(claim.state), self._progress)

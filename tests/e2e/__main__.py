@@ -4,7 +4,7 @@ Tests marked `apart` have clusters of their own and mostly wait: for certificate
 certainty that something is gone. They fill no time of the others here. Their output is shown when
 they are done. Tests marked `afterwards` judge what both runs have left in a folder. Those marked
 `kind`, which make clusters of kind, are left out. The exit code is 0 if all passed. With `--twin` a
-second tenant has the same names all the while (`twin.py`).
+second tenant has the same names as the tests that share clusters (`twin.py`).
 """
 
 from __future__ import annotations
@@ -24,12 +24,14 @@ _MOST_SECONDS = 3600.0
 """Of the run beside, after which it is ended; every test has a limit of its own."""
 
 
+_SLOWEST = ("--durations=20", "--durations-min=10")
+"""Of each run are told: where a run's time goes."""
 _BESIDE = ("-n", "2", "--dist", "loadfile", "-p", "no:cacheprovider")
 """Two files at a time: most of them wait most of their time."""
 
 
 def _command(marks: str, *options: str) -> list[str]:
-    return [sys.executable, "-m", "pytest", _TESTS, "-m", marks, *options]
+    return [sys.executable, "-m", "pytest", _TESTS, "-m", marks, *_SLOWEST, *options]
 
 
 def main() -> int:

@@ -34,6 +34,9 @@ KWOK = ("kwok-a", "kwok-b")
 REAL = "gpu"
 STRICT = KWOK[1]
 """Its pods start only after the tenant knows of them."""
+OWNERS = "deployments,daemonsets,jobs,statefulsets,services"
+"""Kinds that make pods, or lead to them."""
+ROOT_CA = "kube-root-ca.crt"
 POD_LEVEL_RESIZE = "InPlacePodLevelResourcesVerticalScaling"
 """A feature that kubelets of 1.36 declare."""
 
@@ -166,13 +169,13 @@ def user(federation: Federation, agent: AgentProcess) -> Iterator[User]:
     user = User(federation.tenant)
     yield user
     agent.ensure_running()
-    for kind in ("deployments", "daemonsets", "jobs", "statefulsets", "services"):
-        user.kubectl("delete", kind, "--all", "--wait=false")
+    user.kubectl("delete", OWNERS, "--all", "--wait=false")
     user.kubectl("delete", "pods", "--all", "--wait=false", "--grace-period=1")
-    user.kubectl("delete", "secrets", "--all", "--wait=false")
-    user.kubectl(
-        "delete", "configmaps", "--field-selector=metadata.name!=kube-root-ca.crt", "--wait=false"
-    )
+    if user.items("secrets"):
+        user.kubectl("delete", "secrets", "--all", "--wait=false")
+    if any(c["metadata"]["name"] != ROOT_CA for c in user.items("configmaps")):
+        but = f"--field-selector=metadata.name!={ROOT_CA}"
+        user.kubectl("delete", "configmaps", but, "--wait=false")
     until(lambda: not user.items("pods"), "the namespace is empty again", timeout=90)
 
 

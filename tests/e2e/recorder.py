@@ -1,28 +1,23 @@
-"""A second pair of eyes: every version of some pods, as a watch brought them.
+"""A second pair of eyes at pods, which keeps what it sees.
 
-In: a user and a selector. Out: all events in order. Unlike a poll it misses nothing, so "never" can
-be asked of it: a watch that the API server ends, as it does to one that reads too slowly, goes on
-from the last version.
+In: a user and a selector. Out: all events in order, in a file too. `tests.measuring.onlooker` tells
+them, so none is missed.
 """
 
 from __future__ import annotations
 
 import json
-import subprocess
-import threading
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
 
 from tests.e2e.user import until
+from tests.measuring.onlooker import Collection, Onlooker
 
 if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
     from tests.e2e.user import User
-
-_END_SECONDS = 10.0
-_AGAIN_SECONDS = 0.5
+    from tests.measuring.onlooker import Version
 
 
 class PodRecorder:
@@ -30,21 +25,14 @@ class PodRecorder:
 
     def __init__(self, user: User, selector: str, file: Path) -> None:
         """What it sees is kept in `file` too, an event a line."""
-        self._user = user
-        self._selector = selector
+        pods = Collection(f"/api/v1/namespaces/{user.namespace}/pods", selector)
         self._file = file
         self._seen: list[tuple[str, Any]] = []
-        self._lost = ""
-        self._version = ""
-        self._process: subprocess.Popen[bytes] | None = None
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._follow, daemon=True)
+        self._onlooker = Onlooker(user.cluster.kubeconfig, [pods], self._hear)
 
     def __enter__(self) -> PodRecorder:
-        found = json.loads(self._user.kubectl("get", "--raw", self._path()))
-        self._version = found["metadata"]["resourceVersion"]
-        self._seen += [("ADDED", pod) for pod in found["items"]]
-        self._thread.start()
+        self._output = self._file.open("w")
+        self._onlooker.__enter__()
         return self
 
     def __exit__(
@@ -53,11 +41,10 @@ class PodRecorder:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._ended.set()
-        if self._process is not None:
-            self._process.terminate()
-        self._thread.join(timeout=_END_SECONDS)
-        assert not self._lost or error is not None, f"the watch cannot go on: {self._lost}"
+        self._onlooker.__exit__(kind, error, trace)
+        self._output.close()
+        if error is None:
+            self._onlooker.check()
 
     def wait_for_any(self) -> None:
         """Wait until it has seen something."""
@@ -67,37 +54,6 @@ class PodRecorder:
         """`ADDED`, `MODIFIED` or `DELETED`, and the pod."""
         return list(self._seen)
 
-    def _path(self, **more: str) -> str:
-        query = urlencode({"labelSelector": self._selector, **more})
-        return f"/api/v1/namespaces/{self._user.namespace}/pods?{query}"
-
-    def _follow(self) -> None:
-        with self._file.open("wb") as output:
-            while not (self._ended.is_set() or self._lost):
-                path = self._path(
-                    watch="true", allowWatchBookmarks="true", resourceVersion=self._version
-                )
-                with subprocess.Popen(
-                    self._user.command("get", "--raw", path),
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE,
-                ) as self._process:
-                    if self._ended.is_set():  # Nobody else may have seen this process.
-                        self._process.terminate()
-                    assert self._process.stdout is not None
-                    for line in self._process.stdout:
-                        output.write(line)
-                        self._take(line)
-                self._ended.wait(_AGAIN_SECONDS)
-
-    def _take(self, line: bytes) -> None:
-        if not line.endswith(b"\n"):
-            return  # Cut off at the end of a watch: the next one brings it again.
-        event = json.loads(line)
-        about = event["object"]
-        if event["type"] == "ERROR":
-            self._lost = str(about.get("message"))
-            return
-        self._version = about["metadata"]["resourceVersion"]
-        if event["type"] != "BOOKMARK":
-            self._seen.append((event["type"], about))
+    def _hear(self, version: Version) -> None:
+        self._output.write(json.dumps({"type": version.type, "object": version.object}) + "\n")
+        self._seen.append((version.type, version.object))

@@ -23,6 +23,7 @@ from tests.clusters import Harness, can_run_containers
 from tests.clusters.existing import requested
 from tests.e2e.user import BELOW, User, until
 from tests.e2e.workloads import IMAGE, pod
+from tests.eci.joined import BURST
 from tests.standin.data_site import (
     ACK,
     CLAIM,
@@ -81,11 +82,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         user.kubectl("delete", "jobs,pods", "--all", "--now")
 
 
-def _mounts(command: str) -> Any:
-    """What a pod says that works with the claim."""
+def _mounts(command: str, name: str = CLAIM) -> Any:
+    """What a pod says that works with a claim."""
     return {
         "command": command,
-        "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": CLAIM}}],
+        "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": name}}],
         "container": {"image": IMAGE, "volumeMounts": [{"name": "data", "mountPath": "/data"}]},
     }
 
@@ -107,6 +108,10 @@ def left(site: Site) -> str:
     ours = "--selector=vnode.dev/tenant=demo"
     inside = site.below.kubectl("get", MADE, ours, "-o", "name")
     return inside + site.below.kubectl("get", "persistentvolumes", ours, "-o", "name")
+
+
+def _is_bound(site: Site) -> bool:
+    return bool((site.below.get("pvc", CLAIM) or {}).get("status", {}).get("phase") == "Bound")
 
 
 def test_one_job_reads_its_claim_at_home_and_on_eci(site: Site) -> None:
@@ -166,6 +171,9 @@ def test_a_dataset_that_is_not_bound_is_why_a_pod_waits(site: Site) -> None:
     site.fluid.controllers.binds = False
     try:
         site.user.apply(reading("early"))
+        until(lambda: site.below.get("pvc", CLAIM), "the claim is copied")
+        # Binding of a claim that names its volume waits for a round of up to 15 s.
+        until(lambda: _is_bound(site), "the copied claim is bound", timeout=4)
         until(lambda: reason(site, "early") == "DatasetNotReady", "the pod says why")
         told = json.loads(site.user.kubectl("get", "events", "-o", "json"))["items"]
         said = [e["message"] for e in told if e["involvedObject"]["name"] == "early"]
@@ -175,6 +183,30 @@ def test_a_dataset_that_is_not_bound_is_why_a_pod_waits(site: Site) -> None:
         site.fluid.controllers.binds = True
     site.user.wait_phase("early", "Succeeded", timeout=120)
     site.user.kubectl("delete", "pod", "early", "--timeout=30s")
+
+
+FORGED = {
+    "another-tenants": source(volumeHandle="starfs/other/a"),
+    "climbing": source(volumeAttributes={"path": "team-a/../other"}),
+    "rootless": source(volumeAttributes={}),
+}
+
+
+def test_volumes_that_a_tenant_made_up_reach_nothing_by_either_route(site: Site) -> None:
+    profile = {"fluid.io/runtime-profile": PROFILE}
+    routes = {ACK: "on-nodes", BURST: "in-account"}
+    pods = [f"{name}-{where}" for name in FORGED for where in routes.values()]
+    for name, where in FORGED.items():
+        site.user.apply(volume(where, name), claim(name, **profile))
+        for place, suffix in routes.items():
+            body = pod(f"{name}-{suffix}", cluster=place, **_mounts("cat /data/hello", name))
+            site.user.apply(body)
+    refused = dict.fromkeys(pods, "VolumeNotSupported")
+    until(lambda: {name: reason(site, name) for name in pods} == refused, "all pods say why")
+    assert not [name for name in pods if site.below.get("pod", name)]
+    assert not site.made.account.state()["groups"]
+    for kind, names in (("pod", pods), ("pvc", FORGED), ("pv", FORGED)):
+        site.user.kubectl("delete", kind, *names, "--now")
 
 
 def test_a_claim_that_is_deleted_under_a_pod_goes_with_it(site: Site) -> None:
@@ -217,11 +249,15 @@ def _reaching(selector: Any) -> Any:
     return body
 
 
+def _selecting(**labels: str) -> Any:
+    return {"storageClassName": "", **SIZE, "selector": {"matchLabels": labels}}
+
+
+_FREE = _selecting(**{"vnode.dev/volume": OWN})
 _MOUNT = {"mountPoint": f"pvc://{CLAIM}", "name": "data"}
-_BINDING = {"storageClassName": "", **SIZE}
 ALLOWED = {
     "volume": _own_volume(source()),
-    "claim": _marked("PersistentVolumeClaim", {**_BINDING, "volumeName": OWN}, name="free"),
+    "claim": _marked("PersistentVolumeClaim", _FREE, name="free"),
     "dataset": _marked("Dataset", {"mounts": [_MOUNT], "accessModes": ["ReadWriteMany"]}),
     "runtime": _marked("ThinRuntime", {"profileName": PROFILE}),
     "load": _marked("DataLoad", {"dataset": {"name": OWN, "namespace": BELOW}, "target": []}),
@@ -252,11 +288,13 @@ REFUSED = {
         "PersistentVolumeClaim", {**SIZE, "storageClassName": "fast"}
     ),
     "a claim for a stranger's volume": _marked(
-        "PersistentVolumeClaim", {**_BINDING, "volumeName": "theirs"}
+        "PersistentVolumeClaim", {**_FREE, "volumeName": "theirs"}
     ),
+    "a claim for strangers' volumes": _marked("PersistentVolumeClaim", _selecting(pool="theirs")),
+    "a claim for any volume": _marked("PersistentVolumeClaim", {"storageClassName": "", **SIZE}),
     "a claim with a profile of others": _marked(
         "PersistentVolumeClaim",
-        {**_BINDING, "volumeName": OWN},
+        _FREE,
         labels={**MARKS, "fluid.io/runtime-profile": "theirs"},
     ),
     "an option of a mount": _marked("Dataset", {"mounts": [{**_MOUNT, "options": {"a": "b"}}]}),
@@ -278,6 +316,9 @@ REFUSED = {
     ),
     "a load that climbs": _marked(
         "DataLoad", {"dataset": {"name": OWN, "namespace": BELOW}, "target": [{"path": "/../a"}]}
+    ),
+    "a load with a command": _marked(
+        "DataLoad", {"dataset": {"name": OWN, "namespace": BELOW}, "target": [{"path": "/$(id)"}]}
     ),
     "a load elsewhere": _marked("DataLoad", {"dataset": {"name": OWN, "namespace": "other"}}),
     "a privileged pod elsewhere": _reaching({}),
@@ -307,18 +348,19 @@ def test_vnode_check_tries_whether_the_agent_is_fenced(site: Site) -> None:
         said = json.loads(done.stdout)["checks"]
         return [each["result"] for each in said if each["check"] == "Fluid"]
 
-    assert found() == ["OK", "OK"]
+    assert found() == ["OK", "OK", "OK"]
     ack = site.federation.computes[ACK]
-    binding = "validatingadmissionpolicybinding/vnode-demo-fluid"
-    there = ack.kubectl("get", binding, "-o", "json")
-    ack.kubectl("delete", binding)
+    kind = "validatingadmissionpolicybinding"
+    names = ("vnode-demo-fluid", "vnode-demo-fluid-pods")
+    there = [json.loads(ack.kubectl("get", kind, name, "-o", "json")) for name in names]
+    ack.kubectl("delete", kind, *names)
     try:
-        until(lambda: found() == ["WRONG", "WRONG"], "the check sees it", timeout=30)
+        until(lambda: found() == ["WRONG"] * 3, "the check sees it", timeout=30)
     finally:
-        body = json.loads(there)
-        body["metadata"] = {key: body["metadata"][key] for key in ("name", "labels")}
-        ack.kubectl("apply", "--server-side", "-f", "-", input=json.dumps(body))
-    until(lambda: found() == ["OK", "OK"], "the agent is fenced again", timeout=30)
+        for body in there:
+            body["metadata"] = {key: body["metadata"][key] for key in ("name", "labels")}
+            ack.kubectl("apply", "--server-side", "-f", "-", input=json.dumps(body))
+    until(lambda: found() == ["OK"] * 3, "the agent is fenced again", timeout=30)
 
 
 def test_the_agent_deletes_only_what_it_made(site: Site) -> None:

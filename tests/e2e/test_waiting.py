@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from tests.agents import Federation
+from tests.agents import AgentProcess, Federation
 from tests.e2e.user import BELOW, User, until
 from tests.e2e.workloads import pod
 
@@ -53,3 +53,25 @@ def test_quota_below_is_the_waiting_reason(user: User, federation: Federation) -
         user.wait_phase("over", "Running", timeout=90)
     finally:
         below.kubectl("delete", "quota", "tight")
+
+
+def test_an_agent_that_starts_anew_counts_on_from_what_was_said(
+    user: User, agent: AgentProcess
+) -> None:
+    absent = {"envFrom": [{"secretRef": {"name": "absent"}}]}
+    user.apply(pod("patient", cluster=KWOK, container=absent))
+    before = until(lambda: _event(user, "patient"), "there is an event")
+    agent.stop()
+    agent.start()
+    until(lambda: _event(user, "patient")["count"] > before["count"], "it is said again")
+    after = _event(user, "patient")
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    assert after["count"] == before["count"] + 1
+
+
+def _event(user: User, name: str) -> Any:
+    """What is said of a pod whose Secret is missing."""
+    told = [e for e in user.items("events") if e["involvedObject"]["name"] == name]
+    found = [e for e in told if e["reason"] == "MandatorySecretNotFound"]
+    assert len(found) < 2
+    return found[0] if found else None

@@ -1,4 +1,8 @@
-"""A user of the tenant who has nothing but kubectl, and an onlooker in the compute clusters."""
+"""A user of the tenant who has nothing but kubectl, and an onlooker in the compute clusters.
+
+What is looked at again and again is read without kubectl (`Cluster.find`); commands, their output
+and their exit codes are kubectl's.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import json
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -17,6 +22,13 @@ if TYPE_CHECKING:
     from tests.clusters import Cluster
 
 BELOW = f"demo--{NAMESPACE}"
+_GROUPS = {
+    **dict.fromkeys(("pods", "events", "configmaps", "secrets", "services"), "/api/v1"),
+    **dict.fromkeys(("serviceaccounts", "nodes", "namespaces"), "/api/v1"),
+    **dict.fromkeys(("deployments", "statefulsets", "daemonsets"), "/apis/apps/v1"),
+}
+"""Where kinds are that tests wait for."""
+_EVERYWHERE = {"nodes", "namespaces"}
 
 
 class User:
@@ -42,11 +54,17 @@ class User:
 
     def get(self, kind: str, name: str) -> Any:
         """One object, or None."""
+        path = self._path(kind)
+        if path is not None:
+            return self.cluster.find(f"{path}/{name}")
         text = self.kubectl("get", kind, name, "--ignore-not-found", "-o", "json")
         return json.loads(text) if text.strip() else None
 
     def items(self, kind: str, selector: str = "") -> list[Any]:
         """All objects of a kind in the namespace."""
+        path = self._path(kind)
+        if path is not None:
+            return self._listed(path, labelSelector=selector)
         text = self.kubectl("get", kind, "-o", "json", f"--selector={selector}")
         items: list[Any] = json.loads(text)["items"]
         return items
@@ -54,8 +72,8 @@ class User:
     def event_reasons(self, name: str) -> Counter[str]:
         """How often each event reason was said about a pod."""
         about = f"involvedObject.kind=Pod,involvedObject.name={name}"
-        text = self.kubectl("get", "events", "-o", "json", f"--field-selector={about}")
-        return Counter(e["reason"] for e in json.loads(text)["items"])
+        events = self._listed(f"/api/v1/namespaces/{self.namespace}/events", fieldSelector=about)
+        return Counter(e["reason"] for e in events)
 
     def wait_phase(self, name: str, phase: str, *, timeout: float = 40) -> Any:
         """Wait until a pod has the phase; returns it. In vain: tells what was seen last."""
@@ -77,6 +95,20 @@ class User:
         """Wait until an object does not exist."""
         until(lambda: self.get(kind, name) is None, f"{kind} {name} is gone", timeout=timeout)
 
+    def _path(self, kind: str) -> str | None:
+        """Of a kind in the namespace; None where only kubectl knows."""
+        plural = kind if kind in _GROUPS else f"{kind}s"
+        group = _GROUPS.get(plural)
+        if group is None:
+            return None
+        where = "" if plural in _EVERYWHERE else f"/namespaces/{self.namespace}"
+        return f"{group}{where}/{plural}"
+
+    def _listed(self, path: str, **query: str) -> list[Any]:
+        found = self.cluster.find(f"{path}?{urlencode(query)}")
+        kind = {"apiVersion": found["apiVersion"], "kind": found["kind"].removesuffix("List")}
+        return [{**kind, **item} for item in found["items"] or ()]
+
 
 def until(done: Callable[[], Any], what: str, *, timeout: float = 40, every: float = 0.2) -> Any:
     """Poll until `done` gives something true and return that; AssertionError after `timeout` s."""
@@ -93,8 +125,7 @@ def ours_below(cluster: Cluster) -> dict[str, int]:
     """How many objects of ours exist in the compute namespace, by kind."""
     found = {}
     for kind in ("pods", "configmaps", "secrets"):
-        text = cluster.kubectl("get", kind, "-n", BELOW, "-l", "vnode.dev/tenant", "-o", "name")
-        found[kind] = len(text.split())
+        found[kind] = len(User(cluster, BELOW).items(kind, "vnode.dev/tenant"))
     return found
 
 

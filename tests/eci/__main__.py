@@ -3,7 +3,7 @@
     serve --port 8088 [--control-port 8089] [--key ID=SECRET] [--region cn-beijing]
           [--process [--images ARCHIVE]… [--nfs SERVER:/PATH=FOLDER]…]
     table --control http://127.0.0.1:8089      what it has seen
-    scale [--groups 1000] [-o json]            so many pods at once, through a real agent
+    scale [--groups 1000] [--limits 1] [-o json]   so many pods at once, through a real agent
 
 `serve` prints one line of JSON with `url`, `control` and `key` when it is ready, and ends on
 SIGTERM or SIGINT. With `--process` containers really run here (root); images are those of real
@@ -44,6 +44,7 @@ def main(arguments: list[str]) -> int:
             measure,
             pods=options.groups,
             runs=options.runs,
+            limits=options.limits,
             broken=options.broken,
             keep_log=options.keep_log,
         )
@@ -102,6 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     scale = commands.add_parser("scale", help="so many pods at once, at the documented limits")
     scale.add_argument("--groups", type=int, default=1000, help="pods at once")
     scale.add_argument("--runs", type=int, default=60, help="seconds that they run at first")
+    scale.add_argument("--limits", type=float, default=1.0, help="scales the limits of calls")
     scale.add_argument("--broken", choices=sorted(RULES), help="a rule that the agent breaks")
     scale.add_argument("--keep-log", type=Path, help="copy the agent's log to this file")
     scale.add_argument("-o", "--output", choices=["text", "json"], default="text")

@@ -14,6 +14,7 @@ def state(emulator: "Emulator") -> dict[str, Any]:
             "id": group.id,
             "name": group.asked["ContainerGroupName"],
             "status": group.status(now),
+            "containers": [one["Name"] for one in group.asked["Container"]],
             "age": round(now - group.created, 1),
             "made_by": group.maker,
             "tags": group.tags,

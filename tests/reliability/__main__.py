@@ -68,7 +68,11 @@ def _measure(
             match what:
                 case "outage":
                     return outage.measure(
-                        place, minutes=options.minutes, hasty=options.hasty, directory=directory
+                        place,
+                        minutes=options.minutes,
+                        hasty=options.hasty,
+                        hang=options.hang,
+                        directory=directory,
                     )
                 case "absent":
                     return absent.measure(place, minutes=options.minutes, directory=directory)
@@ -88,6 +92,8 @@ def _measure(
                     assert cluster.audit_log is not None
                     kept = options.keep_logs / f"{what}-{cluster.name}-audit.log"
                     kept.write_bytes(cluster.audit_log.read_bytes())
+                for watched in directory.glob("*.json"):
+                    (options.keep_logs / f"{what}-{watched.name}").write_bytes(watched.read_bytes())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -96,12 +102,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, default=15.0, help="of outage or absence")
     parser.add_argument("--pods", type=int, default=0, help="instead of 500, or 2000 for takeover")
     parser.add_argument("--hasty", type=int, default=50, help="pods of an outage that do not wait")
+    parser.add_argument(
+        "--hang", type=float, default=0.0, help="seconds of etcd below, after an outage"
+    )
     parser.add_argument("--grace", type=int, default=20, help="seconds; the outage is thrice that")
     parser.add_argument("--watch", type=float, default=120.0, help="seconds after delete-node")
     parser.add_argument("--most", type=float, default=45.0, help="seconds for a takeover")
     parser.add_argument("--from", dest="commit", default="HEAD~20", help="commit, for upgrade")
     parser.add_argument(
-        "--keep-logs", type=Path, help="copy the agents' logs and the audit logs to this folder"
+        "--keep-logs",
+        type=Path,
+        help="copy the agents' logs, the audit logs and what watches told to this folder",
     )
     return parser
 

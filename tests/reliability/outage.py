@@ -3,22 +3,26 @@
 Its pods go on. The virtual node has to stay Ready and say what is wrong; no pod may be deleted or
 shown as failed; afterwards everything goes on with the same pods. But a share of them does not want
 to wait (`vnode.dev/on-partition: fail-after=1m`): these have to fail, and their successors, of the
-same names (a StatefulSet) or of others on the same cluster (a Deployment), may not run before the
-old copies are gone.
+same names (a StatefulSet) or of others on the same cluster (a Deployment), may not be made before
+the old copies are gone. This is asked of etcd, by the order of its writes, and of the audit log.
+etcd may hang just when the old copies are being deleted, so that deletions are answered with 504.
 """
 
 from __future__ import annotations
 
+import signal
 import time
 from typing import TYPE_CHECKING
 
+from tests.chaos.history import following
 from tests.e2e.recorder import PodRecorder
 from tests.e2e.user import BELOW
 from tests.e2e.workloads import NAMESPACE, deployment, pod, pod_spec, stateful_set
 from tests.measuring.report import Report, Table, Target
-from tests.measuring.waiting import wait
-from tests.reliability import evidence
+from tests.measuring.waiting import MeasurementError, wait
+from tests.reliability import evidence, successors
 from tests.reliability.site import COMPUTE, LOAD, UNREACHABLE
+from tests.reliability.successors import OTHERS, SAME
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,9 +31,7 @@ if TYPE_CHECKING:
 
 _TAINT = "vnode.dev/compute-unreachable"
 _EVERY = 10.0
-_SAME, _OTHERS = "hasty", "restless"
-"""Those that do not wait: with successors of the same names, and of others."""
-_HASTY = f"app in ({_SAME},{_OTHERS})"
+_HASTY = f"app in ({SAME},{OTHERS})"
 _STEADY = f"app={LOAD}"
 _NOTES = {"vnode.dev/on-partition": "fail-after=1m"}
 _GIVEN_UP_SECONDS = 200.0
@@ -37,25 +39,35 @@ _GIVEN_UP_SECONDS = 200.0
 _TOLD_SECONDS = 70.0
 """40 s of patience, a look every 10 s, and what a busy machine needs."""
 _BACK_SECONDS = 300.0
+_PATIENCE = 10.0
+"""Seconds after which a kubelet would try again what was answered badly."""
 
 
-def measure(site: Site, *, minutes: float, hasty: int, directory: Path) -> Report:
+def measure(
+    site: Site, *, minutes: float, hasty: int, hang: float = 0.0, directory: Path
+) -> Report:
     """Stop the API server for so long, and compare before and after.
 
-    Of the site's pods `hasty` do not wait, half of them with successors of the same names.
+    Of the site's pods `hasty` do not wait, half of them with successors of the same names. For
+    `hang` seconds etcd below stands still while the old copies are being deleted.
     """
     site.submit(site.pods - hasty)
-    share = {_SAME: hasty - hasty // 2, _OTHERS: hasty // 2}
+    share = {SAME: hasty - hasty // 2, OTHERS: hasty // 2}
     spec = pod_spec(cluster=COMPUTE)
     site.user.apply(
-        stateful_set(_SAME, replicas=share[_SAME], spec=spec, notes=_NOTES),
-        deployment(_OTHERS, replicas=share[_OTHERS], spec=spec, notes=_NOTES),
+        stateful_set(SAME, replicas=share[SAME], spec=spec, notes=_NOTES),
+        deployment(OTHERS, replicas=share[OTHERS], spec=spec, notes=_NOTES),
     )
     wait(lambda: len(_running(site)) == hasty, "pods that do not wait run", timeout=_BACK_SECONDS)
     before, below = evidence.uids(site.load()), evidence.uids(site.below.items("pods", _STEADY))
     first = {name: evidence.uids(site.user.items("pods", f"app={name}")) for name in share}
+    old = {p["metadata"]["uid"] for p in site.below.items("pods", _HASTY)}
+    copies = successors.Copies()
     marks = evidence.AuditMark(site.tenant), evidence.AuditMark(site.compute)
-    with PodRecorder(site.user, _STEADY, directory / "outage.json") as recorder:
+    with (
+        PodRecorder(site.user, _STEADY, directory / "outage.json") as recorder,
+        following(site.compute, copies.hear) as onlooker,
+    ):
         recorder.wait_for_any()
         site.compute.stop("kube-apiserver", hard=True)
         began = time.monotonic()
@@ -68,16 +80,23 @@ def measure(site: Site, *, minutes: float, hasty: int, directory: Path) -> Repor
         site.compute.start("kube-apiserver")
         back = time.monotonic()
         site.progress("the compute cluster answers again")
-        with evidence.Census(site.below, tuple(share)) as census:
-            seen_back, successors_after = _wait_recovered(site, first, back)
-            mirrored = site.wait_mirrored(next(iter(before)), 1, timeout=60.0)
-            time.sleep(_EVERY)
+        if hang:
+            _let_hang(site, copies, hang)
+        seen_back, successors_after = _wait_recovered(site, first, back)
+        mirrored = site.wait_mirrored(next(iter(before)), 1, timeout=60.0)
+        time.sleep(_EVERY)
+        onlooker.check()
     trouble = evidence.seen_otherwise(recorder)
     others = {w.name for mark in marks for w in mark.writes() if _is_other(w)}
     upstairs = marks[0].of_pods({NAMESPACE}, but=others)
     downstairs = marks[1].of_pods({BELOW}, but=others)
     after = evidence.uids(site.load())
-    copies = evidence.uids(site.below.items("pods", _STEADY))
+    kept = evidence.uids(site.below.items("pods", _STEADY))
+    copies.keep(directory / "copies.json")
+    lives, tries = evidence.lives_by_history(copies.versions, old), tuple(marks[1].tries())
+    idle = evidence.succession(
+        successors.of(OTHERS, lives), by_name=False, until=lambda life: life.ended
+    ).apart
     targets = [
         Target(
             "the node was Ready at every look",
@@ -94,24 +113,17 @@ def measure(site: Site, *, minutes: float, hasty: int, directory: Path) -> Repor
             given_up <= _GIVEN_UP_SECONDS,
         ),
         Target("successors that ran before the end", str(early), early == 0),
-        Target(
-            "successors of the same names never ran beside the old copies",
-            f"{census.most[_SAME]} at once, of {share[_SAME]}",
-            census.most[_SAME] == share[_SAME],
-        ),
-        Target(
-            "successors of other names never ran beside the old copies",
-            f"{census.most[_OTHERS]} at once, of {share[_OTHERS]}",
-            census.most[_OTHERS] == share[_OTHERS],
-        ),
+        *successors.judged(share, first, lives, tries),
         Target("the same pods before and after", f"{len(after)}", before == after),
-        Target("the same copies before and after", f"{len(copies)}", below == copies),
+        Target("the same copies before and after", f"{len(kept)}", below == kept),
     ]
     rows = [
         ["node says ComputeReachable=False", f"{told:.1f} s"],
         ["node says so no more, after the end", f"{seen_back:.1f} s"],
         ["successors run, after the end", f"{successors_after:.1f} s"],
         ["a change below is shown, once it is back", f"{mirrored:.1f} s"],
+        ["successors of other names, after the last old containers' end", f"{idle:.1f} s"],
+        ["deletions below that were answered with 5xx", str(successors.doubts(tries))],
     ]
     return Report(
         f"{minutes:g} minutes without the compute API, {site.pods} running pods, "
@@ -122,12 +134,31 @@ def measure(site: Site, *, minutes: float, hasty: int, directory: Path) -> Repor
     )
 
 
+def _let_hang(site: Site, copies: successors.Copies, seconds: float) -> None:
+    """Stop etcd where it stands when the first old copy is being deleted.
+
+    What was answered badly meanwhile a kubelet tries again; kwok does so when the pod changes.
+    """
+    table = site.compute.table
+    assert table is not None, "only clusters of the harness have an etcd to stop"
+    if not copies.deleting.wait(_BACK_SECONDS):
+        raise MeasurementError("no old copy was deleted")
+    etcd = table.get(site.compute.name, "etcd").identity
+    etcd.signal(signal.SIGSTOP)
+    try:
+        site.progress(f"etcd below hangs for {seconds:g} s")
+        time.sleep(seconds)
+    finally:
+        etcd.signal(signal.SIGCONT)
+    time.sleep(_PATIENCE)
+    again = ("annotate", "pods", f"--selector={_HASTY}", "tests/look=again")
+    site.below.kubectl(*again, check=False)  # Some go meanwhile.
+
+
 def _is_other(write: evidence.Write) -> bool:
     """Not about those that wait, as far as the log says: a ReplicaSet gives its pods no name."""
     return (
-        not write.name
-        or write.name == "late"
-        or write.name.startswith((f"{_SAME}-", f"{_OTHERS}-"))
+        not write.name or write.name == "late" or write.name.startswith((f"{SAME}-", f"{OTHERS}-"))
     )
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.agents import AgentProcess, join
 from tests.agents.replica import replica
+from tests.chaos.history import JSON
 from tests.clusters import ClusterSpec, NodePool
 from tests.e2e.user import BELOW, User
 from tests.e2e.workloads import deployment, pod_spec
@@ -149,7 +150,9 @@ def built(
     `program` is the first agent's, if it is not `vnode`.
     """
     own = NodePool(_OWN_NODES, gpus=0, labels={})
-    specs = [ClusterSpec("tenant", kwok=own), ClusterSpec(COMPUTE, kwok=NodePool(4))]
+    # So that `tests.chaos.history` can read what etcd has below.
+    compute = ClusterSpec(COMPUTE, kwok=NodePool(4), apiserver_args=(JSON,))
+    specs = [ClusterSpec("tenant", kwok=own), compute]
     clusters = harness.up(specs)
     tenant = clusters.pop("tenant")
     joined = join(harness, tenant, clusters, directory=directory)

@@ -1,19 +1,26 @@
-"""One claim in two places: a tenant, its home, and a cluster whose nodes play ECI.
+"""One claim in three places: a tenant, its home, a cluster whose nodes play ECI, and an account.
 
-In: a harness and a folder. Out: running clusters, an agent, and a claim of the tenant whose files a
-plain mount brings at home and Fluid's FUSE sidecar on nodes that play ECI. All of it but the
-clusters, which are the harness's, ends with the `with` block of `data_site`.
+In: a harness and a folder. Out: running clusters, the emulator of ECI's API as a process, an agent,
+and a claim of the tenant whose files a plain mount brings at home, Fluid's FUSE sidecar on nodes
+that play ECI, and the same client in container groups. All of it but the clusters, which are the
+harness's, ends with the `with` block of `data_site`.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from tests.agents import AgentProcess, Federation, join
 from tests.clusters import ClusterSpec
+from tests.eci.joined import BURST, account_cluster
+from tests.eci.process.images import node_images
+from tests.eci.service import EciService
 from tests.standin.eci_nodes import LABELS, TAINT, EciNodes
 from tests.standin.fluid import FluidDouble
 from tests.standin.store import Store
@@ -33,6 +40,8 @@ _HANDED_OVER = {
     "volumeHandles": ["starfs/demo/*"],
     "attributes": {"path": ["team-*"]},
 }
+_SHARE = "nas.example:/store"
+"""Where the client of the account finds the company's file system."""
 _FLUID = {"profiles": [PROFILE], "volumes": [_HANDED_OVER], "linger": "3s"}
 
 
@@ -43,6 +52,7 @@ class DataSite:
     federation: Federation
     store: Store
     fluid: FluidDouble
+    account: EciService
 
 
 @contextmanager
@@ -82,11 +92,34 @@ def data_site(harness: Harness, folder: Path) -> Iterator[DataSite]:
         )
         mounted = {"hostPath": {"path": str(store.files / "team-a")}}
         _apply(clusters[HOME], _BELOW, volume(mounted), claim())
-        with AgentProcess(federation) as agent:
-            agent.wait_ready()
-            profile = {"fluid.io/runtime-profile": PROFILE}
-            _apply(tenant, _NAMESPACE, volume(source()), claim(**profile))
-            yield DataSite(federation, store, fluid)
+        images = (f"--images={archive}" for archive in (node_images(), store.archive))
+        share = f"--nfs={_SHARE}={store.files}"
+        with EciService("--process", "--pulling=1", share, *images) as account:
+            federation = _with_account(federation, account, store, port=harness.free_port())
+            with AgentProcess(federation) as agent:
+                agent.wait_ready()
+                profile = {"fluid.io/runtime-profile": PROFILE}
+                _apply(tenant, _NAMESPACE, volume(source()), claim(**profile))
+                yield DataSite(federation, store, fluid, account)
+
+
+def _with_account(
+    federation: Federation, account: EciService, store: Store, *, port: int
+) -> Federation:
+    """The account joins: what Fluid has as objects stands in files there."""
+    profile = store.profile(PROFILE)
+    server, _, path = _SHARE.partition(":")
+    profile["spec"]["volumes"] = [{"name": "store", "nfs": {"server": server, "path": path}}]
+    file = federation.directory / "profiles.yaml"
+    file.write_text(yaml.safe_dump(profile))
+    cluster = {
+        **account_cluster(account.url, federation.directory / "key", port=port),
+        "policy": {"fluid": {"profiles": str(file), "volumes": [_HANDED_OVER]}},
+    }
+    config = yaml.safe_load(federation.config.read_text())
+    config["clusters"].append(cluster)
+    federation.config.write_text(yaml.safe_dump(config, sort_keys=False))
+    return dataclasses.replace(federation, nodes=(*federation.nodes, f"vnode-{BURST}"))
 
 
 def source(**fields: Any) -> Any:

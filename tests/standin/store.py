@@ -50,6 +50,11 @@ class Store:
         """Where the files are on this machine; at home the same folder is an ordinary mount."""
 
     @property
+    def archive(self) -> Path:
+        """The client's image."""
+        return self._folder / "image.tar"
+
+    @property
     def mount_root(self) -> Path:
         """Below it Fluid mounts; containers see mounts there come and go."""
         return self._folder / "mounts"
@@ -60,11 +65,10 @@ class Store:
         run("mount", "-t", "tmpfs", "-o", "mode=755", "mounts", self.mount_root)
         try:
             run("mount", "--make-rshared", self.mount_root)
-            archive = self._folder / "image.tar"
-            build_image(archive)
+            build_image(self.archive)
             for node in self._cluster.nodes.values():
                 client = ("ctr", f"--address={node.site.socket}", "--namespace=k8s.io")
-                run(*client, "images", "import", archive, timeout=120)
+                run(*client, "images", "import", self.archive, timeout=120)
         except BaseException:
             self.__exit__(None, None, None)
             raise

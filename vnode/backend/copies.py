@@ -7,6 +7,8 @@ objects.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from msgspec import Raw
+
 from vnode.backend.tokens import Token, TokenKey
 from vnode.kube.types import UID, NodeName, ObjectKey, Pod
 
@@ -53,8 +55,9 @@ class ObservedPod:
     """`PodRequest.digest` of what was last applied as a whole; empty: something is held back."""
     generation: int
     """metadata.generation of the tenant pod that was last applied; 0 if unknown."""
-    status: bytes
-    """PodStatus JSON as below, compute names and injected containers removed."""
+    status: bytes | Raw
+    """PodStatus JSON as below, compute names and injected containers removed. For decoders only: it
+    may be the very bytes of an object that is kept elsewhere."""
     deleting: bool = False
     grace_seconds: int | None = None
     """Grace period of a deletion that is under way; 0: the deletion was carried out."""

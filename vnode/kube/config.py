@@ -1,43 +1,36 @@
 """Where a cluster is and how to reach it: from kubeconfig or in-cluster files to TLS and a token.
 
 In: a `Connection` (which file, which context). Out: an `Access`, which holds the server's URL, a
-TLS context and the Authorization header. Files are read in a thread; kubernetes_asyncio runs exec
-plugins and auth providers. Everything that can be wrong raises `ConfigError` saying what is wrong,
-where, and what to do; contents of files never appear in a message. `Credentials` owns the result
-and loads it again when it gets old, or when `unchanged` says that the files say something else.
+TLS context and the Authorization header. Files are read in a thread; exec plugins and auth
+providers are the affair of `vnode.kube.plugins`. Everything that can be wrong raises `ConfigError`
+saying what is wrong, where, and what to do; contents of files never appear in a message.
+`Credentials` owns the result and loads it again when it gets old, or when `unchanged` says that the
+files say something else.
 """
 
 import asyncio
+import base64
 import hashlib
 import json
 import os
 import ssl
 import tempfile
-import time
 import urllib.parse
 import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kubernetes_asyncio.client import Configuration
-from kubernetes_asyncio.config import ConfigException
-from kubernetes_asyncio.config.incluster_config import (
-    SERVICE_CERT_FILENAME,
-    SERVICE_HOST_ENV_NAME,
-    SERVICE_TOKEN_FILENAME,
-    InClusterConfigLoader,
-)
-from kubernetes_asyncio.config.kube_config import KubeConfigLoader
-
 from vnode.kube.errors import ConfigError
 from vnode.kube.kubeconfig import ClientCertificate, Kubeconfig, read_kubeconfig
+from vnode.kube.plugins import Login, log_in, needs_plugin
 
 __all__ = ["FILE_MAX_AGE", "Access", "Connection", "load", "unchanged"]
 
 FILE_MAX_AGE = 60.0
 """Seconds after which kubeconfigs, tokens and certificates in files are looked at again."""
-_PROVIDER_MAX_AGE = 600.0
-_PLUGIN_TIMEOUT = 60.0
+SERVICE_TOKEN_FILENAME = "/var/run/secrets/kubernetes.io/serviceaccount/token"  # noqa: S105
+SERVICE_CERT_FILENAME = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"
+_HOST, _PORT = "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,43 +95,46 @@ async def unchanged(connection: Connection, access: Access) -> bool:
 
 
 def _load_in_cluster() -> Access:
-    configuration = Configuration()
-    try:
-        InClusterConfigLoader(
-            SERVICE_TOKEN_FILENAME, SERVICE_CERT_FILENAME, try_refresh_token=False
-        ).load_and_set(configuration)
-        ca = Path(SERVICE_CERT_FILENAME).read_bytes()
-    except (ConfigException, OSError) as error:
-        if SERVICE_HOST_ENV_NAME not in os.environ:
-            raise ConfigError(
-                f"no kubeconfig is set and {SERVICE_HOST_ENV_NAME} is not in the environment, so "
-                "this is no pod of a cluster; set kubeconfig to a file"
-            ) from None
+    """As pods find their API server (kubernetes.io, "Accessing the Kubernetes API from a Pod")."""
+    host, port = os.environ.get(_HOST), os.environ.get(_PORT)
+    if not host or not port:
         raise ConfigError(
-            f"in-cluster service account: {error}; the pod needs "
+            f"no kubeconfig is set and {_HOST} is not in the environment, so "
+            "this is no pod of a cluster; set kubeconfig to a file"
+        )
+    try:
+        token = Path(SERVICE_TOKEN_FILENAME).read_bytes().strip().decode("ascii", "replace")
+        ca = Path(SERVICE_CERT_FILENAME).read_bytes()
+        why = "" if token and ca else "its token or its CA is empty"
+    except OSError as error:
+        why = str(error)
+    if why:
+        raise ConfigError(
+            f"in-cluster service account: {why}; the pod needs "
             f"automountServiceAccountToken: true ({SERVICE_TOKEN_FILENAME})"
-        ) from None
+        )
+    server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
     return Access(
-        server=str(configuration.host),
+        server=server,
         tls=_tls(ca, ca_source=SERVICE_CERT_FILENAME),
-        authorization=str(configuration.api_key["BearerToken"]).strip(),
+        authorization=f"Bearer {token}",
         certificate=None,
         ca_source=SERVICE_CERT_FILENAME,
-        tls_digest=_digest(str(configuration.host), ca, None, verify=True),
+        tls_digest=_digest(server, ca, None, verify=True),
         max_age=FILE_MAX_AGE,
     )
 
 
 async def _load_kubeconfig(path: Path, context: str | None) -> Access:
     found = await asyncio.to_thread(read_kubeconfig, path, context)
-    authorization, certificate, max_age = await _authenticate(found)
+    login = await log_in(found) if needs_plugin(found) else _login(found)
     secure = found.server.startswith("https:")
     tls = (
         await asyncio.to_thread(
             _tls,
             found.ca,
             ca_source=found.ca_source,
-            certificate=certificate,
+            certificate=login.certificate,
             verify=found.verify,
         )
         if secure
@@ -147,56 +143,27 @@ async def _load_kubeconfig(path: Path, context: str | None) -> Access:
     return Access(
         server=found.server,
         tls=tls,
-        authorization=authorization,
-        certificate=certificate,
+        authorization=login.authorization,
+        certificate=login.certificate,
         ca_source=found.ca_source,
-        tls_digest=_digest(found.server, found.ca, certificate, verify=found.verify),
+        tls_digest=_digest(found.server, found.ca, login.certificate, verify=found.verify),
         tls_server_name=found.tls_server_name,
         proxy=found.proxy or _environment_proxy(found.server),
-        max_age=max_age,
+        max_age=login.max_age,
         source=_source(found),
     )
 
 
-async def _authenticate(
-    found: Kubeconfig,
-) -> tuple[str | None, ClientCertificate | None, float | None]:
-    """Authorization header, client certificate and their maximum age in seconds."""
-    certificate = found.certificate
-    configuration = Configuration()
-    loader = KubeConfigLoader(found.document(), config_base_path=str(found.path.parent))
-    try:
-        # The only steps here that touch anything outside are exec plugins and auth providers.
-        async with asyncio.timeout(_PLUGIN_TIMEOUT):
-            await loader.load_and_set(configuration)
-    except TimeoutError:
-        raise ConfigError(
-            f"kubeconfig {found.path}: {found.user_source} gave no credential within "
-            f"{_PLUGIN_TIMEOUT:.0f} s; run it by hand to see why"
-        ) from None
-    except Exception as error:
-        raise ConfigError(
-            f"kubeconfig {found.path}: {found.user_source}: {str(error)[:500]}; run it by hand to "
-            "see why"
-        ) from None
-    token = configuration.api_key.get("BearerToken")
-    chain, key = getattr(loader, "cert_file", None), getattr(loader, "key_file", None)
-    if chain and key:  # given by an exec plugin
-        certificate = await asyncio.to_thread(_plugin_certificate, chain, key, found.user_source)
-    max_age = None
-    expiry = getattr(loader, "exec_plugin_expiry", None)
-    if expiry is not None:
-        remaining = max(0.0, expiry.timestamp() - time.time())
-        max_age = max(5.0, remaining - min(60.0, remaining * 0.2))
-    elif "auth-provider" in found.user:
-        max_age = _PROVIDER_MAX_AGE
-    return token, certificate, max_age
-
-
-def _plugin_certificate(certificate: str, key: str, source: str) -> ClientCertificate:
-    return ClientCertificate(
-        certificate=Path(certificate).read_bytes(), key=Path(key).read_bytes(), source=source
-    )
+def _login(found: Kubeconfig) -> Login:
+    """By what the kubeconfig itself says: a token, a name with its password, or nothing."""
+    user = found.user
+    authorization = None
+    if token := user.get("token"):
+        authorization = f"Bearer {token}"
+    elif "username" in user and "password" in user:
+        pair = f"{user['username']}:{user['password']}"
+        authorization = f"Basic {base64.b64encode(pair.encode()).decode()}"
+    return Login(authorization, found.certificate)
 
 
 def _tls(

@@ -44,8 +44,11 @@ class ObjectKey(NamedTuple):
         return f"{self.namespace}/{self.name}"
 
 
-class APIObject(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
-    """Base of objects of the Kubernetes API and of their parts: camelCase, unset fields absent."""
+class APIObject(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True, gc=False):
+    """Base of objects of the Kubernetes API and of their parts: camelCase, unset fields absent.
+
+    They are trees, so none is ever garbage by a cycle: the collector does not look at them.
+    """
 
 
 class OwnerReference(APIObject, frozen=True):

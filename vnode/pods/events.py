@@ -13,7 +13,6 @@ as often as client-go's EventCorrelator lets one source speak of one object for 
 import asyncio
 import hashlib
 from collections import OrderedDict
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,10 +21,10 @@ import structlog
 
 from vnode.backend import PodEvent
 from vnode.kube.client import KubeClient
-from vnode.kube.errors import AlreadyExists, KubeError, NotFound
+from vnode.kube.errors import AlreadyExists, Conflict, KubeError, NotFound
 from vnode.kube.resources import EVENTS
 from vnode.kube.timestamps import rfc3339
-from vnode.kube.types import UID, NodeName, ObjectKey, PartialObject
+from vnode.kube.types import UID, NodeName, ObjectKey, ObjectMeta, PartialObject
 from vnode.pods.view import PodView
 from vnode.runtime.clock import Clock
 from vnode.runtime.fair import FairLine
@@ -70,7 +69,10 @@ class _Said:
         return f"{pod}.{hashlib.blake2b(said.encode(), digest_size=8).hexdigest()}"
 
 
-class _Counted(msgspec.Struct, frozen=True):
+class _Known(msgspec.Struct, frozen=True):
+    """What is read of an Event that is there already."""
+
+    metadata: ObjectMeta
     count: int = 1
 
 
@@ -78,8 +80,8 @@ class _Counted(msgspec.Struct, frozen=True):
 class _Series:
     count: int = 0
     written: float | None = None
-    exists: bool = False
-    """The Event object was made, by us or by an earlier run."""
+    event: UID | None = None
+    """The Event object, made by us or found; None: not known to be there."""
 
 
 class _Buckets:
@@ -200,25 +202,34 @@ class EventRecorder:
     async def _write(self, said: _Said) -> None:
         series = self._series.setdefault(said.name, _Series(count=1))
         now = rfc3339(self._clock.time())
-        try:
-            if series.exists:
-                await self._patch(said, {"count": series.count, "lastTimestamp": now})
+        if series.event is not None:
+            try:
+                await self._repeat(said, series.event, now, count=series.count)
                 return
-        except NotFound:
-            series.exists = False  # It has expired.
+            except (NotFound, Conflict):
+                series.event = None  # It has expired, and may have been made anew by others.
+        series.event = await self._make(said, series, now)
+
+    async def _make(self, said: _Said, series: _Series, now: str) -> UID:
+        where = said.namespace
         try:
             body = _body(said, now, count=series.count)
-            await self._client.create(EVENTS, body, PartialObject, namespace=said.namespace)
+            made = await self._client.create(EVENTS, body, PartialObject, namespace=where)
+            return made.metadata.uid
         except AlreadyExists:
-            # Said by another replica or before a restart: its count goes on.
-            known = await self._patch(said, {"lastTimestamp": now})
-            series.count += known.count
-            await self._patch(said, {"count": series.count})
-        series.exists = True
+            # Said by another replica or before a restart: its count goes on. One that goes
+            # meanwhile is a failed write, and made at the next saying.
+            known = await self._client.get(EVENTS, _Known, name=said.name, namespace=where)
+        count = series.count + known.count
+        await self._repeat(said, known.metadata.uid, now, count=count)
+        series.count = count
+        return known.metadata.uid
 
-    async def _patch(self, said: _Said, change: Mapping[str, str | int]) -> _Counted:
-        return await self._client.patch(
-            EVENTS, change, _Counted, name=said.name, namespace=said.namespace
+    async def _repeat(self, said: _Said, event: UID, now: str, *, count: int) -> None:
+        """Raises NotFound, and Conflict where another Event has the name by now."""
+        change = {"metadata": {"uid": event}, "count": count, "lastTimestamp": now}
+        await self._client.patch(
+            EVENTS, change, PartialObject, name=said.name, namespace=said.namespace
         )
 
 

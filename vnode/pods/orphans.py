@@ -22,7 +22,7 @@ the age of the Node tells: it gives that reason to pods whose Node has not been 
 import enum
 import math
 import random
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -144,7 +144,8 @@ class OrphanGuard:
         self._clock = clock
         self._rng = rng
         self._sighted: dict[ObjectKey, _Sighting] = {}
-        self._deleted: deque[float] = deque()
+        self._deleted: dict[str, float] = {}
+        """Copies that had leave lately, oldest first, and when."""
         self._identified_at = float("-inf")
 
     def pod_went(self, pod: Pod) -> None:
@@ -197,12 +198,16 @@ class OrphanGuard:
             return _LATER
         if await self._exists(copy):
             return _LATER  # Our watch is behind, or the pod is not bound to our node.
-        if not self._within_share(now):
+        if not self._within_share(copy.handle, now):
             why = "many copies without tenant pod; the rest has to wait"
             self._tell(sighting, HeldReason.TOO_MANY, copy, why)
             return _WINDOW
         self.cleared(copy.key)
         return 0.0
+
+    def not_deleted(self, copy: ObservedPod) -> None:
+        """It had leave, and its deletion was certainly not carried out: another may go instead."""
+        self._deleted.pop(copy.handle, None)
 
     def _tell(
         self,
@@ -258,10 +263,13 @@ class OrphanGuard:
             return False
         return live.metadata.uid == copy.uid
 
-    def _within_share(self, now: float) -> bool:
-        while self._deleted and now - self._deleted[0] > _WINDOW:
-            self._deleted.popleft()
-        if len(self._deleted) >= max(_AT_LEAST, _SHARE * self._copies()):
+    def _within_share(self, handle: str, now: float) -> bool:
+        """Whether one more may go now. Who had leave lately and comes again counts once."""
+        while self._deleted and now - self._deleted[first := next(iter(self._deleted))] > _WINDOW:
+            del self._deleted[first]
+        others = len(self._deleted) - (handle in self._deleted)
+        if others >= max(_AT_LEAST, _SHARE * self._copies()):
             return False
-        self._deleted.append(now)
+        self._deleted.pop(handle, None)  # Its place is by the newest time.
+        self._deleted[handle] = now
         return True

@@ -28,7 +28,8 @@ _LOG = structlog.get_logger(__name__)
 
 LOOK_AGAIN_SECONDS = 60.0
 """Where somebody else moves next, no single event is relied on."""
-
+_STUCK_SECONDS = 300.0
+"""After the end of its grace period: a cluster that removes ten thousand pods takes minutes."""
 _USUAL_GRACE = 30
 """Seconds: Kubernetes' own default."""
 
@@ -64,7 +65,12 @@ class Removal:
             return Result(requeue_after=again)
         if (wait := await self.guard.wait(copy)) > 0:
             return Result(requeue_after=wait)
-        await self.backend.delete(copy, grace_seconds=None)
+        try:
+            await self.backend.delete(copy, grace_seconds=None)
+        except Waiting as waiting:
+            if waiting.not_done:
+                self.guard.not_deleted(copy)
+            raise
         self.asked.note(copy.handle, None)
         _LOG.warning("deleting copy without tenant pod", pod=str(key), uid=copy.uid)
         return Result(requeue_after=LOOK_AGAIN_SECONDS)
@@ -132,7 +138,7 @@ class Removal:
         # Where a deletion below knows no grace period, the copy has the pod's own.
         usual = seen.grace_seconds if seen is not None else None
         ends = lifecycle.deletion_ends(copy, usual=_USUAL_GRACE if usual is None else usual)
-        left = LOOK_AGAIN_SECONDS if ends is None else ends + LOOK_AGAIN_SECONDS - self.clock.time()
+        left = LOOK_AGAIN_SECONDS if ends is None else ends + _STUCK_SECONDS - self.clock.time()
         if left > 0:
             return left
         text = "The pod's copy is being deleted in the compute cluster, but does not go"

@@ -67,7 +67,7 @@ class Store(Generic[T]):
     #    is believed about each object that it shows as older than we knew it: a listing is complete
     #    up to its own version, so what we knew was taken back.
     # 3. Listeners are called after the store and its indexes have changed, in order of change.
-    # 4. _scopes and _indexed have exactly the keys of _objects.
+    # 4. _scopes has exactly the keys of _objects, and _indexed those that an index has.
 
     def __init__(
         self, name: str, indexes: Mapping[str, Callable[[T], Iterable[str]]] | None = None
@@ -268,7 +268,7 @@ class Store(Generic[T]):
                     self._index.pop(entry, None)
             for entry in entries:
                 self._index.setdefault(entry, {})[key] = None
-        if obj is not None:
+        if entries:
             self._indexed[key] = entries
 
     def _notify(self, change: Change[T]) -> None:

@@ -137,6 +137,7 @@ class Group(_Answer, frozen=True):
     container_group_id: str
     container_group_name: str = ""
     status: str = ""
+    restart_policy: str = ""
     tags: tuple[Tag, ...] = ()
     zone_id: str = ""
     instance_type: str = ""

@@ -11,6 +11,7 @@ import contextlib
 import json
 import math
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from copy import copy
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -68,19 +69,18 @@ class EciApi:
         budget: Budget,
         clock: Clock,
         nonce: Callable[[], str],
-        may_write: Permit | None = None,
     ) -> None:
-        """`key` is asked for each call, since keys of STS expire; `nonce` never repeats itself.
-
-        `may_write`: see `guarded`; None: always.
-        """
+        """`key` is asked for each call, since keys of STS expire; `nonce` never repeats itself."""
         self._transport = transport
         self._key = key
         self._region = region
         self._budget = budget
         self._clock = clock
         self._nonce = nonce
-        self._may_write = may_write
+        self._may_write: Permit | None = None
+        """Whether calls that change something may be sent now; None: always."""
+        self._patient = True
+        """Calls wait for the budget."""
         self._odd: set[str] = set()
         """Items that cannot be read, of which the log has said so."""
 
@@ -89,15 +89,15 @@ class EciApi:
 
         Calls that change something then raise Withheld instead of being sent.
         """
-        return EciApi(
-            self._transport,
-            key=self._key,
-            region=self._region,
-            budget=self._budget,
-            clock=self._clock,
-            nonce=self._nonce,
-            may_write=may_write,
-        )
+        other = copy(self)
+        other._may_write = may_write
+        return other
+
+    def hasty(self) -> "EciApi":
+        """The same for who cannot wait until the budget has room: it gets Throttled at once."""
+        other = copy(self)
+        other._patient = False
+        return other
 
     def turns(self, action: str, *, what: str) -> Turns:
         """A line before an action, by the budget of all calls; for `what` see `Turns`."""
@@ -131,16 +131,24 @@ class EciApi:
         )
 
     async def groups(
-        self, *, ids: Sequence[str] = (), tags: Mapping[str, str] | None = None, status: str = ""
+        self,
+        *,
+        ids: Sequence[str] = (),
+        tags: Mapping[str, str] | None = None,
+        name: str = "",
+        status: str = "",
     ) -> AsyncIterator[Group]:
         """Yield container groups, 20 a call. For finding orphans, not for following states.
+
+        `name`: of the group, which several may have; whoever made one cannot change it.
 
         Of one that cannot be read there is the id alone, so that nobody takes it for absent.
 
         A key without the right to list gets an empty list and no error, so that absence here is no
         proof that a group does not exist.
         """
-        asked = _selection(tags) | ({"Status": status} if status else {})
+        asked = _selection(tags) | ({"ContainerGroupName": name} if name else {})
+        asked |= {"Status": status} if status else {}
         for some in _batches(ids):
             parameters, action = {**asked, **some}, "DescribeContainerGroups"
             async for page in self._pages(action, parameters, into=envelopes.Groups, limit=20):
@@ -297,7 +305,8 @@ class EciApi:
         flat = flatten({**parameters, "RegionId": self._region})
         deadline = self._clock.monotonic() + timeout
         for left in reversed(range(_TRIES)):
-            await self._budget.take(action, patience=deadline - self._clock.monotonic())
+            patience = deadline - self._clock.monotonic() if self._patient else 0.0
+            await self._budget.take(action, patience=patience)
             try:
                 body = await self._once(
                     action, flat, timeout=max(1.0, deadline - self._clock.monotonic())

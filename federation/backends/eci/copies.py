@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from federation.backends.eci.answers import ContainerStatus, GroupStatus, Illegible
-from federation.backends.eci.pod_status import Seen, pod_status
+from federation.backends.eci.answers import ContainerStatus, GroupStatus, Illegible, Terminated
+from federation.backends.eci.pod_status import Seen, leaving, pod_status, stays, without_data
+from federation.backends.eci.translate.claims import SIDECAR, is_sidecar
 from federation.backends.eci.translate.identity import Identity
 from vnode.backend import ObservedPod
 from vnode.kube.types import UID, ObjectKey
@@ -21,6 +22,8 @@ __all__ = ["Copies", "Group"]
 
 _LOG = structlog.get_logger(__name__)
 
+_SURE = 60.0
+"""Seconds for which looks have to say that files will never come: what follows is irreversible."""
 _FRESH = Seen(
     status=b'{"phase":"Pending"}', scheduled=False, deleting=False, ended=False, waiting=None
 )
@@ -36,6 +39,10 @@ class Group:
     """RFC 3339."""
     generation: int
     """Of the tenant pod, as last judged."""
+    restarts: str
+    """Its restart policy; empty: not known."""
+    images: frozenset[str] = frozenset()
+    """Of its sidecars, before any state has shown them."""
     seen: Seen = _FRESH
     containers: tuple[ContainerStatus, ...] = ()
     listed: bool = False
@@ -46,6 +53,12 @@ class Group:
     """RFC 3339 time at which its deletion was asked for, or first seen."""
     absent: int = 0
     """Listings in a row without it."""
+    without: Terminated | None = None
+    """The end of a sidecar for whose files all containers have waited after it."""
+    in_vain_since: float | None = None
+    """Since when every look has shown that they still do."""
+    announced: bool = False
+    """The spot market has announced that it takes the instance back."""
     gone: bool = False
     proven: bool = False
     """Gone by our own deletion, and seen to be."""
@@ -54,6 +67,12 @@ class Group:
     def leaving(self) -> bool:
         """Its deletion is under way."""
         return not self.gone and (self.asked is not None or self.seen.deleting)
+
+    @property
+    def hidden(self) -> set[str]:
+        """Words that say something of containers that are none of the pod's."""
+        seen = {c.image for c in self.containers if is_sidecar(c.name) and c.image}
+        return {SIDECAR, *self.images, *seen}
 
     def has_ended(self, container: str) -> bool:
         """Whether a container writes nothing any more."""
@@ -115,11 +134,20 @@ class Copies:
         """Groups that are not known to be gone."""
         return (group for group in self._groups.values() if not group.gone)
 
-    def learn(self, group: str, identity: Identity, *, made_at: str | None, listed: bool) -> Group:
+    def learn(
+        self,
+        group: str,
+        identity: Identity,
+        *,
+        made_at: str | None,
+        listed: bool,
+        restarts: str = "",
+        images: frozenset[str] = frozenset(),
+    ) -> Group:
         """A group is there; returns what is known of it."""
         known = self._groups.get(group)
         if known is None:
-            known = Group(group, identity, made_at, identity.generation)
+            known = Group(group, identity, made_at, identity.generation, restarts, images)
             self._groups[group] = known
             namesakes = self._by_key.setdefault(identity.key, {})
             if any(g.identity.uid == identity.uid and not g.gone for g in namesakes.values()):
@@ -131,24 +159,42 @@ class Copies:
         self._tell(identity.key)
         return known
 
-    def saw(self, status: GroupStatus, *, now: str) -> bool:
-        """A poll has brought a state. Returns whether it is news; of unknown groups nothing is."""
+    def saw(self, status: GroupStatus, *, now: str, at: float) -> bool:
+        """A poll has brought a state. Returns whether it is news; of unknown groups nothing is.
+
+        `now`: RFC 3339; `at`: seconds of the agent's own clock, which does not step.
+        """
         group = self._groups.get(status.container_group_id)
         if group is None:
             return False
         legible, before = not isinstance(status, Illegible), group.shown()
-        seen = pod_status(status) if legible else group.seen
+        # What ends because we asked for it says nothing of the pod.
+        restarts = group.restarts if group.asked is None else ""
+        seen = pod_status(status, restarts=restarts) if legible else group.seen
+        if legible and group.asked is None:
+            seen = _judged(group, status, seen, at=at)
+        seen = leaving(seen) if group.announced else seen
         group.listed, group.absent, group.gone, group.proven = True, 0, False, False
         if legible:
             group.containers = status.pod_status.container_statuses
         if seen.deleting and group.asked is None:
             group.asked = now
-        # An end is final: a deletion afterwards shows the same group in another state.
-        group.seen = replace(group.seen, deleting=seen.deleting) if group.seen.ended else seen
+        # An end is final: a deletion afterwards shows the same group in another state. But what
+        # failed because its instance was taken back may be called so only later.
+        explained = (group.seen.state, seen.state) == ("Failed", "Expired")
+        final = group.seen.ended and not explained
+        group.seen = replace(group.seen, deleting=seen.deleting) if final else seen
         changed = group.shown() != before
         if changed:
             self._tell(group.identity.key)
         return changed
+
+    def announced(self, group: str) -> None:
+        """The spot market has announced that it takes the instance back."""
+        known = self._groups.get(group)
+        if known is not None and not known.announced:
+            known.announced, known.seen = True, leaving(known.seen)
+            self._tell(known.identity.key)
 
     def asked(self, group: str, *, now: str, answered: bool) -> None:
         """We have asked for its deletion; `answered`: and the service knew of it."""
@@ -208,6 +254,23 @@ class Copies:
         if not quiet:
             for listener in self._listeners:
                 listener(key)
+
+
+def _judged(group: Group, status: GroupStatus, seen: Seen, *, at: float) -> Seen:
+    """Whether a pod will never have its files, or never had them: by what was seen in what order.
+
+    Times of the group's own machine say nothing here: its clock may step.
+    """
+    if (end := seen.in_vain) is not None:
+        if group.without != end or group.in_vain_since is None:
+            group.without, group.in_vain_since = end, at
+        return without_data(seen, end) if at - group.in_vain_since >= _SURE else seen
+    group.in_vain_since = None
+    if group.without is None or not stays(status, group.without):
+        group.without = None
+        return seen
+    # All began after its end, in an empty directory. One that still runs may do without.
+    return without_data(seen, group.without) if seen.state == "Succeeded" else seen
 
 
 def _first(group: Group) -> tuple[bool, bool, str, str]:

@@ -1,24 +1,22 @@
 """Follows the states of our container groups by polling, and whether the service answers.
 
     every 2 s: states that changed lately; every 30 s, and while something is being deleted: all
-    a group that nobody knows: its tags, once        a group that changed: its events
-    every 30 s, of groups that the spot market may take back: their events, since it announces that
+    a group that nobody knows: its tags, once        what is said beside states: `News`
 
-In: answers of `EciApi`. Out: `Copies` filled, events to listeners, the state of the link. One task
-for all groups, no call per group. A key without the right to list gets an empty list and no error:
-what is missing is taken for gone only beside others of ours that are there, and where there are
-none each group is asked for by its id. Errors end nothing; the next poll comes.
+In: answers of `EciApi`. Out: `Copies` filled, the state of the link. One task for all groups, no
+call per group. A key without the right to list gets an empty list and no error: what is missing is
+taken for gone only beside others of ours that are there, and where there are none each group is
+asked for by its id. Errors end nothing; the next poll comes.
 """
 
-import contextlib
 import random
 from collections.abc import Callable, Collection, Mapping
 from typing import Never
 
 import structlog
 
-from federation.backends.eci.answers import Event, GroupStatus
 from federation.backends.eci.answers import Group as ListedGroup
+from federation.backends.eci.answers import GroupStatus
 from federation.backends.eci.api import EciApi
 from federation.backends.eci.copies import Copies, Group
 from federation.backends.eci.errors import (
@@ -29,9 +27,10 @@ from federation.backends.eci.errors import (
     Refused,
     Throttled,
 )
+from federation.backends.eci.news import News
 from federation.backends.eci.translate.identity import Identity, identity
 from federation.backends.eci.turns import Turns
-from vnode.backend import InLine, PodEvent, Waiting
+from vnode.backend import InLine, Waiting
 from vnode.kube.errors import Withheld
 from vnode.kube.timestamps import rfc3339
 from vnode.kube.types import NodeName
@@ -49,8 +48,8 @@ SETTLES = 120.0
 """Seconds after which a group that was just made must be in listings."""
 _ABSENT = 2
 """Listings in a row without a group that nobody wished away."""
-_PROBES, _EVENTFUL = 20, 200
-"""Groups asked for by id after one poll, and groups whose events are read, at most."""
+_PROBES = 20
+"""Groups asked for by id after one poll, at most."""
 _DELETE_AGAIN = 60.0
 """Seconds after which a deletion that shows no effect is asked for again."""
 
@@ -93,10 +92,11 @@ class Observer:
             settles: seconds after which a group that was just made must be in listings.
         """
         self._api = api
+        self._hasty = api.hasty()
+        """For questions about single groups between two polls: polls wait for none of them."""
         self._copies = copies
         self._tags = tags
         self._tenant, self._cluster_uid = tenant, cluster_uid
-        self._spot = frozenset(spot)
         self._others = frozenset(others)
         self._not_ours: set[str] = set()
         """Groups with our tags that are nobody's here; they are asked about once."""
@@ -110,10 +110,9 @@ class Observer:
         self._first_at: float | None = None
         """When everything was seen for the first time."""
         self._circuit = Circuit(clock.monotonic())
-        self._event_listeners: list[Callable[[PodEvent], None]] = []
-        self._told: dict[str, set[Event]] = {}
-        self._eventful: dict[str, None] = {}
-        """Groups that changed, in order, whose events are still to be read."""
+        self.news = News(self._hasty, copies, spot=spot)
+        self._failed: dict[str, GroupStatus] = {}
+        """States that are shown at the end of a poll."""
         self._looked_at = self._all_at = float("-inf")
         """When the last poll, and the last one for everything, began."""
         self.complete = False
@@ -146,10 +145,6 @@ class Observer:
         """Whether listings must have by now what an agent before us has made last."""
         since = self._first_at
         return since is not None and self._clock.monotonic() - since >= self._settles
-
-    def subscribe_events(self, listener: Callable[[PodEvent], None]) -> None:
-        """See `PodBackend.subscribe_events`."""
-        self._event_listeners.append(listener)
 
     async def run(self) -> Never:
         """Poll until cancelled."""
@@ -185,9 +180,7 @@ class Observer:
         if first:
             self._returned()
         self._answered()
-        # Events are a help, not a state: what cannot be read now is not waited for.
-        with contextlib.suppress(EciError):
-            await self._read_events(silently=first)
+        await self.news.read(silently=first)
 
     def _answered(self) -> None:
         back, self.error = self.error is not None, None
@@ -224,7 +217,13 @@ class Observer:
             self._not_ours.add(group.container_group_id)
             return None
         made_at = group.creation_time or None
-        self._copies.learn(group.container_group_id, found, made_at=made_at, listed=True)
+        self._copies.learn(
+            group.container_group_id,
+            found,
+            made_at=made_at,
+            listed=True,
+            restarts=group.restart_policy,
+        )
         return found
 
     async def _poll(self) -> None:
@@ -245,6 +244,7 @@ class Observer:
             elif status.container_group_id not in self._not_ours:
                 unknown[status.container_group_id] = status
         await self._meet(unknown)
+        await self._show_failed()
         self._looked_at = began
         if everything:
             missing = [group for group in before if group.id not in found]
@@ -255,35 +255,42 @@ class Observer:
             if self._first_at is None:
                 self._first_at = began
             self._not_ours &= found
-            spot = [g for g in self._copies.there() if g.identity.node in self._spot]
-            self._eventful |= dict.fromkeys(g.id for g in spot if not g.seen.ended)
-            for group in [one for one in self._told if self._copies.get(one) is None]:
-                del self._told[group]
+            self.news.listed()
         await self._delete_again()
 
     async def _delete_again(self) -> None:
-        """Ask again for deletions that were answered well and did nothing: such groups cost."""
+        """Ask again for deletions that were answered well and did nothing: such groups cost.
+
+        And ask for those of groups that wait for nothing any more.
+        """
         now = self._clock.monotonic()
         waiting = [
             group
             for group in self._copies.there()
-            if group.asked is not None and not (group.seen.deleting or group.seen.ended)
+            if not group.seen.deleting
+            and (group.seen.hopeless or (group.asked is not None and not group.seen.ended))
         ]
         before = self._without_effect
-        self._without_effect = {group.id: before.get(group.id, now) for group in waiting}
+        self._without_effect = {
+            group.id: before.get(group.id, now if group.asked is not None else now - _DELETE_AGAIN)
+            for group in waiting
+        }
         late = [g for g in waiting if now - self._without_effect[g.id] >= _DELETE_AGAIN]
         for group in late[:_PROBES]:
             try:
                 self._deletes.require(group.id)
                 self._deletes.went(group.id)
-                if await self.is_gone(group):
+                if group.asked is None:
+                    at = rfc3339(self._clock.time())
+                    self._copies.asked(group.id, now=at, answered=False)
+                if await self.is_gone(group, api=self._hasty):
                     self._copies.went(group, proven=True)
             except (EciError, InLine, Withheld) as error:
                 # The list came: the link holds, whatever is said of one group.
                 _LOG.info("a deletion is not repeated yet", why=str(error))
                 return
             self._without_effect[group.id] = now
-            _LOG.warning("a deletion showed no effect and was repeated", group=group.id)
+            _LOG.warning("a deletion was asked for, or again", group=group.id)
 
     async def _without_slipped(self, missing: list[Group]) -> list[Group]:
         """Of groups that a listing lacks, those that are missing by name too.
@@ -294,12 +301,26 @@ class Observer:
         if missing:
             async for status in self._api.statuses(ids=[group.id for group in missing]):
                 there.add(status.container_group_id)
-                self._saw(status)
+                self._show(status)
         return [group for group in missing if group.id not in there]
 
     def _saw(self, status: GroupStatus) -> None:
-        if self._copies.saw(status, now=rfc3339(self._clock.time())):
-            self._eventful[status.container_group_id] = None
+        if self.news.may_explain(status):
+            self._failed[status.container_group_id] = status
+        else:
+            self._show(status)
+
+    async def _show_failed(self) -> None:
+        """Show failures, once it was asked whether the spot market announced them."""
+        failed, self._failed = self._failed, {}
+        await self.news.explain(list(failed))
+        for status in failed.values():
+            self._show(status)
+
+    def _show(self, status: GroupStatus) -> None:
+        now, at = rfc3339(self._clock.time()), self._clock.monotonic()
+        if self._copies.saw(status, now=now, at=at):
+            self.news.changed(status.container_group_id)
 
     def require_settled(self) -> None:
         """Raise Waiting while listings may lack what an agent before us has made last."""
@@ -332,7 +353,7 @@ class Observer:
         # Others each time, so that none waits for those that stay.
         for group in self._rng.sample(ask, min(len(ask), _PROBES)):
             try:
-                gone = await self.is_gone(group)
+                gone = await self.is_gone(group, api=self._hasty)
             except (EciError, Withheld) as error:
                 # The list came: the link holds, whatever is said of one group.
                 _LOG.info("a missing group is not told of", why=str(error))
@@ -340,7 +361,7 @@ class Observer:
             if gone:
                 self._copies.went(group, proven=group.asked is not None)
 
-    async def is_gone(self, group: Group) -> bool:
+    async def is_gone(self, group: Group, *, api: EciApi | None = None) -> bool:
         """Ask for one group by its id: the service says so when it is not there.
 
         Of one that is too young for lists that proves nothing: calls by id may lag as they do.
@@ -348,46 +369,16 @@ class Observer:
         Raises:
             EciError: it said neither.
         """
+        api = api or self._api
         try:
             if group.asked is not None:
-                await self._api.delete(group.id)  # Wished for already, and again is no matter.
+                await api.delete(group.id)  # Wished for already, and again is no matter.
             else:
                 container = group.containers[0].name if group.containers else "main"
-                await self._api.log(group.id, container, tail=1)
+                await api.log(group.id, container, tail=1)
         except NotFound:
             return self.must_be_known(group)
         except (InvalidParameter, Refused):
             pass  # The group was found; its container was not, or has no log now.
         group.answered = True
         return False
-
-    async def _read_events(self, *, silently: bool) -> None:
-        """Pass on what is said of groups that changed; `silently`: it was said long ago."""
-        if not self._event_listeners:
-            self._eventful.clear()
-            return
-        some = list(self._eventful)[:_EVENTFUL]
-        for group in some:
-            del self._eventful[group]
-        for said in await self._api.events(some):
-            known = self._copies.get(said.container_group_id)
-            if known is None:
-                continue
-            told = self._told.get(known.id, set())
-            fresh = [event for event in said.events if event not in told]
-            self._told[known.id] = set(said.events)
-            for event in () if silently else fresh:
-                self._pass_on(known, event)
-
-    def _pass_on(self, group: Group, event: Event) -> None:
-        who = group.identity
-        said = PodEvent(
-            key=who.key,
-            uid=who.uid,
-            node=who.node,
-            type=event.type or "Normal",
-            reason=event.reason,
-            message=event.message.replace(group.id, "the pod"),
-        )
-        for listener in self._event_listeners:
-            listener(said)

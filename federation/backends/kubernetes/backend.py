@@ -21,7 +21,7 @@ from federation.backends.kubernetes.observe import foreign_containers
 from federation.backends.kubernetes.on_demand import OnDemand, compute_namespaces
 from federation.backends.kubernetes.places import Places
 from federation.backends.kubernetes.pod_copies import PodCopies
-from federation.backends.kubernetes.pod_events import PodEvents
+from federation.backends.kubernetes.pod_events import EVENTS_TO_RELAY, PodEvents
 from federation.backends.kubernetes.pod_writer import ClaimJudge, PodWriter
 from federation.backends.kubernetes.prepared_claims import PreparedClaims, Surroundings
 from federation.backends.kubernetes.reachability import Reachability
@@ -237,7 +237,7 @@ class KubernetesBackend:
     def _watch_others(self) -> tuple[Watches, ...]:
         make = self._watching
         return (
-            make.others(EVENTS, Event, self._events.store, fields="involvedObject.kind=Pod"),
+            make.others(EVENTS, Event, self._events.store, fields=EVENTS_TO_RELAY),
             make.others(RESOURCE_QUOTAS, ResourceQuota, self.quotas),
         )
 

@@ -20,6 +20,22 @@ _POLICY = re.compile(
     r"""(?:\w+AdmissionPolicy|policy) ['"][^'"]*['"](?: with binding ['"][^'"]*['"])?(?= denied )"""
 )
 """How API servers name an admission policy of theirs (apiserver, admission/plugin/policy)."""
+_NOT_CALLED = re.compile(
+    r'(failed calling webhook "[^"]*": )failed to call webhook: (.*)', re.DOTALL
+)
+"""How API servers tell that a webhook of theirs does not answer: then come its URL, addresses, and
+names of Services and certificates (apiserver, admission/plugin/webhook/mutating)."""
+_PLAIN = (
+    "context deadline exceeded",
+    "connection refused",
+    "connection reset",
+    "i/o timeout",
+    "no route to host",
+    "no such host",
+    "no endpoints available",
+    "EOF",
+)
+"""What of that may be told."""
 _FOR_PEOPLE = frozenset({"message", "reason"})
 _PATHS = "|".join(
     rf"(?<={part}/)" for part in ("namespaces", "containerLogs", "exec", "attach", "portForward")
@@ -44,6 +60,7 @@ class Names:
         """Replace the names below in a text for people."""
         text = _USER.sub("the virtual node", text)
         text = _POLICY.sub("a policy of the compute cluster", text)
+        text = _NOT_CALLED.sub(lambda found: found[1] + _plainly(found[2]), text)
         for below, own in zip(_spellings(self.uid_below), _spellings(self.uid), strict=True):
             text = text.replace(below, own) if below else text
         if self._maps_namespace and self.namespace_below in text:
@@ -74,6 +91,11 @@ class Names:
                 for k, v in value.items()
             }
         return [self._in_messages(v) for v in value] if isinstance(value, list) else value
+
+
+def _plainly(text: str) -> str:
+    """Why something of the compute cluster could not be called."""
+    return next((plain for plain in _PLAIN if plain in text), "it cannot be called")
 
 
 def _spellings(uid: str) -> tuple[str, str]:

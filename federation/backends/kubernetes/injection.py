@@ -15,6 +15,8 @@ import msgspec
 
 from federation.backends.kubernetes.translate.mounts import as_volumes_say
 from federation.backends.kubernetes.translate.names import ANNOTATION_CLAIMS
+from federation.backends.kubernetes.translate.never_root import each_for_itself
+from federation.backends.translation.redirection import refuse_redirecting
 from vnode.backend import Rejected
 from vnode.kube.types import JSONObject, ObjectMeta, Pod, object_in, objects_in
 
@@ -52,24 +54,14 @@ class _Spec(msgspec.Struct, frozen=True, rename="camel"):
     """Where Fluid makes native sidecars."""
 
 
-class _DNSConfig(msgspec.Struct, frozen=True):
-    nameservers: list[str] | None = None
-
-
-class _Names(msgspec.Struct, frozen=True, rename="camel"):
-    host_aliases: list[msgspec.Raw] | None = None
-    dns_config: _DNSConfig | None = None
-    dns_policy: str = ""
-
-
 _SPEC = msgspec.json.Decoder(_Spec)
-_NAMES = msgspec.json.Decoder(_Names)
 
 
 def marked(pod: JSONObject, claims: Iterable[str], asking: Asking) -> JSONObject:
     """A pod to be created that asks for the sidecars of these claims.
 
-    A claim that the pod takes for reading only is mounted so: Fluid's volumes do not say it.
+    A claim that the pod takes for reading only is mounted so: Fluid's volumes do not say it. That
+    nothing runs as root is said of the pod's own containers alone.
 
     Raises:
         Rejected: a container has a name by which the sidecar is known, or would share processes
@@ -109,31 +101,19 @@ def marked(pod: JSONObject, claims: Iterable[str], asking: Asking) -> JSONObject
     return {
         **pod,
         "metadata": {**metadata, "labels": labels, "annotations": notes},
-        "spec": _read_only(spec),
+        "spec": each_for_itself(_read_only(spec)),
     }
 
 
-def refuse_redirected(spec: msgspec.Raw) -> None:
-    """See that a pod does not say where names lead: its sidecars would believe it.
+def refuse_redirected(pod: Pod) -> None:
+    """See that a tenant pod does not say where calls go: its sidecars would make them too.
 
-    They would hand credentials of the platform to a server of the tenant's choice.
+    Operators let pods look for names in the cluster.
 
     Raises:
-        Rejected: it does, by the field's name; `spec` is the tenant's.
+        Rejected: it does; names the field.
     """
-    asked = _NAMES.decode(spec)
-    says = {
-        "spec.hostAliases": bool(asked.host_aliases),
-        "spec.dnsConfig.nameservers": bool(asked.dns_config and asked.dns_config.nameservers),
-        "spec.dnsPolicy": asked.dns_policy == "None",
-    }
-    for name, said in says.items():
-        if said:
-            raise Rejected(
-                f"{name}: it would also hold for the sidecar that brings the data of the pod's "
-                "claims; leave it out",
-                field=name,
-            )
+    refuse_redirecting(pod, domain="svc.cluster.local")
 
 
 def _sources(spec: JSONObject) -> dict[str, JSONObject]:

@@ -100,6 +100,7 @@ def observed_pod(pod: Pod, *, owner: Owner, namespaces: NamespaceMapping) -> Obs
     names = names_of(pod)
     status, spec = _STATUS.decode(pod.status), _SPEC.decode(pod.spec)
     told = serverless.tell(_status_of_ours(pod))
+    shown = names.conceal_status(told.status)
     scheduled = names.node_below != "" and told.waiting is None
     gates = {gate.name for gate in spec.scheduling_gates}
     return ObservedPod(
@@ -109,7 +110,8 @@ def observed_pod(pod: Pod, *, owner: Owner, namespaces: NamespaceMapping) -> Obs
         node=NodeName(marks.get(ANNOTATION_NODE, "")),
         digest=marks.get(ANNOTATION_DIGEST, ""),
         generation=_number(marks.get(ANNOTATION_GENERATION, "")),
-        status=names.conceal_status(told.status),
+        # Most say nothing that has to be changed: then it is in memory once.
+        status=pod.status if shown == bytes(pod.status) else shown,
         deleting=pod.metadata.deletion_timestamp is not None,
         grace_seconds=pod.metadata.deletion_grace_period_seconds,
         made_at=pod.metadata.creation_timestamp,

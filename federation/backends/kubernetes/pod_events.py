@@ -19,7 +19,8 @@ from vnode.runtime.store import Change, Store
 
 _SAID_ALREADY = "Scheduled"
 """The tenant's scheduler has said where the pod goes; which compute node it is, is not shown."""
-
+EVENTS_TO_RELAY = f"involvedObject.kind=Pod,reason!={_SAID_ALREADY}"
+"""Field selector: every pod has one of that reason, which would be kept here for its hour."""
 
 _DEADLINE = "DeadlineExceeded"
 _CONTAINER = re.compile(r"\{(.+)\}$")

@@ -245,7 +245,7 @@ class PodWriter:
         """The pod to create. What a webhook has to add is looked at before the pod may start."""
         if not prepared or self._prepared_claims is None:
             return self.translated(request)
-        refuse_redirected(request.pod.spec)
+        refuse_redirected(request.pod)
         body = self.translated(dataclasses.replace(request, gated=True))
         return marked(body, prepared, self._prepared_claims.asking)
 

@@ -1,14 +1,15 @@
-"""The suite on each place, one after the other, on clusters that other tests have too."""
+"""The suite on each place, one after the other, on two control planes that need no nodes."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.clusters.existing import requested
+from tests.clusters import ClusterSpec, Harness
 from tests.e2e.lifecycle.needs import exempt
 from tests.e2e.lifecycle.place import NAMESPACE
 from tests.e2e.lifecycle.places import PLACES
@@ -20,12 +21,26 @@ from vnode.kube.resources import NAMESPACES
 from vnode.kube.types import NodeName, PartialObject
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from tests.clusters import Cluster
 
-COMPUTE = "kwok-a"
+TENANT, COMPUTE = "tenant", "compute"
 _NODES = itertools.count(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """No other test is on these clusters."""
+    for item in items:
+        if item.path.is_relative_to(os.path.dirname(__file__)):
+            item.add_marker(pytest.mark.apart)
+
+
+@pytest.fixture(scope="package")
+def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Cluster]]:
+    """Those of all tests of the suite; whoever runs pods is played."""
+    with Harness(state=tmp_path_factory.mktemp("lifecycle") / "state") as harness:
+        yield harness.up([ClusterSpec(TENANT), ClusterSpec(COMPUTE)])
 
 
 @pytest.fixture(params=PLACES, ids=lambda place: place.name)
@@ -37,9 +52,7 @@ async def worlds(
     if (need := exempt(list(request.node.iter_markers()), kind.lacks)) is not None:
         has = "lacks" if need in kind.lacks else "has"
         pytest.skip(f"{kind.name} {has} {need}: see docs/backends.md")
-    if requested():
-        pytest.skip("makes namespaces of its own; CLUSTERS asks for others")
-    tenant, compute = (_admin(clusters[name]) for name in ("tenant", COMPUTE))
+    tenant, compute = (_admin(clusters[name]) for name in (TENANT, COMPUTE))
     numbers = itertools.count()
     async with contextlib.AsyncExitStack() as stack:
         client = await stack.enter_async_context(await KubeClient.connect(tenant))

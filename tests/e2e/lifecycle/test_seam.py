@@ -133,7 +133,7 @@ async def test_what_is_not_ours_is_a_conflict_and_never_observed(seam: Seam) -> 
 async def test_a_deletion_hits_the_copy_that_was_given_or_none(seam: Seam) -> None:
     old = await seam.backend.apply(await seam.request())
     await seam.world.place.start("pod")
-    await seam.until(lambda copy: b'"Running"' in copy.status, "it runs")
+    await seam.until(lambda copy: b'"Running"' in bytes(copy.status), "it runs")
     await seam.world.place.remove("pod")
     await seam.until(lambda copy: copy.gone, "it is gone")
     await seam.backend.delete(old, grace_seconds=1)
@@ -151,10 +151,10 @@ async def test_what_went_stays_observed_with_its_last_status_until_it_is_forgott
 ) -> None:
     await seam.backend.apply(await seam.request())
     await seam.world.place.start("pod")
-    await seam.until(lambda copy: b'"Running"' in copy.status, "it runs")
+    await seam.until(lambda copy: b'"Running"' in bytes(copy.status), "it runs")
     await seam.world.place.remove("pod")
     gone = await seam.until(lambda copy: copy.gone, "it is gone")
-    assert b'"Running"' in gone.status
+    assert b'"Running"' in bytes(gone.status)
     seam.backend.forget(gone)
     assert seam.observed() is None
 

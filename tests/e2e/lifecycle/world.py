@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.e2e.lifecycle.agent import Agent
 from tests.e2e.lifecycle.tenant import Tenant, until
@@ -77,9 +77,9 @@ class World:
         copy: Copy = await until(there, f"there is a copy of {name}")
         return copy
 
-    async def running(self, name: str = "pod", **pod: object) -> UID:
+    async def running(self, name: str = "pod", **pod: Any) -> UID:
         """A pod that runs and is shown as running."""
-        uid = await self.tenant.create(name, **pod)  # type: ignore[arg-type]
+        uid = await self.tenant.create(name, **pod)
         await self.copied(name, uid=uid)
         if self.start_once is StartOnce.STRICT:
             await self.started(name)

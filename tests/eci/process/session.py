@@ -44,20 +44,19 @@ def launch(
 async def closed(handle: int) -> None:
     """Return when nobody holds the other end of a pipe any more, and close ours."""
     os.set_blocking(handle, False)
-    loop, done = asyncio.get_running_loop(), asyncio.Event()
-    loop.add_reader(handle, done.set)
-    try:
-        await done.wait()
-    finally:
-        loop.remove_reader(handle)
-        os.close(handle)
+    await _readable(handle)
 
 
 async def ended(process: "subprocess.Popen[bytes]") -> int:
     """The exit code, by the kernel's word on the process."""
     if process.poll() is not None:
         return _shell(process.returncode)
-    handle = os.pidfd_open(process.pid)
+    await _readable(os.pidfd_open(process.pid))
+    return _shell(process.wait())
+
+
+async def _readable(handle: int) -> None:
+    """Wait until there is something to read, or never will be; close it."""
     loop, done = asyncio.get_running_loop(), asyncio.Event()
     loop.add_reader(handle, done.set)
     try:
@@ -65,7 +64,6 @@ async def ended(process: "subprocess.Popen[bytes]") -> int:
     finally:
         loop.remove_reader(handle)
         os.close(handle)
-    return _shell(process.wait())
 
 
 def _shell(code: int) -> int:

@@ -1,9 +1,6 @@
-"""An agent without one of its rules, so that the verdict can be seen to fail. For tests only.
+"""The rules that are taken out of an agent, one at a time, to see that the verdict finds it.
 
-    python -m tests.eci.scale.broken no-budget run --config FILE
-
-In: the name of a rule, and the arguments of `vnode`. Out: `vnode`, with exactly that rule taken out
-of the modules that it is made of. Nothing of this is in the product.
+python -m tests.eci.scale.broken no-budget run --config FILE
 """
 
 from __future__ import annotations
@@ -13,8 +10,10 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from tests.measuring import broken
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from tests.measuring.broken import Rules
 
 
 def no_budget() -> None:
@@ -65,7 +64,7 @@ def no_delete() -> None:
     EciApi.delete = delete  # type: ignore[method-assign]
 
 
-RULES: dict[str, Callable[[], None]] = {
+RULES: Rules = {
     "no-budget": no_budget,
     "no-token": no_token,
     "slow-polls": slow_polls,
@@ -73,14 +72,5 @@ RULES: dict[str, Callable[[], None]] = {
 }
 
 
-def main(arguments: list[str]) -> None:
-    """Break the rule, then be `vnode`."""
-    rule, *rest = arguments
-    RULES[rule]()
-    from federation.cli import app
-
-    app(args=rest, prog_name="vnode")
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    broken.main(RULES, sys.argv[1:])

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tests.clusters.api import AdminClient
-    from tests.eci.scale.onlooker import Onlooker
+    from tests.eci.scale.seen import Seen
     from tests.eci.scale.site import Site
+    from tests.measuring.onlooker import Onlooker
 
 _PATH = f"/api/v1/namespaces/{NAMESPACE}/pods"
 _SECONDS_PER_POD, _LEAST_SECONDS = 0.3, 60.0
@@ -75,13 +76,22 @@ class Rounds:
     """Carries rounds out."""
 
     def __init__(
-        self, site: Site, onlooker: Onlooker, *, pods: int, progress: Callable[[str], None]
+        self,
+        site: Site,
+        onlooker: Onlooker,
+        seen: Seen,
+        *,
+        pods: int,
+        limits: float = 1.0,
+        progress: Callable[[str], None],
     ) -> None:
+        """`seen`: what the onlooker tells; `limits`: the part of the documented ones that holds."""
         self._site = site
         self._onlooker = onlooker
+        self._seen = seen
         self._pods = pods
         self._progress = progress
-        self._longest = _LEAST_SECONDS + pods * _SECONDS_PER_POD
+        self._longest = _LEAST_SECONDS + pods * _SECONDS_PER_POD / limits
 
     def steady(self, done: list[Round], *, runs: int) -> None:
         """Pods come all at once; half end by themselves after so many seconds; all are deleted.
@@ -182,7 +192,7 @@ class Rounds:
 
     def _until(self, found: Round, phase: str, pods: int, *, more: float = 0.0) -> None:
         def count() -> int:
-            return self._onlooker.seen.phase(phase, found.uids)
+            return self._seen.phase(phase, found.uids)
 
         self._reach(count, pods, f"pods have been {phase}", more=more)
         if phase == "Running":
@@ -193,7 +203,7 @@ class Rounds:
         found.gone = time.time()
 
     def _gone(self, found: Round) -> int:
-        return self._onlooker.seen.gone(found.uids)
+        return self._seen.gone(found.uids)
 
     def _reach(self, count: Callable[[], int], pods: int, what: str, *, more: float = 0.0) -> None:
         said = time.monotonic()

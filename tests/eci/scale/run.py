@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.clusters import Harness
-from tests.e2e.workloads import NAMESPACE
-from tests.eci.scale.onlooker import Onlooker
 from tests.eci.scale.rounds import Rounds
+from tests.eci.scale.seen import EVENTS, PODS, Seen
 from tests.eci.scale.site import built
 from tests.eci.scale.verdict import Evidence, report
+from tests.measuring.onlooker import Onlooker
 from tests.measuring.waiting import MeasurementError
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def measure(
     *,
     pods: int,
     runs: int,
+    limits: float = 1.0,
     broken: str | None = None,
     keep_log: Path | None = None,
 ) -> Generator[Report, None, None]:
@@ -42,16 +43,18 @@ def measure(
         progress: is told how far it is.
         pods: how many at once.
         runs: seconds that they run in the steady round.
+        limits: the part of the documented limits of calls that holds, for account and agent.
         broken: see `tests.eci.scale.broken`.
         keep_log: where the agent's log is copied to.
     """
     with (
         Harness(progress=progress) as harness,
         tempfile.TemporaryDirectory(prefix="vnode-eci-") as directory,
-        built(harness, Path(directory), broken=broken) as site,
+        built(harness, Path(directory), limits=limits, broken=broken) as site,
     ):
-        with Onlooker(site.tenant, NAMESPACE) as onlooker:
-            rounds = Rounds(site, onlooker, pods=pods, progress=progress)
+        seen = Seen()
+        with Onlooker(site.tenant.kubeconfig, [PODS, EVENTS], seen.hear) as onlooker:
+            rounds = Rounds(site, onlooker, seen, pods=pods, limits=limits, progress=progress)
             done: list[Round] = []
             failure = ""
             try:
@@ -60,7 +63,6 @@ def measure(
                 rounds.collected()
             except MeasurementError as error:
                 failure = str(error)
-        seen = onlooker.seen
         evidence = Evidence(
             journal=site.account.journal(),
             calls=site.account.state()["calls"],
@@ -71,4 +73,4 @@ def measure(
         )
         if keep_log:
             shutil.copy(site.agent.log, keep_log)
-        yield report(done, evidence, pods=pods)
+        yield report(done, evidence, pods=pods, limits=limits)

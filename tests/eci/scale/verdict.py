@@ -20,8 +20,8 @@ from tests.measuring.report import Report, Table, Target, mebibytes, percentile
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tests.eci.scale.onlooker import SeenPod
     from tests.eci.scale.rounds import Round
+    from tests.eci.scale.seen import SeenPod
 
 UID = "vnode.dev/uid"
 MOST = 5.0
@@ -52,7 +52,9 @@ class Evidence:
     """Why the last round ended early."""
 
 
-def report(rounds: Sequence[Round], evidence: Evidence, *, pods: int) -> Report:
+def report(
+    rounds: Sequence[Round], evidence: Evidence, *, pods: int, limits: float = 1.0
+) -> Report:
     """The verdict on all rounds; the first one is without kills."""
     measured = {change: latencies(rounds[0], evidence, change) for change in (*_CHANGES, "Gone")}
     targets = [_finished(evidence)]
@@ -62,10 +64,10 @@ def report(rounds: Sequence[Round], evidence: Evidence, *, pods: int) -> Report:
     least = {"Running": pods, "Succeeded": pods // 2, "Gone": pods // 2}
     targets += [_fast(change, values, least=least[change]) for change, values in measured.items()]
     return Report(
-        title=f"{pods} container groups at once, at the documented limits of ECI",
+        title=f"{pods} container groups at once, at {limits:g} of the documented limits of ECI",
         tables=[
             _latencies(measured),
-            _durations(rounds),
+            _durations(rounds, limits=limits),
             _calls(evidence),
             *([_warnings(evidence)] if evidence.warnings else []),
         ],
@@ -168,7 +170,7 @@ def _latencies(measured: Mapping[str, Sequence[float]]) -> Table:
     return Table(["status, service to tenant", "pods", "p50", "p90", "p99", "slowest"], rows)
 
 
-def _durations(rounds: Sequence[Round]) -> Table:
+def _durations(rounds: Sequence[Round], *, limits: float) -> Table:
     head = [
         "round",
         "all running",
@@ -182,12 +184,12 @@ def _durations(rounds: Sequence[Round]) -> Table:
     for each in rounds:
         count = len(each.uids)
         away = ", ".join(f"{kill.ready - kill.at:.1f} s" for kill in each.kills)
-        limits = max(0, count - _BURST) / _RATE
+        alone = max(0, count - _BURST * limits) / (_RATE * limits)
         rows.append(
             [
                 each.name,
                 _seconds(each.running - each.began if each.running else math.nan),
-                _seconds(limits),
+                _seconds(alone),
                 _seconds(each.gone - each.deleted if each.gone else math.nan),
                 away or "-",
                 _seconds(each.processor) if each.processor else "-",

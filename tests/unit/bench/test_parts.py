@@ -64,5 +64,5 @@ def test_a_part_that_fails_is_missed_and_those_after_it_get_new_clusters(
     assert _Harness.made == 2
 
 
-def test_all_is_everything_but_distance() -> None:
-    assert set(command._PARTS) - set(command._ALL) == {"distance"}
+def test_all_is_everything_but_distance_and_profile() -> None:
+    assert set(command._PARTS) - set(command._ALL) == {"distance", "profile"}

@@ -3,7 +3,8 @@ from typing import Any
 
 import pytest
 
-from tests.bench.watching import WatchError, sight
+from tests.bench.watching import sight
+from tests.measuring.watching import WatchError
 
 _READY = [{"type": "Ready", "status": "True"}]
 

@@ -227,6 +227,18 @@ def test_a_write_without_uid_is_found(verb: str, body: dict[str, object] | None)
     assert rules(story) == ["UID preconditions"]
 
 
+def test_an_event_that_is_counted_on_has_to_be_named_by_uid() -> None:
+    """As the API server keeps it by the policy: with what was sent."""
+    repeated = {"count": 2, "lastTimestamp": "2026-01-01T00:00:00Z"}
+    where = {"cluster": "tenant", "namespace": ABOVE, "resource": "events", "name": "web.1"}
+    story = judge()
+    story.request(request("patch", 1, body={"metadata": {"uid": "e1"}, **repeated}, **where))
+    assert not story.verdict()
+    story.request(request("patch", 2, body=repeated, **where))
+    (found,) = story.verdict()
+    assert (found.rule, found.about) == ("UID preconditions", "patch events/")
+
+
 def test_others_may_write_without_uid_anywhere() -> None:
     story = judge()
     story.request(request("delete", 1, user=USER, namespace="kube-system"))

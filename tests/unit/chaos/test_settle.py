@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from tests.chaos.settle import Scene, differences
+from tests.chaos.settle import Scene, differences, overdue
 from tests.unit.chaos.stories import TENANT_UID, copy, pod
 
 DATA = {"metadata": {"annotations": {"vnode.dev/cluster-uid": TENANT_UID}}, "data": {"a": "1"}}
@@ -18,6 +19,13 @@ SETTLED = Scene(
     data_below={"a": {"configmaps": {"settings": DATA}}},
     cluster_uid=TENANT_UID,
 )
+
+
+AT = "2027-01-15T08:00:00Z"
+
+
+def deleted(found: Any) -> Any:
+    return {**found, "metadata": {**found["metadata"], "deletionTimestamp": AT}}
 
 
 def test_a_pod_and_its_copy_are_settled() -> None:
@@ -86,3 +94,24 @@ def test_somebody_elses_pod_is_in_the_way() -> None:
     foreign = {"a": {"web": copy(), "x": copy("f", "?", "x", cluster_uid="other")}}
     left = differences(replace(SETTLED, copies=foreign))
     assert left == ["pod x in a is somebody else's"]
+
+
+def test_of_a_pod_that_is_still_being_deleted_it_says_what_its_copy_does() -> None:
+    def said(below: Any) -> str:
+        going = replace(SETTLED, pods={"web": deleted(pod())}, copies={"a": below})
+        (left,) = differences(going)
+        return left.removeprefix("tenant pod web (u1) is still being deleted")
+
+    assert said({}) == ""
+    assert said({"web": copy()}) == ": its copy in a is not deleted"
+    assert said({"web": deleted(copy())}) == f": its copy in a was to go at {AT}"
+
+
+def test_kwok_is_reminded_of_copies_that_were_to_go_a_while_ago() -> None:
+    scene = replace(SETTLED, copies={"a": {"web": deleted(copy()), "other": copy()}})
+    uid = copy()["metadata"]["uid"]
+    assert not list(overdue(scene, now=datetime(2027, 1, 15, 8, 0, 10, tzinfo=UTC)))
+    later = datetime(2027, 1, 15, 8, 0, 11, tzinfo=UTC)
+    assert list(overdue(scene, now=later)) == [("a", "web", uid)]
+    foreign = replace(scene, cluster_uid="another")
+    assert not list(overdue(foreign, now=later))

@@ -172,6 +172,13 @@ class Sides:
         if self._tasks:
             await asyncio.wait(self._tasks)
 
+    async def begin_again(self) -> None:
+        """A new agent, which has had its first look."""
+        await self.stop()
+        self.start()
+        self.backend.namespaces.add("team-a")
+        await asyncio.sleep(20)
+
     async def run_a_pod(self, *, phase: str = "Running", **pod: Any) -> None:
         """The first agent: a tenant pod, and its copy in that phase."""
         self.tenant.put(PODS, make_pod(**pod))

@@ -1,6 +1,7 @@
 """Builders for compute nodes, pods and quotas as the capacity sources read them."""
 
 import itertools
+from typing import Any
 
 import msgspec
 
@@ -86,12 +87,12 @@ def pod_json(
     }
 
 
-def make_requesting_pod(name: str = "p1", **overrides: object) -> RequestingPod:
-    return msgspec.convert(pod_json(name, **overrides), RequestingPod)  # type: ignore[arg-type]
+def make_requesting_pod(name: str = "p1", **overrides: Any) -> RequestingPod:
+    return msgspec.convert(pod_json(name, **overrides), RequestingPod)
 
 
-def make_pod(name: str = "p1", **overrides: object) -> Pod:
-    text = msgspec.json.encode(pod_json(name, **overrides))  # type: ignore[arg-type]
+def make_pod(name: str = "p1", **overrides: Any) -> Pod:
+    text = msgspec.json.encode(pod_json(name, **overrides))
     return msgspec.json.decode(text, type=Pod)
 
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from federation.backends.kubernetes.backend import KubernetesBackend
 from federation.backends.kubernetes.namespaces import NamespaceState
+from federation.backends.kubernetes.on_demand import OnDemand
 from federation.backends.kubernetes.pod_writer import ClaimJudge
 from federation.backends.kubernetes.prepared_claims import PreparedClaims
 from federation.backends.kubernetes.translate.names import (
@@ -31,6 +32,20 @@ from vnode.runtime.store import Store
 T = TypeVar("T", bound=HasMetadata)
 
 BELOW = "red--team-a"
+
+
+def home_backend(client: KubeClient, *, on_demand: OnDemand | None = None) -> KubernetesBackend:
+    """A backend whose tasks and time are the test's."""
+    return KubernetesBackend(
+        client,
+        cluster="home",
+        owner=OWNER,
+        namespaces=NamespaceMapping(OWNER.tenant),
+        policies={NODE: TranslationPolicy()},
+        clock=LoopClock(),
+        rng=random.Random(1),
+        on_demand=on_demand,
+    )
 
 
 class Compute:

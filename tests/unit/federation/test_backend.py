@@ -267,7 +267,7 @@ class TestDelete:
         compute.deliver()
         copy = observed(compute)
         assert copy.gone
-        assert b"Running" in copy.status
+        assert b"Running" in bytes(copy.status)
         compute.backend.forget(copy)
         assert compute.backend.observed(KEY) is None
 

@@ -31,6 +31,15 @@ SEEN_IN_THE_WILD = {
     f"back-off 10s restarting failed container=main pod=job-0_red--team-a({UID_BELOW})": (
         f"back-off 10s restarting failed container=main pod=job-0_team-a({UID})"
     ),
+    'Internal error occurred: failed calling webhook "fuse.fluid.io": failed to call webhook: '
+    'Post "https://fluid-webhook.fluid-system.svc:443/mutate?timeout=15s": dial tcp 10.96.3.4:443: '
+    "connect: connection refused": (
+        'Internal error occurred: failed calling webhook "fuse.fluid.io": connection refused'
+    ),
+    'failed calling webhook "a.b": failed to call webhook: Post "https://w.kube-system.svc:443/?": '
+    "tls: failed to verify certificate: x509: certificate is valid for gpu-17, not w.kube-system": (
+        'failed calling webhook "a.b": it cannot be called'
+    ),
     "unable to create new content in namespace red--team-a because it is being terminated": (
         "unable to create new content in namespace team-a because it is being terminated"
     ),

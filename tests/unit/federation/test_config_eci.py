@@ -138,3 +138,22 @@ def test_clusters_of_one_account_share_its_limits(tmp_path: Path) -> None:
 def test_names_of_clusters_are_unique_over_kinds(tmp_path: Path) -> None:
     said = problems(tmp_path, {"name": "burst", "kubeconfig": "x"}, cluster())
     assert list(said) == ["clusters[1].name"]
+
+
+FLUID = {"volumes": [{"driver": "d", "volumeHandles": ["a"]}]}
+
+
+def test_claims_come_to_an_account_where_its_policy_says_which(tmp_path: Path) -> None:
+    fluid = {**FLUID, "profiles": "profiles.yaml"}
+    config = load(tmp_path, cluster(policy={"fluid": fluid}))
+    found = config.eci_clusters[0].policy.fluid
+    assert found is not None
+    assert found.profiles == tmp_path / "profiles.yaml"
+    assert config.reads_claims
+    assert not config.clusters_with_claims  # Nobody binds placeholders for an account.
+    assert not load(tmp_path, cluster()).reads_claims
+
+
+def test_volumes_are_named_or_no_claim_comes_to_an_account(tmp_path: Path) -> None:
+    said = problems(tmp_path, cluster(policy={"fluid": {"profiles": "p"}}))
+    assert list(said) == ["clusters[0].policy.fluid.volumes"]

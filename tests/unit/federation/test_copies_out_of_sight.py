@@ -16,21 +16,6 @@ from vnode.kube.types import ObjectKey
 pytestmark = pytest.mark.looptime
 
 
-@pytest.fixture
-async def sides() -> AsyncIterator[Sides]:
-    sides = Sides()
-    yield sides
-    await sides.stop()
-
-
-async def restart(sides: Sides) -> None:
-    """A new agent, which has had its first look."""
-    await sides.stop()
-    sides.start()
-    sides.backend.namespaces.add("team-a")
-    await asyncio.sleep(20)
-
-
 def delete(sides: Sides) -> None:
     sides.tenant.delete_gracefully(PODS, make_key(), 30)
 
@@ -52,7 +37,7 @@ class TestACopyWhoseLabelWasTakenWhileTheAgentWasDown:
 
     async def test_is_not_lost(self, sides: Sides) -> None:
         await self.take_label(sides)
-        await restart(sides)
+        await sides.begin_again()
         await asyncio.sleep(LONG)
         assert sides.pod()["status"]["phase"] == "Running"
         assert "CopyNotSeen" in sides.events()
@@ -60,7 +45,7 @@ class TestACopyWhoseLabelWasTakenWhileTheAgentWasDown:
     async def test_keeps_its_pod_although_that_is_deleted(self, sides: Sides) -> None:
         await self.take_label(sides)
         delete(sides)
-        await restart(sides)
+        await sides.begin_again()
         await asyncio.sleep(LONG)
         assert sides.copy() is not None
         assert sides.pod() is not None
@@ -72,7 +57,7 @@ class TestACopyWhoseLabelWasTakenWhileTheAgentWasDown:
             PODS, COPY, lambda body: body["metadata"]["annotations"].update({"vnode.dev/uid": "x"})
         )
         delete(sides)
-        await restart(sides)
+        await sides.begin_again()
         await asyncio.sleep(LONG)
         assert sides.pod() is None
 
@@ -81,7 +66,7 @@ class TestAPodBoundWhileNoAgentRanInANamespaceOfSomebodyElse:
     async def test_goes_since_there_is_no_copy_of_it(self, sides: Sides) -> None:
         sides.compute.put(NAMESPACES, {"metadata": {"name": BELOW, "labels": {}}})
         sides.tenant.put(PODS, make_pod())
-        await restart(sides)
+        await sides.begin_again()
         delete(sides)
         await asyncio.sleep(60)
         assert sides.pod() is None
@@ -97,7 +82,7 @@ class TestAPodBoundWhileNoAgentRanInANamespaceOfSomebodyElse:
         sides.compute.edit(
             NAMESPACES, ObjectKey("", BELOW), lambda body: body["metadata"].update(labels={})
         )
-        await restart(sides)
+        await sides.begin_again()
         delete(sides)
         await asyncio.sleep(LONG)
         assert sides.pod() is not None
@@ -134,7 +119,7 @@ class TestAPreparedNamespaceThatIsDeletedWhileTheAgentIsDown:
     @pytest.mark.parametrize("deleted", [True, False])
     async def test_its_pods_wait_and_say_what_to_do(self, sides: Sides, *, deleted: bool) -> None:
         await self.vanish(sides)
-        await restart(sides)
+        await sides.begin_again()
         if deleted:
             delete(sides)
         await asyncio.sleep(LONG)
@@ -145,7 +130,7 @@ class TestAPreparedNamespaceThatIsDeletedWhileTheAgentIsDown:
 
     async def test_its_pods_are_judged_once_it_is_prepared_again(self, sides: Sides) -> None:
         await self.vanish(sides)
-        await restart(sides)
+        await sides.begin_again()
         self.prepare(sides)
         await asyncio.sleep(400)
         assert sides.pod()["status"]["phase"] == "Failed"
@@ -155,7 +140,7 @@ class TestAPreparedNamespaceThatIsDeletedWhileTheAgentIsDown:
         forbidden = make_error(403, "no", reason="Forbidden")
         sides.compute.fail(forbidden, "get namespaces", times=10**6)
         sides.tenant.put(PODS, make_pod())
-        await restart(sides)
+        await sides.begin_again()
         delete(sides)
         await asyncio.sleep(LONG)
         assert sides.pod() is not None

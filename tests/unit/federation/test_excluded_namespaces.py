@@ -1,7 +1,7 @@
 """A tenant namespace that the configuration forwarded once, and does no more."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -16,13 +16,6 @@ pytestmark = pytest.mark.looptime
 
 MINUTES = 600.0
 """After which an agent has found what is left of ours below."""
-
-
-@pytest.fixture
-async def sides() -> AsyncIterator[Sides]:
-    sides = Sides()
-    yield sides
-    await sides.stop()
 
 
 async def exclude(sides: Sides) -> None:

@@ -1,29 +1,15 @@
 """What `vnode gc` sees and does in an ECI account."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from federation.backends.eci.api import EciApi
 from federation.held_places import EciPlace
 from tests.builders import OWNER
-from tests.eci.connecting import KEYS, connected, make_group
+from tests.eci.connecting import make_group
 from tests.eci.server import Emulator
 from tests.fakes.clock import SteppedClock
 from vnode.kube.errors import Unreachable
 from vnode.kube.types import ObjectKey
-
-
-@pytest.fixture
-async def emulator() -> AsyncIterator[Emulator]:
-    async with Emulator(keys=KEYS, clock=SteppedClock()) as running:
-        yield running
-
-
-@pytest.fixture
-async def api(emulator: Emulator) -> AsyncIterator[EciApi]:
-    async with connected(emulator) as client:
-        yield client
 
 
 async def make(api: EciApi, uid: str, *, cluster_uid: str = OWNER.cluster_uid) -> str:

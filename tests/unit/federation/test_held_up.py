@@ -82,8 +82,8 @@ async def test_the_end_of_the_tenants_containers_stays_what_it_was(compute: Comp
     compute.deliver()
     copy = compute.backend.observed(TENANTS)
     assert copy is not None
-    assert b'"phase":"Succeeded"' in copy.status
-    assert b"DeadlineExceeded" not in copy.status
+    assert b'"phase":"Succeeded"' in bytes(copy.status)
+    assert b"DeadlineExceeded" not in bytes(copy.status)
     await work(compute, 10 * PATIENCE)
     assert not compute.client.named("delete pods")
 

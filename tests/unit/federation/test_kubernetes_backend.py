@@ -5,20 +5,15 @@ What single calls do is in `test_backend`; here reflectors bring what happened, 
 
 import asyncio
 import contextlib
-import random
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from federation.backends.kubernetes.backend import KubernetesBackend
 from federation.backends.kubernetes.translate.names import (
     LABEL_TENANT,
-    NamespaceMapping,
 )
-from federation.backends.kubernetes.translate.policy import TranslationPolicy
 from tests.builders import (
-    NODE,
     OWNER,
     UID_1,
     UID_2,
@@ -31,6 +26,7 @@ from tests.builders import (
 from tests.fakes.client import Body
 from tests.fakes.clock import LoopClock
 from tests.fakes.watching import WatchingClient
+from tests.unit.federation.compute import home_backend
 from vnode.backend import (
     ObservedPod,
     Sight,
@@ -68,15 +64,7 @@ class World:
 
     async def begin(self) -> None:
         """Run the backend for a second."""
-        self.backend = KubernetesBackend(
-            self.cluster.client,
-            cluster="home",
-            owner=OWNER,
-            namespaces=NamespaceMapping(OWNER.tenant),
-            policies={NODE: TranslationPolicy()},
-            clock=LoopClock(),
-            rng=random.Random(1),
-        )
+        self.backend = home_backend(self.cluster.client)
         self.task = asyncio.create_task(self.backend.run())
         self.backend.namespaces.add("team-a")
         await asyncio.sleep(1)
@@ -392,3 +380,19 @@ async def test_a_cluster_that_stops_to_answer_is_unreachable_and_nothing_is_gone
     await asyncio.sleep(3600)
     assert world.sight() is Sight.COMPLETE
     assert not world.copy().gone
+
+
+async def test_of_events_only_those_are_watched_that_say_something_new(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    stream = world.cluster.stream
+
+    def watched(path: str, **request: Any) -> Any:
+        if path.endswith("/events"):
+            asked.append(request["query"]["fieldSelector"])
+        return stream(path, **request)
+
+    monkeypatch.setattr(world.cluster, "stream", watched)
+    await world.start()
+    assert asked == ["involvedObject.kind=Pod,reason!=Scheduled"]

@@ -1,7 +1,6 @@
 """What lies or waits in a namespace that opens late, or whose cluster is back, is not forgotten."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -14,13 +13,6 @@ from vnode.kube.resources import NAMESPACES, PODS
 from vnode.kube.types import ObjectKey
 
 pytestmark = pytest.mark.looptime
-
-
-@pytest.fixture
-async def sides() -> AsyncIterator[Sides]:
-    sides = Sides()
-    yield sides
-    await sides.stop()
 
 
 def is_leaving(sides: Sides) -> bool:

@@ -2,13 +2,11 @@
 
 import asyncio
 import contextlib
-import random
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import pytest
 
-from federation.backends.kubernetes.backend import KubernetesBackend
 from federation.backends.kubernetes.leftovers import Kept
 from federation.backends.kubernetes.namespaces import NamespaceState
 from federation.backends.kubernetes.on_demand import OnDemand
@@ -17,11 +15,8 @@ from federation.backends.kubernetes.translate.names import (
     ANNOTATION_MADE,
     ANNOTATION_NAMESPACE,
     LABEL_TENANT,
-    NamespaceMapping,
 )
-from federation.backends.kubernetes.translate.policy import TranslationPolicy
 from tests.builders import (
-    NODE,
     OWNER,
     make_compute_pod,
     make_error,
@@ -31,6 +26,7 @@ from tests.builders import (
 )
 from tests.fakes.clock import LoopClock
 from tests.fakes.watching import WatchingClient
+from tests.unit.federation.compute import home_backend
 from vnode.backend import Sight, Waiting
 from vnode.kube.errors import KubeError, Unreachable
 from vnode.kube.resources import (
@@ -77,16 +73,7 @@ class World:
 
     async def start(self, *, delete: bool = True, on_demand: bool = True) -> None:
         settings = OnDemand(is_gone=self.is_gone, delete=delete, report=self.report)
-        self.backend = KubernetesBackend(
-            self.cluster.client,
-            cluster="home",
-            owner=OWNER,
-            namespaces=NamespaceMapping(OWNER.tenant),
-            policies={NODE: TranslationPolicy()},
-            clock=LoopClock(),
-            rng=random.Random(1),
-            on_demand=settings if on_demand else None,
-        )
+        self.backend = home_backend(self.cluster.client, on_demand=settings if on_demand else None)
         self.task = asyncio.create_task(self.backend.run())
         await asyncio.sleep(1)
 

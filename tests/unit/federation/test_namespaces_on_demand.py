@@ -2,13 +2,11 @@
 
 import asyncio
 import contextlib
-import random
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 
-from federation.backends.kubernetes.backend import KubernetesBackend
 from federation.backends.kubernetes.namespaces import NamespaceState
 from federation.backends.kubernetes.on_demand import OnDemand
 from federation.backends.kubernetes.translate.names import (
@@ -17,11 +15,8 @@ from federation.backends.kubernetes.translate.names import (
     ANNOTATION_NAMESPACE,
     LABEL_MANAGED_BY,
     LABEL_TENANT,
-    NamespaceMapping,
 )
-from federation.backends.kubernetes.translate.policy import TranslationPolicy
 from tests.builders import (
-    NODE,
     OWNER,
     UID_1,
     make_error,
@@ -32,6 +27,7 @@ from tests.builders import (
 )
 from tests.fakes.clock import LoopClock
 from tests.fakes.watching import WatchingClient
+from tests.unit.federation.compute import home_backend
 from vnode.backend import ObjectRef, PodEvent, ReferenceKind, Sight, Waiting
 from vnode.kube.resources import EVENTS, NAMESPACES, PODS, SERVICE_ACCOUNTS
 from vnode.kube.types import ConfigMap, ObjectKey
@@ -60,15 +56,8 @@ class World:
         self.cluster.put(SERVICE_ACCOUNTS, make_metadata("default", namespace=namespace))
 
     async def start(self, *namespaces: str) -> None:
-        self.backend = KubernetesBackend(
-            self.cluster.client,
-            cluster="home",
-            owner=OWNER,
-            namespaces=NamespaceMapping(OWNER.tenant),
-            policies={NODE: TranslationPolicy()},
-            clock=LoopClock(),
-            rng=random.Random(1),
-            on_demand=OnDemand(is_gone=never_asked, labels={LEVEL: "baseline"}),
+        self.backend = home_backend(
+            self.cluster.client, on_demand=OnDemand(is_gone=never_asked, labels={LEVEL: "baseline"})
         )
         self.backend.subscribe_events(self.told.append)
         self.task = asyncio.create_task(self.backend.run())

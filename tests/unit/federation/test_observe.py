@@ -224,4 +224,4 @@ class TestEphemeralContainers:
 
     def test_a_copy_without_foreign_ones_is_read_as_it_is(self) -> None:
         pod = self.copy("debug-a", ours="debug-a=1a2b3c4d")
-        assert read_ours(pod).status == bytes(pod.status)
+        assert read_ours(pod).status is pod.status

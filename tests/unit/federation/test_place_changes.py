@@ -2,7 +2,6 @@
 
 import asyncio
 import copy
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -14,13 +13,6 @@ from vnode.kube.types import ObjectKey
 pytestmark = pytest.mark.looptime
 
 SYSTEM = ObjectKey("", "kube-system")
-
-
-@pytest.fixture
-async def sides() -> AsyncIterator[Sides]:
-    sides = Sides()
-    yield sides
-    await sides.stop()
 
 
 def exchange_cluster(sides: Sides, *, prepared: bool) -> None:

@@ -1,7 +1,7 @@
 """A copy that is not seen in another place than it was made in."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,26 +18,11 @@ pytestmark = pytest.mark.looptime
 SYSTEM = ObjectKey("", "kube-system")
 
 
-@pytest.fixture
-async def sides() -> AsyncIterator[Sides]:
-    sides = Sides()
-    yield sides
-    await sides.stop()
-
-
-async def restart(sides: Sides) -> None:
-    """A new agent, which has had its first look."""
-    await sides.stop()
-    sides.start()
-    sides.backend.namespaces.add("team-a")
-    await asyncio.sleep(20)
-
-
 async def vanish(sides: Sides) -> None:
     """Somebody deletes the compute namespace while the agent is down."""
     await sides.stop()
     sides.vanish()
-    await restart(sides)
+    await sides.begin_again()
 
 
 def exchange_cluster(sides: Sides) -> None:
@@ -83,7 +68,7 @@ async def test_a_mark_without_cluster_gets_it_later(sides: Sides) -> None:
     before = mark(sides)["message"]
     assert "." not in before
     sides.compute.put(NAMESPACES, {"metadata": {"name": "kube-system", "uid": "it"}})
-    await restart(sides)
+    await sides.begin_again()
     assert mark(sides)["message"].startswith(before.partition(" copy ")[0] + ".")
 
 
@@ -162,7 +147,7 @@ class TestNothingIsProven:
         await sides.run_a_pod()
         await sides.stop()
         happens(sides)
-        await restart(sides)
+        await sides.begin_again()
         await asyncio.sleep(LONG)
         assert phase(sides) == "Running"
         assert sides.copy() is None
@@ -173,7 +158,7 @@ class TestNothingIsProven:
         await sides.run_a_pod()
         await sides.stop()
         happens(sides)
-        await restart(sides)
+        await sides.begin_again()
         delete(sides)
         await asyncio.sleep(LONG)
         assert sides.pod() is not None
@@ -183,7 +168,7 @@ async def test_users_hear_that_the_cluster_is_another_one_and_what_to_do(sides: 
     await sides.run_a_pod()
     await sides.stop()
     exchange_cluster(sides)
-    await restart(sides)
+    await sides.begin_again()
     assert "the compute cluster is another one too" in events(sides)
     assert "delete the pod with --force" in events(sides)
     assert BELOW not in events(sides)
@@ -193,7 +178,7 @@ async def test_users_hear_that_a_right_is_missing(sides: Sides) -> None:
     await sides.run_a_pod()
     await sides.stop()
     lose_cluster(sides)
-    await restart(sides)
+    await sides.begin_again()
     assert "grant it the right to get namespace kube-system" in events(sides)
 
 
@@ -206,7 +191,7 @@ async def test_a_pod_whose_mark_names_no_cluster_is_not_judged(sides: Sides) -> 
     await sides.stop()
     sides.vanish()
     sides.tenant.edit(PODS, make_key(), shorten)
-    await restart(sides)
+    await sides.begin_again()
     await asyncio.sleep(LONG)
     assert phase(sides) == "Running"
     assert "not known in which compute cluster" in events(sides)
@@ -217,7 +202,7 @@ async def test_a_cluster_that_comes_back_has_its_copies(sides: Sides) -> None:
     await sides.stop()
     here = dict(sides.compute.objects)
     exchange_cluster(sides)
-    await restart(sides)
+    await sides.begin_again()
     await asyncio.sleep(LONG)
     await sides.stop()
     for (kind, key), body in here.items():
@@ -225,7 +210,7 @@ async def test_a_cluster_that_comes_back_has_its_copies(sides: Sides) -> None:
     sides.compute.edit(
         NAMESPACES, SYSTEM, lambda body: body["metadata"].update(uid="the-compute-cluster")
     )
-    await restart(sides)
+    await sides.begin_again()
     assert phase(sides) == "Running"
     status = {"phase": "Succeeded"}
     sides.compute.edit(PODS, COPY, lambda body: body["status"].update(status))
@@ -242,7 +227,7 @@ class TestPodsThatEnded:
         assert mark(sides)["reason"] == "CopyEnded"
         await sides.stop()
         happens(sides)
-        await restart(sides)
+        await sides.begin_again()
         delete(sides)
         await asyncio.sleep(400)
         assert sides.pod() is None
@@ -259,7 +244,7 @@ class TestPodsThatEnded:
         await sides.stop()
         exchange_cluster(sides)
         sides.tenant.edit(PODS, make_key(), lambda body: body["status"].update(phase="Failed"))
-        await restart(sides)
+        await sides.begin_again()
         delete(sides)
         await asyncio.sleep(LONG)
         assert sides.pod() is not None

@@ -1,7 +1,6 @@
 """One of the two clusters is restored from a backup while the agent works."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -17,13 +16,6 @@ pytestmark = pytest.mark.looptime
 
 NEXT = make_key("job-1")
 NEXT_COPY = ObjectKey(BELOW, "job-1")
-
-
-@pytest.fixture
-async def sides() -> AsyncIterator[Sides]:
-    sides = Sides()
-    yield sides
-    await sides.stop()
 
 
 def pod_of_the_next(sides: Sides) -> Any:

@@ -78,6 +78,30 @@ def test_the_tenant_grants_what_is_needed_where_claims_are_shared() -> None:
     assert needed(tenant_rights(config)) == everything | role("ClusterRole vnode-claims")
 
 
+def test_claims_that_come_to_an_account_are_only_read() -> None:
+    fluid = {"volumes": [{"driver": "d", "volumeHandles": ["a"]}]}
+    account: dict[str, Any] = {
+        "name": "burst",
+        "kind": "eci",
+        "region": "cn-beijing",
+        "credentials": "key",
+        "vSwitches": ["vsw-1"],
+        "securityGroup": "sg-1",
+        "pools": [{"limits": {"pods": "5"}}],
+    }
+    without = AgentConfig.model_validate({"tenant": {"name": "demo"}, "clusters": [account]})
+    account["policy"] = {"fluid": fluid}
+    config = AgentConfig.model_validate({"tenant": {"name": "demo"}, "clusters": [account]})
+
+    more = {r for r in tenant_rights(config) if r not in set(tenant_rights(without))}
+    assert {(r.verb, r.resource) for r in more} == {
+        ("get", "persistentvolumeclaims"),
+        ("list", "persistentvolumeclaims"),
+        ("watch", "persistentvolumeclaims"),
+        ("get", "persistentvolumes"),
+    }
+
+
 def test_without_claims_the_tenant_grants_nothing_else_too_many() -> None:
     everything = TENANT | role("ClusterRole vnode-namespace", namespaces=NAMESPACES)
 

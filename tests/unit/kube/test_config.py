@@ -1,9 +1,9 @@
 """From a kubeconfig to TLS and credentials."""
 
-import datetime
-import json
+import base64
 import ssl
-import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,19 +23,6 @@ def connection(path: Path) -> Connection:
 def cluster(folder: Path, ca: bytes = CA.cert_pem.bytes()) -> dict[str, object]:
     (folder / "ca.crt").write_bytes(ca)
     return {"server": "https://h:6443", "certificate-authority": "ca.crt"}
-
-
-def plugin(folder: Path, **status: object) -> dict[str, object]:
-    """An exec plugin that prints a credential."""
-    answer = {
-        "apiVersion": "client.authentication.k8s.io/v1",
-        "kind": "ExecCredential",
-        "status": status,
-    }
-    path = folder / "login"
-    path.write_text(f"#!/bin/sh\ncat <<'END'\n{json.dumps(answer)}\nEND\n")
-    path.chmod(path.stat().st_mode | stat.S_IXUSR)
-    return {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "./login"}}
 
 
 async def test_a_token_becomes_the_authorization_header(tmp_path: Path) -> None:
@@ -89,17 +76,22 @@ async def test_a_file_that_went_away_is_said_and_shows_no_content(tmp_path: Path
         await unchanged(connection(path), access)
 
 
-async def test_a_plugin_is_not_run_to_see_whether_files_changed(tmp_path: Path) -> None:
-    path = write(tmp_path, cluster=cluster(tmp_path), user=plugin(tmp_path, token="from-plugin"))
-    access = await load(connection(path))
-    (tmp_path / "login").unlink()
-    assert await unchanged(connection(path), access)
-
-
 async def test_a_user_without_name_and_password_is_anonymous(tmp_path: Path) -> None:
     contexts = [{"name": "it", "context": {"cluster": "c"}}]
     access = await load(connection(write(tmp_path, contexts=contexts, users=None)))
     assert access.authorization is None
+
+
+async def test_a_name_and_a_password_become_the_authorization_header(tmp_path: Path) -> None:
+    user = {"username": "agent", "password": "open:sesame"}
+    access = await load(connection(write(tmp_path, user=user)))
+    assert access.authorization == f"Basic {base64.b64encode(b'agent:open:sesame').decode()}"
+    assert access.max_age is None
+
+
+def test_without_plugin_the_large_client_library_is_not_imported() -> None:
+    code = "import sys, federation.agent; sys.exit('kubernetes_asyncio' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 async def test_the_certificate_pair_is_used_and_changes_the_digest(tmp_path: Path) -> None:
@@ -111,39 +103,6 @@ async def test_the_certificate_pair_is_used_and_changes_the_digest(tmp_path: Pat
     without = await load(connection(write(tmp_path, cluster=cluster(tmp_path), user={})))
     assert with_pair.certificate is not None
     assert with_pair.tls_digest != without.tls_digest
-
-
-async def test_a_plugin_gives_a_token_that_is_renewed_before_it_ends(tmp_path: Path) -> None:
-    end = datetime.datetime.now(datetime.UTC) + datetime.timedelta(minutes=20)
-    user = plugin(
-        tmp_path, token="from-plugin", expirationTimestamp=end.strftime("%Y-%m-%dT%H:%M:%SZ")
-    )
-    access = await load(connection(write(tmp_path, user=user)))
-    assert access.authorization == "Bearer from-plugin"
-    assert access.max_age is not None
-    assert 18 * 60 < access.max_age < 19.1 * 60
-
-
-async def test_a_plugin_may_give_a_certificate(tmp_path: Path) -> None:
-    pair = CA.issue_cert("agent.example")
-    user = plugin(
-        tmp_path,
-        clientCertificateData=pair.cert_chain_pems[0].bytes().decode(),
-        clientKeyData=pair.private_key_pem.bytes().decode(),
-    )
-    access = await load(connection(write(tmp_path, user=user)))
-    assert access.certificate is not None
-    assert access.certificate.certificate == pair.cert_chain_pems[0].bytes()
-
-
-async def test_a_plugin_that_fails_is_named(tmp_path: Path) -> None:
-    (tmp_path / "login").write_text("#!/bin/sh\necho no session >&2; exit 3\n")
-    (tmp_path / "login").chmod(0o700)
-    user = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "./login"}}
-    path = write(tmp_path, user=user)
-    with pytest.raises(ConfigError, match=r"users\[u\].*returned 3.*no session") as caught:
-        await load(connection(path))
-    assert str(caught.value).startswith(f"clusters[0]: kubeconfig {path}")
 
 
 async def test_a_ca_that_is_no_certificate_is_named(tmp_path: Path) -> None:
@@ -179,6 +138,23 @@ async def test_in_a_cluster_the_service_account_is_used(
     assert access.server == "https://[fd00::1]:443"
     assert access.authorization == "Bearer sa-token"
     assert access.max_age == 60.0
+
+
+@pytest.mark.parametrize(
+    ("token", "reason"), [(None, "No such file"), ("\n", "its token or its CA is empty")]
+)
+async def test_a_service_account_that_is_not_mounted_is_an_error(
+    token: str | None, reason: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    if token is not None:
+        (tmp_path / "token").write_text(token)
+    (tmp_path / "ca.crt").write_bytes(CA.cert_pem.bytes())
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
+    monkeypatch.setattr("vnode.kube.config.SERVICE_TOKEN_FILENAME", str(tmp_path / "token"))
+    monkeypatch.setattr("vnode.kube.config.SERVICE_CERT_FILENAME", str(tmp_path / "ca.crt"))
+    with pytest.raises(ConfigError, match=f"in-cluster service account: .*{reason}.*automount"):
+        await load(Connection(name="tenant"))
 
 
 async def test_a_proxy_of_the_environment_is_used_but_not_against_no_proxy(

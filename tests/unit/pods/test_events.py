@@ -145,6 +145,82 @@ async def test_an_event_that_expired_is_made_again(recording: Recording) -> None
     assert len(recording.events) == 1
 
 
+async def test_whatever_changes_an_event_names_it_by_uid() -> None:
+    async with writing(Recording()) as before:
+        for _ in range(2):
+            before.say()
+            await asyncio.sleep(310)
+    async with writing(Recording(before.client)) as after:
+        after.say()
+        await asyncio.sleep(1)
+    (event,) = after.events
+    changes = after.client.named("patch events")
+    assert [call.body["count"] for call in changes] == [2, 3]
+    assert {call.body["metadata"]["uid"] for call in changes} == {event["metadata"]["uid"]}
+
+
+async def test_what_was_said_before_a_restart_costs_one_write() -> None:
+    async with writing(Recording()) as before:
+        before.say()
+        await asyncio.sleep(1)
+    before.client.calls.clear()
+    async with writing(Recording(before.client)) as after:
+        after.say()
+        await asyncio.sleep(1)
+    assert after.client.names() == ["create events", "get events", "patch events"]
+
+
+async def test_an_event_that_others_made_anew_goes_on_with_theirs(recording: Recording) -> None:
+    recording.say()
+    await asyncio.sleep(310)
+    (event,) = recording.events
+    key = ObjectKey("team-a", event["metadata"]["name"])
+    recording.client.drop(EVENTS, key)
+    another = {**event, "metadata": {**event["metadata"], "uid": UID_2}, "count": 7}
+    recording.client.put(EVENTS, another)
+    recording.say()
+    await asyncio.sleep(1)
+    assert recording.events[0]["count"] == 9
+    await asyncio.sleep(310)
+    recording.say()
+    await asyncio.sleep(1)
+    assert recording.events[0]["count"] == 10
+    assert recording.client.named("patch events")[-1].body["metadata"]["uid"] == UID_2
+
+
+async def test_an_event_that_is_another_at_each_look_is_left_at_one_more_try(
+    recording: Recording,
+) -> None:
+    recording.say()
+    await asyncio.sleep(310)
+    recording.client.calls.clear()
+    another = make_error(422, fields=["metadata.uid"])
+    recording.client.fail(another, "patch events", times=100)
+    recording.say()
+    await asyncio.sleep(1)
+    assert recording.client.names() == [
+        "patch events",
+        "create events",
+        "get events",
+        "patch events",
+    ]
+    assert recording.recorder.dropped == 1
+
+
+async def test_without_the_right_to_look_an_event_of_before_is_left_out() -> None:
+    async with writing(Recording()) as before:
+        before.say()
+        await asyncio.sleep(1)
+    before.client.fail(make_error(403), "get events")
+    async with writing(Recording(before.client)) as after:
+        after.say()
+        await asyncio.sleep(1)
+        assert after.recorder.dropped == 1
+        after.say(message="other words")
+        await asyncio.sleep(1)
+        assert [event["count"] for event in after.events] == [1, 1]
+
+
 async def test_an_event_whose_create_failed_is_made_at_its_next_saying(
     recording: Recording,
 ) -> None:

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from tests.builders import make_key, make_pod, make_secret, make_uid
-from tests.unit.pods.test_controller import put_object
+from tests.unit.pods.acts import put_object
 from tests.unit.pods.world import World
 from vnode.backend import Sight, Waiting
 from vnode.kube.resources import PODS

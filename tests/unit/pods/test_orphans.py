@@ -251,7 +251,7 @@ def with_younger_node(tenant: Tenant) -> None:
 
 
 def busy(tenant: Tenant) -> None:
-    tenant.guard._deleted.extend([float("inf")] * 100)
+    tenant.guard._deleted.update({f"another-{n}": float("inf") for n in range(100)})
 
 
 async def test_a_copy_without_node_is_looked_at_ever_more_rarely() -> None:

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
-import threading
 from typing import TYPE_CHECKING, Any, cast
 
-from tests.clusters.errors import HarnessError
-from tests.reliability.evidence import AuditMark, Census, seen_otherwise
+import pytest
+
+from tests.chaos.history import Version
+from tests.reliability.evidence import (
+    AuditMark,
+    Write,
+    lives_by_audit,
+    lives_by_history,
+    seen_otherwise,
+    succession,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.clusters import Cluster
     from tests.e2e.recorder import PodRecorder
-    from tests.e2e.user import User
 
 
 class _Cluster:
@@ -86,24 +93,113 @@ def test_a_pod_that_was_ever_shown_otherwise_is_told_once() -> None:
     assert seen_otherwise(recorder) == {"Failed": 1, "deleted": 1}
 
 
-class _Lists:
-    """A user who sees these pods, one list after the other, and then an error."""
+def _told(*versions: tuple[float, str, str, str]) -> list[Version]:
+    """Versions that etcd told of: seconds, name, UID, and the phase or `gone`."""
+    return [
+        Version(
+            "below",
+            "pods",
+            "ns",
+            name,
+            {"metadata": {"uid": uid}, "status": {"phase": phase} if phase != "gone" else {}},
+            gone=phase == "gone",
+            at=at,
+        )
+        for at, name, uid, phase in versions
+    ]
 
-    def __init__(self, *lists: tuple[str, ...]) -> None:
-        self._lists = list(lists)
-        self.empty = threading.Event()
 
-    def items(self, kind: str, selector: str) -> list[Any]:
-        assert (kind, selector) == ("pods", "app in (a,b)")
-        if not self._lists:
-            self.empty.set()
-            raise HarnessError("away")
-        return [{"metadata": {"labels": {"app": app}}} for app in self._lists.pop(0)]
+@pytest.mark.parametrize(("gone", "apart"), [(11.0, -1.0), (9.0, 1.0)])
+def test_etcd_tells_an_overlap_of_one_second(gone: float, apart: float) -> None:
+    told = _told((0, "a", "a", "Running"), (gone, "a", "a", "gone"), (10, "b", "b", "Pending"))
+    told.sort(key=lambda version: version.at)
+    found = succession(lives_by_history(told, {"a"}), by_name=False)
+    assert (found.old, found.successors, found.apart) == (1, 1, apart)
+    assert found.beside == (apart < 0)
 
 
-def test_the_most_pods_that_were_there_at_once_are_told_by_workload() -> None:
-    lists = _Lists(("a", "b"), ("a", "a"), (), ("a",))
-    with Census(cast("User", lists), ("a", "b")) as census:
-        assert lists.empty.wait(5)
-    assert census.most == {"a": 2, "b": 1}
-    assert census.counts == 4
+@pytest.mark.parametrize("first", ["a", "b"])
+def test_etcd_tells_who_came_first_where_the_times_do_not(first: str) -> None:
+    last = {"a": (5.0, "a", "a", "gone"), "b": (5.0, "b", "b", "Pending")}
+    second = "b" if first == "a" else "a"
+    told = _told((9, "a", "a", "Running"), last[first], last[second])
+    assert succession(lives_by_history(told, {"a"}), by_name=False).beside == (first == "b")
+
+
+def test_containers_that_have_ended_are_told_from_a_pod_that_is_gone() -> None:
+    told = _told(
+        (0, "a", "a", "Running"),
+        (5, "a", "a", "Failed"),
+        (6, "a", "a", "Failed"),
+        (7, "b", "b", "Pending"),
+        (8, "a", "a", "gone"),
+    )
+    lives = lives_by_history(told, {"a"})
+    assert succession(lives, by_name=False).apart == -1.0
+    assert succession(lives, by_name=False, until=lambda life: life.ended).apart == 2.0
+
+
+def test_each_successor_comes_after_all_old_pods_or_after_the_one_of_its_name() -> None:
+    told = _told(
+        (0, "x", "u1", "Running"),
+        (0, "y", "u2", "Running"),
+        (1, "x", "u1", "gone"),
+        (2, "x", "u3", "Pending"),
+        (5, "y", "u2", "gone"),
+        (9, "y", "u4", "Pending"),
+    )
+    lives = lives_by_history(told, {"u1", "u2"})
+    same, others = succession(lives, by_name=True), succession(lives, by_name=False)
+    assert (same.apart, same.beside) == (1.0, 0)
+    assert (others.apart, others.beside) == (-3.0, 1)
+
+
+def test_an_old_pod_that_never_goes_is_beside_whoever_comes() -> None:
+    told = _told((0, "a", "a", "Running"), (10, "b", "b", "Pending"))
+    assert succession(lives_by_history(told, {"a"}), by_name=False).beside == 1
+
+
+def _try(verb: str, name: str, received: int, answered: int, *, code: int = 200) -> Write:
+    at, since = (f"2026-01-01T00:00:{second:02}.000000Z" for second in (answered, received))
+    return Write(verb, "pods", "ns", name, "u", "c", at, since, code)
+
+
+def test_an_audit_log_finds_an_overlap_of_one_second() -> None:
+    tries = [_try("create", "b", 10, 12, code=201), _try("delete", "a", 9, 11)]
+    found = succession(lives_by_audit(tries, {"a"}), by_name=False)
+    assert (found.old, found.successors, found.apart, found.beside) == (1, 1, -1.0, 1)
+
+
+def test_a_deletion_that_was_carried_out_and_answered_504_is_an_end_for_both() -> None:
+    """Counted by good answers alone, such pods are there for ever: so many too many at once."""
+    tries = [
+        _try("delete", "a", 1, 2, code=504),
+        _try("delete", "a", 3, 4, code=504),
+        _try("delete", "a", 5, 5, code=404),
+        _try("create", "b", 6, 7, code=201),
+    ]
+    assert [write.done for write in tries] == [False, False, False, True]
+    by_audit = succession(lives_by_audit(tries, {"a"}), by_name=False)
+    assert (by_audit.apart, by_audit.beside) == (2.0, 0)
+    told = _told(
+        (0, "a", "a", "Running"),
+        (1.5, "a", "a", "Running"),
+        (3.5, "a", "a", "gone"),
+        (6.5, "b", "b", "Pending"),
+    )
+    by_etcd = succession(lives_by_history(told, {"a"}), by_name=False)
+    assert (by_etcd.apart, by_etcd.beside) == (3.0, 0)
+
+
+def test_by_an_audit_log_a_pod_is_there_until_its_last_deletion_was_answered() -> None:
+    tries = [
+        _try("delete", "a", 1, 9),
+        _try("delete", "a", 2, 3),
+        _try("create", "a", 4, 5, code=500),
+        _try("create", "a", 11, 12, code=409),
+        _try("create", "a", 20, 21, code=201),
+        _try("patch", "a", 30, 31),
+    ]
+    old, new = lives_by_audit(tries, {"a"})
+    assert (old.old, new.old) == (True, False)
+    assert succession((old, new), by_name=True).apart == 4 - 9

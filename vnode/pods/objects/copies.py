@@ -21,6 +21,7 @@ Invariants:
 """
 
 import asyncio
+import functools
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -105,6 +106,12 @@ def _needs(pod: Pod) -> dict[ObjectRef, _Need]:
     return needs
 
 
+@functools.lru_cache(maxsize=4096)
+def _shared(refs: frozenset[ObjectRef]) -> frozenset[ObjectRef]:
+    """The same set for all pods that refer to the same: those of a Deployment do."""
+    return refs
+
+
 @contextmanager
 def _in_line(line: Line, key: ObjectKey) -> Iterator[None]:
     """A pod that is refused for want of room waits in line."""
@@ -183,7 +190,7 @@ class ReferencedObjects:
         after = _needs(change.new) if change.new else {}
         before = self._used_by.pop(change.key, frozenset())
         if after:
-            self._used_by[change.key] = frozenset(after)
+            self._used_by[change.key] = _shared(frozenset(after))
         if change.old and (not change.new or change.new.metadata.uid != change.old.metadata.uid):
             self._granted.pop(change.key, None)
             self._for_pods.leave(change.key)
@@ -281,7 +288,7 @@ class ReferencedObjects:
         if used is None:
             return
         before = self._granted.get(key, used)
-        self._granted[key] = refs
+        self._granted[key] = _shared(refs)
         for ref in (used & before) - refs:
             self._queue.add(ref)
 

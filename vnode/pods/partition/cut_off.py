@@ -3,7 +3,7 @@
 In: how long the backend has been silent, what pods asked for, and the fence lists. Out: a `Loss`
 for the lifecycle rules, and their steps: `Fence` (the list is written first), `GiveUp` (the status
 Failed), `Release`. What holds a pod back because an older one of its name may still run is Waiting.
-A fence goes when the compute side itself has shown that the copy is gone, or has ended.
+A fence goes when the compute side itself has shown that the copy is gone, or has ended by itself.
 
 The time is counted by this process from when the link was lost, or the pod came. After a restart in
 the middle of an outage it begins anew: the condition of the Node says since when it was shown as
@@ -271,7 +271,9 @@ class CutOff:
         copy = self.backend.observed(fence.key)
         own = copy if copy is not None and copy.uid == fence.uid else None
         if own is not None and not own.gone:
-            return _has_ended(own)
+            # One that ended by itself stays. One that is deleted goes in a moment, and only then
+            # are its volumes let go, and what others have put into it has ended.
+            return _has_ended(own) and not own.deleting
         if own is None and self.mirror.time.seconds() - fence.since < _LATE_SECONDS:
             return False
         if not await self.backend.confirm_gone(fence.key, fence.uid):

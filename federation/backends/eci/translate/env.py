@@ -8,11 +8,12 @@ known, so it is done here, and what only ECI knows (the address) cannot be expan
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from federation.backends.eci.parameters import Parameter
 from federation.backends.eci.translate import downward, limits
+from federation.backends.eci.translate.claims import Brought
 from federation.backends.eci.translate.contents import Contents
 from federation.backends.eci.translate.downward import Address
 from federation.backends.eci.translate.policy import EciPolicy
@@ -38,6 +39,8 @@ class Environment:
     policy: EciPolicy
     least: Size
     """What the whole group has, for limits that are not set."""
+    claims: Mapping[str, Brought] = field(default_factory=dict)
+    """What claims need, by the names of the pod's volumes."""
 
 
 def environment(container: Container, where: str, at: Environment) -> dict[str, Value]:

@@ -8,6 +8,7 @@ sizes) is judged by `group`, in the same words.
 import msgspec
 
 from federation.backends.eci.translate import downward, limits
+from federation.backends.eci.translate.claims import require_free_names
 from federation.backends.eci.translate.fields import POD_SPEC
 from federation.backends.eci.translate.policy import EciPolicy
 from federation.backends.eci.translate.probes import hooks, probes
@@ -44,6 +45,7 @@ def supported(pod: Pod, policy: EciPolicy) -> PodSpec:
         # The words of msgspec name a place and types, no values.
         raise Rejected(f"spec: not a PodSpec: {error}", field="spec") from None
     _check_counts(spec)
+    require_free_names(spec)
     _check_secrets(pod, policy)
     for kind, containers in (
         ("containers", spec.containers),

@@ -64,8 +64,10 @@ def _all_kept(name: str, *fields: str) -> Table:
 
 
 def _claim(value: JSON, at: EciPolicy) -> JSON:
-    """Handler for persistentVolumeClaim: none can be had yet."""
-    raise Refused(_text("a PersistentVolumeClaim"), waits_as=NOT_SUPPORTED)
+    """Handler for persistentVolumeClaim."""
+    if not at.claims:
+        raise Refused(_text("a PersistentVolumeClaim"), waits_as=NOT_SUPPORTED)
+    return value
 
 
 def _os(value: JSON, at: EciPolicy) -> JSON:

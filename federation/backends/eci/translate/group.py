@@ -13,19 +13,25 @@ from collections.abc import Mapping
 
 from federation.backends.eci.parameters import Parameter, Parameters
 from federation.backends.eci.translate import env, limits, registries
+from federation.backends.eci.translate.claims import Brought, require_possible, sidecars
 from federation.backends.eci.translate.contents import Contents
 from federation.backends.eci.translate.env import Environment
 from federation.backends.eci.translate.features import supported
+from federation.backends.eci.translate.fields import NOT_SUPPORTED
 from federation.backends.eci.translate.identity import group_name, tags
 from federation.backends.eci.translate.policy import EciPolicy
 from federation.backends.eci.translate.probes import hooks, probes
-from federation.backends.eci.translate.purchase import Purchase, asked_by, purchase, quantity
-from federation.backends.eci.translate.spec import Container, PodSpec
-from federation.backends.eci.translate.specs import cpus, gibibytes
+from federation.backends.eci.translate.purchase import (
+    Purchase,
+    asked_by,
+    purchase,
+    upper_bounds,
+)
+from federation.backends.eci.translate.spec import Container, Mount, PodSpec, Volume
 from federation.backends.eci.translate.volumes import volume
 from federation.backends.eci.translate.words import split
 from federation.backends.translation.rules import inside, rejected
-from vnode.backend import ObjectRef, PodRequest, Token, TokenKey
+from vnode.backend import ObjectRef, PodRequest, Token, TokenKey, Waiting
 from vnode.kube.types import ConfigMap, Secret
 
 __all__ = ["container_group"]
@@ -37,6 +43,7 @@ def container_group(
     bodies: Mapping[ObjectRef, ConfigMap | Secret],
     tokens: Mapping[TokenKey, Token],
     policy: EciPolicy,
+    claims: Mapping[str, Brought] | None = None,
 ) -> Parameters:
     """The container group of a tenant pod.
 
@@ -45,6 +52,7 @@ def container_group(
         bodies: what `vnode.pods.objects.references` finds in it, service variables included.
         tokens: those of `token_requests`, by the keys it gives, however long they live.
         policy: of the virtual node's pool.
+        claims: what its claims need, by the names of its volumes.
 
     Raises:
         Rejected: the pod can never run here as it is; names the field.
@@ -52,11 +60,19 @@ def container_group(
     """
     metadata = request.pod.metadata
     spec = supported(request.pod, policy)
-    bought = purchase(spec, policy)
+    claims = claims or {}
+    beside = [one.resources for one in claims.values() if one.resources is not None]
+    bought = purchase(spec, policy, beside=beside)
     contents = Contents(metadata.namespace, bodies, tokens)
-    at = Environment(request, spec, contents, policy, bought.least)
-    volumes = [volume(one, f"spec.volumes[{i}]", at) for i, one in enumerate(spec.volumes)]
-    logins = registries.logins(spec, contents, own=policy.registry_logins)
+    require_possible(spec, claims, pod=request.pod)
+    at = Environment(request, spec, contents, policy, bought.least, claims)
+    volumes = [
+        part
+        for index, one in enumerate(spec.volumes)
+        for part in _volumes(one, f"spec.volumes[{index}]", at)
+    ]
+    images = [found.image for found in claims.values() if found.image]
+    logins = registries.logins(spec, contents, own=policy.registry_logins, more=images)
     return {
         "ContainerGroupName": group_name(
             tenant=policy.tenant, namespace=metadata.namespace, name=metadata.name
@@ -69,7 +85,8 @@ def container_group(
         "ActiveDeadlineSeconds": spec.active_deadline_seconds,
         "TerminationGracePeriodSeconds": spec.termination_grace_period_seconds,
         "ShareProcessNamespace": spec.share_process_namespace or None,
-        **_names(spec, metadata.name),
+        "HostName": _host(spec, metadata.name),
+        **_names(spec),
         "ImageRegistryCredential": registries.parameters(logins),
         "AutoMatchImageCache": policy.image_cache or None,
         "ImageSnapshotId": policy.image_snapshot or None,
@@ -79,13 +96,33 @@ def container_group(
             for i, one in enumerate(spec.init_containers)
         ],
         "Container": [
-            {
-                **_container(one, f"spec.containers[{i}]", at),
-                **_of_running(one, f"spec.containers[{i}]", at),
-            }
-            for i, one in enumerate(spec.containers)
+            *(
+                {
+                    **_container(one, f"spec.containers[{i}]", at),
+                    **_of_running(one, f"spec.containers[{i}]", at),
+                }
+                for i, one in enumerate(spec.containers)
+            ),
+            *sidecars(claims),
         ],
     }
+
+
+def _volumes(one: Volume, where: str, at: Environment) -> tuple[Parameters, ...]:
+    if one.persistent_volume_claim is None:
+        return (volume(one, where, at),)
+    found = at.claims.get(one.name)
+    if found is None and not _is_mounted(one, at.spec):
+        return ()
+    if found is None:
+        text = f"{where}: how the files of this claim come here is not known"
+        raise Waiting(text, reason=NOT_SUPPORTED, not_done=True)
+    return found.volumes
+
+
+def _is_mounted(one: Volume, spec: PodSpec) -> bool:
+    containers = (*spec.containers, *spec.init_containers)
+    return any(mount.name == one.name for each in containers for mount in each.volume_mounts)
 
 
 def _place(policy: EciPolicy) -> Parameters:
@@ -124,8 +161,13 @@ def _spot(policy: EciPolicy) -> Parameters:
     }
 
 
-def _names(spec: PodSpec, name: str) -> Parameters:
-    """Host name and DNS. There is no cluster DNS: ClusterFirst is the VPC's resolver."""
+def _host(spec: PodSpec, name: str) -> str:
+    host = spec.hostname_override or spec.hostname or name
+    return host[: limits.HOST_NAME].rstrip("-.")
+
+
+def _names(spec: PodSpec) -> Parameters:
+    """DNS and other names. There is no cluster DNS: ClusterFirst is the VPC's resolver."""
     config = spec.dns_config
     alone = spec.dns_policy == "None" or (config is not None and bool(config.nameservers))
     dns: Parameters = {}
@@ -135,9 +177,7 @@ def _names(spec: PodSpec, name: str) -> Parameters:
             "Search": config.searches,
             "Option": [{"Name": one.name, "Value": one.value or ""} for one in config.options],
         }
-    host = spec.hostname_override or spec.hostname or name
     return {
-        "HostName": host[: limits.HOST_NAME].rstrip("-."),
         "HostAliase": [{"Ip": one.ip, "Hostname": one.hostnames} for one in spec.host_aliases],
         "DnsPolicy": "None" if alone else "Default",
         "DnsConfig": dns,
@@ -162,19 +202,11 @@ def _container(container: Container, where: str, at: Environment) -> dict[str, P
         "Command": command,
         "Arg": args,
         "WorkingDir": container.working_dir or None,
-        **_limits(container, where),
+        **upper_bounds(container.resources, f"{where}.resources"),
         "Gpu": asked.gpus or None,
         "EnvironmentVar": env.parameters(variables),
         "Port": [{"Port": one.container_port, "Protocol": one.protocol} for one in container.ports],
-        "VolumeMount": [
-            {
-                "Name": one.name,
-                "MountPath": one.mount_path,
-                "SubPath": one.sub_path or None,
-                "ReadOnly": one.read_only,
-            }
-            for one in container.volume_mounts
-        ],
+        "VolumeMount": [_mount(one, at) for one in container.volume_mounts],
         "SecurityContext": {
             "Capability": {"Add": own.capabilities.add},
             "ReadOnlyRootFilesystem": own.read_only_root_filesystem or None,
@@ -184,17 +216,14 @@ def _container(container: Container, where: str, at: Environment) -> dict[str, P
     }
 
 
-def _limits(container: Container, where: str) -> Parameters:
-    """Limits as ECI's upper bounds; without them containers share what the group has."""
-    amounts = {
-        name: quantity(value, f"{where}.resources.limits[{name}]")
-        for name, value in container.resources.limits.items()
-        if name in ("cpu", "memory")
-    }
-    cpu, memory = amounts.get("cpu"), amounts.get("memory")
+def _mount(one: Mount, at: Environment) -> Parameters:
+    found = at.claims.get(one.name)
     return {
-        "Cpu": float(cpus(cpu)) or None if cpu is not None else None,
-        "Memory": float(gibibytes(memory)) or None if memory is not None else None,
+        "Name": one.name,
+        "MountPath": one.mount_path,
+        "SubPath": one.sub_path or None,
+        "ReadOnly": one.read_only or (found is not None and found.read_only),
+        "MountPropagation": found.propagation if found is not None else None,
     }
 
 

@@ -107,6 +107,8 @@ class EciPolicy:
     image_snapshot: str = ""
     """Use this image cache."""
     registry_logins: tuple[RegistryLogin, ...] = ()
+    claims: bool = False
+    """Pods may have claims: somebody says what those need."""
     extra_storage: int = 0
     """GiB of local storage that a pod may have beyond the 30 that every group has."""
 

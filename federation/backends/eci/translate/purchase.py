@@ -5,10 +5,11 @@ stock are asked. Rejected where nothing that ECI or the pool has is large enough
 """
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from federation.backends.eci.parameters import Parameters
 from federation.backends.eci.translate import limits
 from federation.backends.eci.translate.policy import EciPolicy, InstanceType
 from federation.backends.eci.translate.spec import Container, PodSpec, Resources
@@ -24,7 +25,7 @@ from federation.backends.eci.translate.specs import (
 from vnode.backend import Rejected
 from vnode.kube.quantity import InvalidQuantity, Quantity
 
-__all__ = ["Purchase", "asked_by", "purchase"]
+__all__ = ["Purchase", "asked_by", "purchase", "quantity", "upper_bounds"]
 
 _STORAGE = "ephemeral-storage"
 
@@ -47,13 +48,18 @@ class Purchase:
         return Size(min(one.cpu for one in self.types), min(one.memory for one in self.types))
 
 
-def purchase(spec: PodSpec, policy: EciPolicy) -> Purchase:
+def purchase(spec: PodSpec, policy: EciPolicy, *, beside: Iterable[Resources] = ()) -> Purchase:
     """What is bought for this pod.
+
+    Args:
+        spec: of the pod.
+        policy: of the virtual node's pool.
+        beside: what containers are to have that others put into its group.
 
     Raises:
         Rejected: nothing of what can be bought is large enough; names the field.
     """
-    asked = _of_pod(spec, policy)
+    asked = _with(_of_pod(spec, policy), beside)
     storage = max(0, math.ceil(asked.storage) - limits.EPHEMERAL_GIB)
     if storage > policy.extra_storage:
         raise _rejected(
@@ -123,6 +129,17 @@ def _of_pod(spec: PodSpec, policy: EciPolicy) -> Asked:
     )
 
 
+def _with(asked: Asked, beside: Iterable[Resources]) -> Asked:
+    """Besides what a pod says. One that says nothing gets the default for all of its group."""
+    cpu, memory = asked.cpu, asked.memory
+    for each in beside:
+        amounts = {**each.requests, **each.limits}
+        more_cpu, more_memory = (Quantity.parse(str(amounts.get(n, 0))) for n in ("cpu", "memory"))
+        cpu = cpu if cpu is None else cpu + cpus(more_cpu)
+        memory = memory if memory is None else memory + gibibytes(more_memory)
+    return replace(asked, cpu=cpu, memory=memory)
+
+
 def _listed(kind: str, spec: PodSpec) -> Iterator[tuple[Container, str]]:
     containers = spec.containers if kind == "containers" else spec.init_containers
     for index, container in enumerate(containers):
@@ -167,6 +184,20 @@ def _optional(amounts: Mapping[str, Quantity], name: str) -> Fraction | None:
     if amount is None or not amount.nanos:
         return None
     return cpus(amount) if name == "cpu" else gibibytes(amount)
+
+
+def upper_bounds(resources: Resources, where: str) -> Parameters:
+    """Limits as ECI's upper bounds; without them containers share what the group has."""
+    amounts = {
+        name: quantity(value, f"{where}.limits[{name}]")
+        for name, value in resources.limits.items()
+        if name in ("cpu", "memory")
+    }
+    cpu, memory = amounts.get("cpu"), amounts.get("memory")
+    return {
+        "Cpu": float(cpus(cpu)) or None if cpu is not None else None,
+        "Memory": float(gibibytes(memory)) or None if memory is not None else None,
+    }
 
 
 def quantity(value: str | int | float, field: str) -> Quantity:

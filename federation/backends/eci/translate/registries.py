@@ -8,7 +8,7 @@ k8s.io/kubernetes pkg/credentialprovider (host by host parts with `*`, path by b
 
 import base64
 import binascii
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 import msgspec
@@ -47,26 +47,40 @@ class _Config(msgspec.Struct, frozen=True):
 
 
 def logins(
-    spec: PodSpec, contents: Contents, *, own: Sequence[RegistryLogin]
+    spec: PodSpec,
+    contents: Contents,
+    *,
+    own: Sequence[RegistryLogin],
+    more: Iterable[str] = (),
 ) -> list[RegistryLogin]:
-    """The logins that the pod's images need, the tenant's before the platform's.
+    """The logins that the pod's images need, and images of the platform's.
+
+    Args:
+        spec: of the pod.
+        contents: has its Secrets.
+        own: the platform's logins, which go after the tenant's.
+        more: images of the platform's, for which the tenant's logins are no good.
 
     Raises:
-        Rejected: they are too many.
+        Rejected: they are too many, or two of one server.
         Waiting: an image pull Secret cannot be read; its content is not shown.
     """
     known = [*_of_secrets(spec, contents), *own]
-    images = [container.image for container in (*spec.init_containers, *spec.containers)]
     chosen: dict[str, RegistryLogin] = {}
-    for image in images:
-        host, path = _place(image)
-        matching = [login for login in known if _matches(login.server, host, path)]
-        if not matching:
-            continue
-        best = max(matching, key=lambda login: len(_parts(login.server)[1]))
-        prefix = _parts(best.server)[1]
-        server = f"{host}/{prefix}" if prefix else host
-        chosen.setdefault(server, RegistryLogin(server, best.user, best.password))
+    for container in (*spec.init_containers, *spec.containers):
+        if (best := _best(container.image, known)) is not None:
+            chosen.setdefault(best.server, best)
+    ours = {image: best for image in more if (best := _best(image, own)) is not None}
+    for best in ours.values():
+        chosen.setdefault(best.server, best)
+    for image, best in ours.items():
+        if _best(image, chosen.values()) != best:
+            raise Rejected(
+                f'spec.imagePullSecrets: they have a login for "{best.server}", from which the '
+                "platform pulls what brings the data of the pod's claims, and ECI takes one login "
+                "for each registry: leave it out, or take the pod's images from another one",
+                field="spec.imagePullSecrets",
+            )
     if len(chosen) > limits.LOGINS:
         raise Rejected(
             f"spec.containers: images of {len(chosen)} registries that need a login are more than "
@@ -74,6 +88,17 @@ def logins(
             field="spec.containers",
         )
     return list(chosen.values())
+
+
+def _best(image: str, known: Iterable[RegistryLogin]) -> RegistryLogin | None:
+    """The most specific login for an image, of those the first."""
+    host, path = _place(image)
+    matching = [login for login in known if _matches(login.server, host, path)]
+    if not matching:
+        return None
+    best = max(matching, key=lambda login: len(_parts(login.server)[1]))
+    prefix = _parts(best.server)[1]
+    return RegistryLogin(f"{host}/{prefix}" if prefix else host, best.user, best.password)
 
 
 def of_file(content: bytes) -> tuple[RegistryLogin, ...]:

@@ -244,10 +244,18 @@ class EmptyDir(_Part, frozen=True):
     size_limit: str | int | float | None = None
 
 
+class ClaimSource(_Part, frozen=True):
+    """v1.PersistentVolumeClaimVolumeSource."""
+
+    claim_name: str = ""
+    read_only: bool = False
+
+
 class Volume(Source, frozen=True):
     """v1.Volume."""
 
     name: str = ""
+    persistent_volume_claim: ClaimSource | None = None
     empty_dir: EmptyDir | None = None
     projected: Projected | None = None
 

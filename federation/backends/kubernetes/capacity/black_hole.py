@@ -10,6 +10,7 @@ A pod on an ECI node has its node at once and waits there. Where the instance th
 of stock, the extended resources that it asks for are full, else the CPUs.
 """
 
+import functools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -25,7 +26,7 @@ from federation.backends.kubernetes.capacity.requests import (
     subtract,
 )
 from vnode.backend import Capacity, CapacitySource
-from vnode.kube.quantity import ZERO, Quantity
+from vnode.kube.quantity import ZERO, Notation, Quantity
 from vnode.kube.types import ObjectKey, ObjectMeta, Pod
 from vnode.runtime.store import Change, Store
 
@@ -45,6 +46,12 @@ class _Claim:
 
     requests: Resources
     waits_for: frozenset[str]
+
+
+@functools.lru_cache(maxsize=4096)
+def _shared(amounts: tuple[tuple[str, int, Notation], ...], waits_for: frozenset[str]) -> _Claim:
+    """The same claim for all pods that ask for the same, and most of a cluster do."""
+    return _Claim({name: Quantity(nanos, notation) for name, nanos, notation in amounts}, waits_for)
 
 
 def waits_for(spec: RequestSpec, status: RequestStatus) -> frozenset[str]:
@@ -151,4 +158,5 @@ class NoBlackHole:
             return None
         spec, status = _SPEC.decode(pod.spec), _STATUS.decode(pod.status)
         requests = pod_requests(spec, status)
-        return _Claim(requests, waits_for(spec, status)) if requests else None
+        amounts = tuple((name, q.nanos, q.notation) for name, q in requests.items())
+        return _shared(amounts, waits_for(spec, status)) if requests else None

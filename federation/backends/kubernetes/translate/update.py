@@ -38,6 +38,7 @@ from federation.backends.kubernetes.translate.fingerprints import (
 )
 from federation.backends.kubernetes.translate.mounts import as_volumes_say
 from federation.backends.kubernetes.translate.names import (
+    ANNOTATION_CLAIMS,
     ANNOTATION_DIGEST,
     ANNOTATION_EPHEMERAL,
     ANNOTATION_IMAGES,
@@ -45,18 +46,21 @@ from federation.backends.kubernetes.translate.names import (
     NamespaceMapping,
     Owner,
 )
+from federation.backends.kubernetes.translate.never_root import as_others_say
 from federation.backends.kubernetes.translate.policy import TranslationPolicy
 from federation.backends.kubernetes.translate.request import (
     decode_spec,
     translation,
 )
 from federation.backends.kubernetes.translate.translation import Translation
+from federation.backends.translation.redirection import WHY, redirecting
 from federation.backends.translation.rules import (
     Refused,
     as_object,
     as_objects,
     as_rejected,
     as_text,
+    inside,
     rejected,
     walk,
 )
@@ -263,8 +267,12 @@ class _Comparison:
 
     def _ephemeral_container(self, name: str, container: JSONObject) -> Write:
         translated = walk(container, fields.EPHEMERAL_CONTAINER, self.at)
+        if self.metadata.annotations.get(ANNOTATION_CLAIMS) and (where := redirecting(container)):
+            with inside(where):
+                raise Refused(WHY)
         (wanted,) = as_objects(env.with_service_variables([translated], self.at))
         wanted = as_volumes_say(wanted, as_objects(self.source.get("volumes")))
+        wanted = as_others_say(wanted, self.source, self.present)
         patch: JSONObject = {"spec": {"ephemeralContainers": [wanted]}}
         for there in as_objects(self.present.get("ephemeralContainers")):
             if there.get("name") == name:

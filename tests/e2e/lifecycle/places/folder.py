@@ -125,16 +125,21 @@ class FolderPlace:
         await until(lambda: (self._folder(name) / "ready").exists(), f"{name} runs by itself")
 
     async def end(self, name: str, *, exit_code: int = 0) -> None:
-        folder = self._folder(name)
+        folder, ends = self._folder(name), await self.copy(name)
         (folder / ".end").write_text(str(exit_code))
         (folder / ".end").rename(folder / "end")
 
-        def has_ended() -> bool:
-            return (folder / "ended").exists() or not folder.exists()
+        async def has_ended() -> bool:
+            now = await self.copy(name)  # A successor may be there between two looks.
+            other = now is None or ends is None or now.handle != ends.handle
+            return other or (folder / "ended").exists()
 
         await until(has_ended, f"{name} has ended")
 
     async def finish_deletion(self, name: str) -> None:
+        copy = await self.copy(name)
+        if copy is None or not copy.deleting:
+            return  # Its time was over before.
         with contextlib.suppress(FileNotFoundError):
             await self.end(name, exit_code=143)
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from tests.eci.scale.onlooker import SeenPod
 from tests.eci.scale.rounds import Kill, Round
+from tests.eci.scale.seen import SeenPod
 from tests.eci.scale.verdict import UID, Evidence, report
 
 PODS = 4

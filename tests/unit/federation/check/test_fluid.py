@@ -1,31 +1,38 @@
 """Whether the agent is fenced where it makes objects for Fluid."""
 
-from typing import Any
+from dataclasses import replace
 
 import pytest
 
 from federation.check.findings import Finding, Level
 from federation.check.fluid import fence
 from federation.check.site import Peer
-from federation.config import FluidConfig
+from federation.config import CopiedVolume
+from federation.join.fluid import FluidPlan
 from tests.builders import make_error
 from tests.unit.federation.check.api import Api
 from vnode.kube.config import Connection
 
-VOLUMES = [{"driver": "d", "volumeHandles": ["a"]}]
-DENIED = "ValidatingAdmissionPolicy 'vnode-red-fluid' with binding 'vnode-red-fluid' denied request"
+VOLUME = CopiedVolume(driver="d", volume_handles=("a",))
+NO_NAMESPACE = make_error(404, 'namespaces "red--a" not found', name="red--a")
+FENCED = FluidPlan(profiles=("p",), volumes=(VOLUME,), reach=({"pool": "a"},))
+PODS_ONLY = FluidPlan(profiles=("p",), makes_datasets=False, reach=({"pool": "a"},))
 
 
-async def look(api: Api, **config: Any) -> list[Finding]:
-    settings = FluidConfig.model_validate({"profiles": ["p"], **config})
+def denied(policy: str) -> Exception:
+    text = f"ValidatingAdmissionPolicy '{policy}' with binding '{policy}' denied request: no"
+    return make_error(403, text)
+
+
+async def look(api: Api, plan: FluidPlan) -> list[Finding]:
     peer = Peer("gpu", Connection("gpu"), opened=api.client)
-    return list(await fence(peer, settings, tenant="red", below="red--a", mend="vnode join"))
+    return list(await fence(peer, plan, tenant="red", below="red--a", mend="vnode join"))
 
 
 @pytest.mark.parametrize(
     ("answer", "level", "text"),
     [
-        (make_error(403, DENIED), Level.OK, "policy vnode-red-fluid refuses"),
+        (denied("vnode-red-fluid"), Level.OK, "policy vnode-red-fluid refuses"),
         (make_error(403, 'User "u" cannot create'), Level.UNTRIED, "cannot create"),
         (make_error(404, "404 page not found"), Level.WRONG, "there is no API"),
         (None, Level.WRONG, "can make any"),
@@ -37,14 +44,34 @@ async def test_objects_that_reach_the_node_are_tried(
 ) -> None:
     api = Api()
     api.denies = answer
-    findings = await look(api, volumes=VOLUMES)
+    findings = (await look(api, FENCED))[:2]
     assert [finding.level for finding in findings] == [level] * 2
     assert all(text in finding.text for finding in findings)
-    assert api.asked == ["create thinruntimes in red--a", "create persistentvolumes"]
+    assert api.asked[:2] == ["create thinruntimes in red--a", "create persistentvolumes"]
 
 
-async def test_what_the_agent_does_not_make_is_not_tried() -> None:
+@pytest.mark.parametrize(
+    ("answer", "level", "text"),
+    [
+        (denied("vnode-red-fluid-pods"), Level.OK, "policy vnode-red-fluid-pods refuses"),
+        (denied("vnode-red-fluid"), Level.UNTRIED, "pods: "),
+        (make_error(403, 'violates PodSecurity "baseline:latest"'), Level.OK, "Pod Security"),
+        (NO_NAMESPACE, Level.UNTRIED, "not found"),
+        (None, Level.WRONG, "can make any Pod"),
+    ],
+    ids=["fenced", "another policy", "Pod Security", "no namespace", "not fenced"],
+)
+async def test_a_pod_that_reaches_for_any_node_is_tried(
+    answer: Exception | None, level: Level, text: str
+) -> None:
     api = Api()
-    (finding,) = await look(api, dialect="ack")
-    assert finding.level is Level.OK
-    assert api.asked == []
+    api.denies = answer
+    (finding,) = await look(api, PODS_ONLY)
+    assert (finding.level, text in finding.text) == (level, True), finding
+    assert api.asked == ["create pods in red--a"]
+
+
+async def test_where_no_policy_keeps_such_pods_to_certain_nodes_that_is_said() -> None:
+    (finding,) = await look(Api(), replace(PODS_ONLY, reach=({"pool": "a"}, {})))
+    assert finding.level is Level.WARN
+    assert "nodeSelector" in finding.mend

@@ -1,12 +1,18 @@
 import asyncio
 import asyncio.sslproto
+import gc
 import resource
 import ssl
 
 import pytest
 import trustme
 
-from federation.cli.process import TLS_BUFFER, limit_tls_buffers, raise_descriptor_limit
+from federation.cli.process import (
+    TLS_BUFFER,
+    leave_out_of_collections,
+    limit_tls_buffers,
+    raise_descriptor_limit,
+)
 
 
 def test_the_process_may_use_all_descriptors_that_it_is_allowed() -> None:
@@ -43,3 +49,12 @@ async def test_tls_connections_take_small_buffers_and_lose_nothing(
         assert len(protocol._ssl_buffer) == TLS_BUFFER
         assert await reader.readexactly(len(sent)) == sent
         writer.transport.abort()
+
+
+def test_what_is_imported_is_never_looked_at_again_for_garbage() -> None:
+    try:
+        leave_out_of_collections()
+        assert gc.get_freeze_count() > 10_000
+        assert len(gc.get_objects()) < 1000
+    finally:
+        gc.unfreeze()

@@ -1,5 +1,4 @@
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -12,18 +11,6 @@ from tests.eci.script import Fate
 from tests.eci.server import Emulator
 from tests.fakes.clock import SteppedClock
 from vnode.kube.errors import Withheld
-
-
-@pytest.fixture
-async def emulator() -> AsyncIterator[Emulator]:
-    async with Emulator(keys=KEYS, clock=SteppedClock()) as running:
-        yield running
-
-
-@pytest.fixture
-async def api(emulator: Emulator) -> AsyncIterator[EciApi]:
-    async with connected(emulator) as client:
-        yield client
 
 
 @pytest.fixture

@@ -3,21 +3,27 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
-from msgspec import structs
+from msgspec import convert, structs
 
 from federation.backends.eci.answers import Event
 from federation.backends.eci.backend import EciBackend
+from federation.backends.eci.claims import ClaimSource
 from federation.backends.eci.observe import SETTLES
+from federation.backends.eci.translate.claims import Brought
 from federation.backends.eci.translate.policy import Spot
+from federation.backends.eci.translate.spec import Resources
+from federation.claims.objects import VolumeSpec
+from federation.fluid.profiles import Dataset, Thin
+from federation.fluid.sidecar import Asked, brought
 from tests.builders import NODE, NODE_ADDRESS, UID_1, UID_2, loads
 from tests.eci.connecting import KEYS, connected, make_group
 from tests.eci.refusal import Refusal
-from tests.eci.script import Fate
+from tests.eci.script import Fate, Script
 from tests.eci.server import Emulator
 from tests.fakes.clock import SteppedClock
 from tests.unit.federation.eci.translate.builders import TRUSTING, config_map, secret
@@ -36,7 +42,7 @@ from vnode.backend import (
     UpdatePart,
     Waiting,
 )
-from vnode.kube.types import UID, NodeName, ObjectKey
+from vnode.kube.types import UID, NodeName, ObjectKey, Pod
 
 POLICY = replace(TRUSTING, vswitches=())
 KEY = ObjectKey("team-a", "job-0")
@@ -101,10 +107,12 @@ def make_backend(
     others: Collection[NodeName] = (),
     forwards: Callable[[str], bool] = lambda _: True,
     served: NodeName = NODE,
+    claim_source: ClaimSource | None = None,
     **changes: Any,
 ) -> EciBackend:
     return EciBackend(
         api,
+        claims=claim_source,
         policies={served: replace(POLICY, **changes)},
         account="beijing",
         others=others,
@@ -516,7 +524,7 @@ async def test_nothing_is_remembered_of_a_create_whose_end_is_known(site: Site, 
     site.emulator.faults.lose_answers = 1
     with pytest.raises(Waiting):
         await site.backend.apply(make_request())
-    assert site.backend._unanswered
+    assert site.backend._creation._unanswered
     if seen:
         await site.look(5)
         assert await site.backend.apply(make_request()) == site.observed()
@@ -524,7 +532,22 @@ async def test_nothing_is_remembered_of_a_create_whose_end_is_known(site: Site, 
         site.emulator.groups._all.pop(site.groups()[-1])
         site.clock.now += SETTLES
         assert await site.backend.confirm_gone(KEY, UID_1)
-    assert not site.backend._unanswered
+    assert not site.backend._creation._unanswered
+
+
+async def test_nothing_is_remembered_of_a_create_whose_group_came_and_went(site: Site) -> None:
+    """Its pod was deleted before anybody heard of the group."""
+    site.somebody_elses()
+    site.emulator.faults.lose_answers = 1
+    with pytest.raises(Waiting):
+        await site.backend.apply(make_request())
+    await site.look(5)
+    await site.backend.delete(site.observed(), grace_seconds=1)
+    await site.look(60)
+    gone = site.observed()
+    assert gone.gone
+    site.backend.forget(gone)
+    assert not site.backend._creation._unanswered
 
 
 @pytest.mark.parametrize("code", ["OperationDenied.NoStock", "InvalidParameter.Name"])
@@ -673,21 +696,21 @@ async def test_of_pods_that_want_the_same_one_asks_while_it_is_sold_out(site: Si
 
     site.emulator.faults.no_stock = set()
     await site.backend.apply(requests[0])
-    assert len(site.backend._shortages) == 0
+    assert len(site.backend._creation._shortages) == 0
 
 
 async def test_of_events_only_those_are_remembered_that_may_come_again(site: Site) -> None:
     site.backend.subscribe_events(lambda _: None)
     await site.backend.apply(make_request())
     await site.look(4)
-    [(group, told)] = site.backend.observer._told.items()
+    [(group, told)] = site.backend.observer.news._told.items()
     assert told
-    site.backend.observer._told[group] = {Event(reason="Old", message="which nobody lists")}
+    site.backend.observer.news._told[group] = {Event(reason="Old", message="which nobody lists")}
 
-    site.backend.observer._eventful[group] = None
+    site.backend.observer.news.changed(group)
     await site.look(4)
 
-    assert site.backend.observer._told[group] == told
+    assert site.backend.observer.news._told[group] == told
 
 
 async def test_events_are_told_once_and_old_ones_not(site: Site) -> None:
@@ -704,6 +727,193 @@ async def test_events_are_told_once_and_old_ones_not(site: Site) -> None:
         other.backend.subscribe_events(said.append)
         await other.look()
     assert len(said) == seen
+
+
+class Claims:
+    """The tenant's claims, each of which is read by a client of a profile."""
+
+    RESOURCES: ClassVar = {"requests": {"cpu": "500m"}, "limits": {"memory": "1Gi"}}
+
+    def __init__(self) -> None:
+        fuse = {"image": "starfs", "command": ["mount-starfs"], "resources": self.RESOURCES}
+        self.thin = convert({"fuse": fuse}, Thin)
+        self.why = ""
+        self.asked = 0
+        self.open = asyncio.Event()
+        self.open.set()
+
+    def beside(self, pod: Pod) -> Sequence[Resources]:
+        return [self.thin.fuse.resources] if b"persistentVolumeClaim" in bytes(pod.spec) else []
+
+    async def of(self, pod: Pod) -> Mapping[str, Brought]:
+        if b"persistentVolumeClaim" not in bytes(pod.spec):
+            return {}
+        self.asked += 1
+        await self.open.wait()
+        if self.why:
+            raise Waiting(self.why, reason="DatasetNotReady", not_done=True)
+        dataset = convert({"mounts": [{"mountPoint": "pvc://data"}]}, Dataset)
+        asked = Asked(pod.metadata.namespace, "data", "v", VolumeSpec(), dataset, self.thin)
+        return {"v": brought(asked)}
+
+
+WITH_CLAIM: dict[str, Any] = {
+    "restartPolicy": "Never",
+    "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}],
+    "containers": [make_container(volumeMounts=[{"name": "v", "mountPath": "/data"}])],
+}
+
+
+async def test_a_pod_with_a_claim_ends_without_its_sidecar_which_nobody_sees(site: Site) -> None:
+    said: list[PodEvent] = []
+    async with connected(site.emulator) as api:
+        backend = make_backend(api, site.clock, claim_source=Claims(), claims=True)
+        await backend.put_object(SERVICES, config_map("x", {}))
+        backend.subscribe_events(said.append)
+        site.backend = backend
+        await site.look()
+        site.fate = Fate(runs=20, containers={"fluid-fuse-0": Script(ready_after=10)})
+        await backend.apply(make_request(**WITH_CLAIM))
+        [group] = backend._copies.there()
+        assert (group.containers, group.hidden) == ((), {"fluid-fuse", "starfs"})
+        await site.look(5)
+        began = site.status()
+        await site.look(20)
+        running = site.status()
+        await site.look(30)
+        ended = site.status()
+    phases = [status["phase"] for status in (began, running, ended)]
+    assert phases == ["Pending", "Running", "Succeeded"]
+    assert "fluid-fuse" not in str([began, running, ended])
+    assert {event.reason for event in said} >= {"Started"}
+    assert not [event for event in said if "fuse" in event.message or "starfs" in event.message]
+
+
+async def test_a_pod_whose_claim_is_not_ready_waits_and_nothing_is_asked_for(site: Site) -> None:
+    claims = Claims()
+    claims.why = "it is not bound to a volume yet"
+    opened: list[str] = []
+    async with connected(site.emulator) as api:
+        backend = make_backend(api, site.clock, claim_source=claims, claims=True)
+        backend.subscribe_places(opened.append)
+        await backend.put_object(SERVICES, config_map("x", {}))
+        with pytest.raises(Waiting, match="not bound") as waiting:
+            await backend.apply(make_request(**WITH_CLAIM))
+        assert (waiting.value.reason, waiting.value.not_done) == ("DatasetNotReady", True)
+        assert site.emulator.counted["CreateContainerGroup"] == 0
+        claims.why = ""
+        backend.opened("team-a")
+        assert opened == ["team-a"]
+        await backend.apply(make_request(**WITH_CLAIM))
+    assert site.emulator.groups.made == 1
+
+
+@pytest.mark.parametrize(
+    ("restarts", "code", "phase"),
+    [("Never", 1, "Failed"), ("OnFailure", 0, "Failed"), ("OnFailure", 1, "Pending")],
+)
+@pytest.mark.parametrize("again", [False, True])
+async def test_a_pod_whose_sidecar_ended_before_it_began_fails_and_costs_nothing_more(
+    site: Site, restarts: str, code: int, phase: str, again: bool
+) -> None:
+    sidecar = Script(runs=10, exit_code=code, ready_after=999)
+    main = Script(cannot_start="ErrImagePull")
+    site.fate = Fate(containers={"fluid-fuse-0": sidecar, "main": main})
+    async with connected(site.emulator) as api:
+        site.backend = make_backend(api, site.clock, claim_source=Claims(), claims=True)
+        await site.backend.put_object(SERVICES, config_map("x", {}))
+        await site.look()
+        await site.backend.apply(make_request(**{**WITH_CLAIM, "restartPolicy": restarts}))
+        if again:
+            site.backend = (await restarted(site, api)).backend
+        await site.look(10)
+        assert site.status()["phase"] == "Pending"
+        for _ in range(4):
+            await site.look(31)
+        status = site.status()
+        assert status["phase"] == phase
+        await site.look(2)
+        await site.look(2)
+        assert bool(site.groups()) is (phase != "Failed")
+        assert site.status()["phase"] == phase
+    if phase == "Failed":
+        assert status["reason"] == "AddedContainerFailed"
+        assert f"exit code {code}" in status["message"]
+        assert [one["name"] for one in status["containerStatuses"]] == ["main"]
+
+
+async def test_a_helper_that_begins_after_a_sidecars_end_costs_no_training(site: Site) -> None:
+    sidecar, helper = Script(runs=40), Script(runs=20, exit_code=1)
+    site.fate = Fate(containers={"fluid-fuse-0": sidecar, "helper": helper})
+    two = {**WITH_CLAIM, "restartPolicy": "OnFailure"}
+    two["containers"] = [*two["containers"], {"name": "helper", "image": "helper:1"}]
+    async with connected(site.emulator) as api:
+        site.backend = make_backend(api, site.clock, claim_source=Claims(), claims=True)
+        await site.backend.put_object(SERVICES, config_map("x", {}))
+        await site.backend.apply(make_request(**two))
+        for _ in range(30):
+            await site.look(10)
+            assert site.groups()
+            assert site.status()["phase"] in ("Pending", "Running")
+    assert site.status()["phase"] == "Running"
+
+
+async def test_a_pod_that_is_deleted_before_its_sidecar_was_ready_has_not_failed(
+    site: Site,
+) -> None:
+    site.fate = Fate(containers={"fluid-fuse-0": Script(ready_after=999)}, terminating=5)
+    async with connected(site.emulator) as api:
+        site.backend = make_backend(api, site.clock, claim_source=Claims(), claims=True)
+        await site.backend.put_object(SERVICES, config_map("x", {}))
+        await site.backend.apply(make_request(**WITH_CLAIM))
+        await site.look(10)
+        await site.backend.delete(site.observed(), grace_seconds=1)
+        for _ in range(4):
+            await site.look(1)
+            assert site.status()["phase"] == "Pending"
+
+
+async def test_what_a_sidecar_is_to_have_is_bought_besides_what_its_pod_asks_for(
+    site: Site,
+) -> None:
+    asked = {"requests": {"cpu": "1", "memory": "2Gi"}}
+    container = {**WITH_CLAIM["containers"][0], "resources": asked}
+    async with connected(site.emulator) as api:
+        site.backend = make_backend(api, site.clock, claim_source=Claims(), claims=True)
+        await site.backend.put_object(SERVICES, config_map("x", {}))
+        await site.backend.apply(make_request(**{**WITH_CLAIM, "containers": [container]}))
+    [group] = site.emulator.groups.at(site.clock.now)
+    assert (group.asked["Cpu"], group.asked["Memory"]) == ("2", "4")
+
+
+async def test_pods_that_wait_for_stock_do_not_look_at_their_claims(site: Site) -> None:
+    claims = Claims()
+    site.emulator.faults.no_stock = {"*"}
+    requests = [make_request(uid=UID(f"u-{number}"), **WITH_CLAIM) for number in range(20)]
+    async with connected(site.emulator) as api:
+        backend = make_backend(api, site.clock, claim_source=claims, claims=True)
+        await backend.put_object(SERVICES, config_map("x", {}))
+        for request in requests * 3:
+            with pytest.raises(Waiting, match="sold out"):
+                await backend.apply(request)
+    assert claims.asked == site.emulator.calls.count("CreateContainerGroup") == 3
+
+
+async def test_what_is_refused_while_a_pod_looks_at_its_claims_is_not_asked_for(site: Site) -> None:
+    claims = Claims()
+    site.emulator.faults.no_stock = {"*"}
+    async with connected(site.emulator) as api:
+        backend = make_backend(api, site.clock, claim_source=claims, claims=True)
+        await backend.put_object(SERVICES, config_map("x", {}))
+        claims.open.clear()
+        late = asyncio.create_task(backend.apply(make_request(uid=UID_2, **WITH_CLAIM)))
+        await asyncio.sleep(0)
+        with pytest.raises(Waiting, match="sold out"):
+            await backend.apply(make_request())
+        claims.open.set()
+        with pytest.raises(Waiting, match="sold out"):
+            await late
+    assert (claims.asked, site.emulator.calls.count("CreateContainerGroup")) == (1, 1)
 
 
 async def test_a_service_that_is_down_loses_nothing(site: Site) -> None:

@@ -28,7 +28,7 @@ async def test_users_hear_of_a_deletion_that_does_nothing_and_it_is_repeated(
     with monkeypatch.context() as patch:
         patch.setattr(account.emulator, "_answer", idle)
         account.delete(grace=30)
-        await asyncio.sleep(80)
+        await asyncio.sleep(320)
         assert "CopyStuckTerminating" not in [event["reason"] for event in account.events()]
         await asyncio.sleep(40)
         assert "CopyStuckTerminating" in [event["reason"] for event in account.events()]

@@ -1,6 +1,7 @@
 """Logs by polling: every line once, in order, until the container has ended."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -50,9 +51,9 @@ def at(second: int, text: str = "x", fraction: str = "") -> str:
 
 
 async def read(
-    service: Scripted, *, ended: Callable[[], bool] | None = None, **options: object
+    service: Scripted, *, ended: Callable[[], bool] | None = None, **options: Any
 ) -> list[str]:
-    asked = LogOptions(container="main", **options)  # type: ignore[arg-type]
+    asked = LogOptions(container="main", **options)
     over = ended or (lambda: service.over)
     found = logs.logs(service, "eci-1", asked, ended=over, clock=SteppedClock())
     return (b"".join([part async for part in found])).decode().splitlines()

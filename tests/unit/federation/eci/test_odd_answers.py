@@ -154,10 +154,10 @@ async def test_who_cannot_be_read_any_more_keeps_its_last_state() -> None:
     who = Identity(make_key(), UID_1, NODE, "d1", 1)
     copies.learn("eci-2", who, made_at=None, listed=False)
     [running] = [one async for one in answering(Data=[RUNNING]).statuses()]
-    copies.saw(running, now="2027-01-15T08:00:00Z")
+    copies.saw(running, now="2027-01-15T08:00:00Z", at=0.0)
     before = copies.observed(who.key)
 
-    assert not copies.saw(Illegible("eci-2"), now="2027-01-15T08:00:02Z")
+    assert not copies.saw(Illegible("eci-2"), now="2027-01-15T08:00:02Z", at=2.0)
 
     assert copies.observed(who.key) == before
     group = copies.get("eci-2")

@@ -1,6 +1,6 @@
 """The price table: what was configured, what the service says, and what nobody knows."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 import pytest
 from structlog.testing import capture_logs
@@ -8,23 +8,10 @@ from structlog.testing import capture_logs
 from federation.backends.eci.api import EciApi
 from federation.backends.eci.prices import Prices, PriceTable
 from tests.eci.catalog import TYPES, size
-from tests.eci.connecting import KEYS, connected
 from tests.eci.server import Emulator
 from tests.fakes.clock import SteppedClock
 
 T4, A10 = "ecs.gn6i-c4g1.xlarge", "ecs.gn7i-c8g1.2xlarge"
-
-
-@pytest.fixture
-async def emulator() -> AsyncIterator[Emulator]:
-    async with Emulator(keys=KEYS, clock=SteppedClock()) as running:
-        yield running
-
-
-@pytest.fixture
-async def api(emulator: Emulator) -> AsyncIterator[EciApi]:
-    async with connected(emulator) as client:
-        yield client
 
 
 def prices(

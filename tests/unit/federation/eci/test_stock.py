@@ -1,29 +1,13 @@
 """Stock of instance types, as the newest answers say."""
 
-from collections.abc import AsyncIterator
-
-import pytest
 from structlog.testing import capture_logs
 
 from federation.backends.eci.api import EciApi
 from federation.backends.eci.stock import Stock, TypeStock
-from tests.eci.connecting import KEYS, connected
 from tests.eci.server import Emulator
 from tests.fakes.clock import SteppedClock
 
 T4, A10 = "ecs.gn6i-c4g1.xlarge", "ecs.gn7i-c8g1.2xlarge"
-
-
-@pytest.fixture
-async def emulator() -> AsyncIterator[Emulator]:
-    async with Emulator(keys=KEYS, clock=SteppedClock()) as running:
-        yield running
-
-
-@pytest.fixture
-async def api(emulator: Emulator) -> AsyncIterator[EciApi]:
-    async with connected(emulator) as client:
-        yield client
 
 
 async def test_nothing_is_known_before_the_first_answer(api: EciApi) -> None:

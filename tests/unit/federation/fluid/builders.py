@@ -24,6 +24,7 @@ class Allowed:
     volume_handles: tuple[str, ...] = ("team-a/*",)
     attributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     mount_options: tuple[str, ...] = ()
+    profiles: tuple[str, ...] | None = None
 
 
 ALLOWED = Allowed(

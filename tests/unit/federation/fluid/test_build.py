@@ -92,6 +92,7 @@ def test_a_load_of_paths_that_are_none_is_one_of_all() -> None:
     assert spec["target"] == [{"path": "/"}]
 
 
-def test_a_load_of_paths_leaves_out_what_climbs() -> None:
-    spec: Any = build.data_load(make_wish(claim=make_claim()), "/a, /../b, /c/..")["spec"]
+def test_a_load_of_paths_leaves_out_what_climbs_and_what_a_shell_reads() -> None:
+    asked = "/a, /../b, /c/.., /$(id), /d;e, /f g"
+    spec: Any = build.data_load(make_wish(claim=make_claim()), asked)["spec"]
     assert spec["target"] == [{"path": "/a"}]

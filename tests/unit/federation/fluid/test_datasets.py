@@ -9,10 +9,27 @@ import pytest
 from federation.backends.kubernetes.translate.policy import FluidDialect
 from federation.claims.objects import PERSISTENT_VOLUMES, Claim
 from federation.claims.placeholder import placeholder, placeholder_name
-from federation.fluid.objects import DATA_LOADS, DATASETS
-from tests.builders import OWNER, make_error, make_request
-from tests.unit.federation.fluid.builders import BELOW, PROFILE, make_claim, make_volume
-from tests.unit.federation.fluid.world import CONFIG, CUT, DS, KEY, PV, World, inject
+from federation.fluid import build
+from federation.fluid.objects import DATA_LOADS, DATASETS, THIN_RUNTIMES
+from tests.builders import NODE, OWNER, make_error, make_pod, make_request
+from tests.unit.federation.fluid.builders import (
+    BELOW,
+    PROFILE,
+    make_claim,
+    make_volume,
+    make_wish,
+)
+from tests.unit.federation.fluid.world import (
+    CONFIG,
+    CUT,
+    DS,
+    KEY,
+    MAIN,
+    MOUNT,
+    PV,
+    World,
+    inject,
+)
 from vnode.backend import Waiting
 from vnode.kube.errors import KubeError
 from vnode.kube.resources import PERSISTENT_VOLUME_CLAIMS, PODS, Resource
@@ -50,10 +67,29 @@ async def test_a_ready_claim_costs_pods_no_call(world: World) -> None:
     assert world.compute.client.names() == []
 
 
-async def test_nothing_is_made_for_a_claim_that_nobody_uses(world: World) -> None:
+async def test_nothing_is_made_or_asked_for_a_claim_that_nobody_uses(world: World) -> None:
     world.have(make_claim())
     await world.settle()
     assert world.compute.client.names() == []
+    assert world.tenant.names() == []
+
+
+async def test_the_volume_of_a_claim_is_asked_for_once_while_it_is_used_and_forgotten_then(
+    world: World,
+) -> None:
+    world.have(make_claim())
+    pod = world.want()
+    await world.ready()
+    assert world.tenant.names() == ["get persistentvolumes"]
+    world.pods.remove(pod.metadata.key, last=pod)
+    await world.settle()
+    await asyncio.sleep(61)
+    for _ in range(3):
+        await world.settle()
+    assert world.there() == set()
+    world.want(make_pod("second", volumes=[MOUNT], containers=[MAIN], nodeName=NODE))
+    await world.settle()
+    assert world.tenant.names() == ["get persistentvolumes"] * 2
 
 
 async def test_what_is_unused_goes_after_a_while_fluids_part_first(world: World) -> None:
@@ -142,6 +178,17 @@ async def test_a_volume_of_somebody_else_below_is_never_touched(world: World) ->
     assert "delete persistentvolumes" not in world.compute.client.names()
 
 
+async def test_a_claim_that_got_a_volume_of_the_platform_is_for_no_pod(world: World) -> None:
+    world.have(make_claim())
+    world.want()
+    await world.settle()
+    world.bind("kept-for-data")
+    with pytest.raises(Waiting):
+        await world.settle()
+    assert world.why() == "NameConflict"
+    assert "create datasets" not in world.compute.client.names()
+
+
 SECRET = {"nodePublishSecretRef": {"name": "key", "namespace": "team-a"}}
 
 
@@ -191,6 +238,78 @@ async def test_the_copied_secret_goes_with_the_claim(world: World) -> None:
     assert "delete secrets" not in world.compute.client.names()
     await world.settle()
     assert len(world.compute.client.named("delete secrets")) == 1
+
+
+async def test_what_a_claim_had_goes_although_others_removed_its_copy(world: World) -> None:
+    world.have(make_claim(), make_volume(csi=SECRET))
+    world.have_secret("b25l")
+    pod = world.want()
+    await world.ready()
+    world.compute.client.drop(PERSISTENT_VOLUME_CLAIMS, ObjectKey(BELOW, "data"))
+    world.pods.remove(pod.metadata.key, last=pod)
+    world.claims.remove(KEY, last=make_claim())
+    world.compute.client.fail(CUT, "delete persistentvolumes")
+    with pytest.raises(Waiting):
+        await world.settle()
+    await world.settle()
+    assert world.there() == set()
+    assert [key for plural, key in world.compute.client.objects if plural == "secrets"] == []
+    world.compute.client.calls.clear()
+    await world.settle()
+    assert world.compute.client.names() == []
+
+
+async def test_a_copy_that_others_removed_before_a_restart_is_no_reason_to_forget_its_volume(
+    world: World,
+) -> None:
+    world.have(make_claim())
+    world.want()
+    await world.ready()
+    restarted = World()
+    await restarted.open()
+    for resource in (PERSISTENT_VOLUMES, DATASETS, THIN_RUNTIMES):
+        for (plural, _), body in world.compute.client.objects.items():
+            if plural == resource.plural:
+                restarted.compute.client.put(resource, body)
+    assert restarted.there() == {"PersistentVolume", "Dataset", "ThinRuntime"}
+    await restarted.settle()
+    assert restarted.there() == set()
+
+
+async def test_what_is_left_of_a_claim_is_looked_at_again_until_all_is_listed() -> None:
+    world = World()
+    assert await world.settle() is None
+    world.compute.client.put(DATASETS, build.dataset(make_wish()))
+    assert await world.settle() is not None  # No event may come once all is listed.
+    await world.open()
+    await world.settle()
+    assert world.there() == set()
+
+
+async def test_copies_that_are_no_longer_watched_are_not_taken_for_removed(world: World) -> None:
+    world.have(make_claim())
+    world.want()
+    await world.ready()
+    world.below.claims.drop_scope(BELOW)
+    assert world.below.bereft(KEY) == {make_claim().metadata.uid}  # by its Dataset
+    world.below.datasets.drop_scope(BELOW)
+    world.below.runtimes.drop_scope(BELOW)
+    assert world.below.bereft(KEY) == set()
+
+
+async def test_what_a_running_pod_reads_stays_although_others_removed_its_claim(
+    world: World,
+) -> None:
+    world.have(make_claim())
+    pod = world.want()
+    await world.ready()
+    world.compute.client.webhook = inject
+    await world.compute.backend.apply(make_request(pod))
+    world.compute.deliver()
+    world.claims.remove(KEY, last=make_claim())
+    world.compute.client.drop(PERSISTENT_VOLUME_CLAIMS, ObjectKey(BELOW, "data"))
+    await world.settle()
+    assert world.there() == {"PersistentVolume", "Dataset", "ThinRuntime"}
 
 
 async def test_with_a_wrapper_there_only_claim_and_volume_are_made() -> None:
@@ -269,6 +388,46 @@ async def test_reading_ahead_that_is_refused_holds_up_no_pod_and_is_told_once(
     assert world.event() == ["WarmUpFailed"]
     assert await world.settle() is None
     assert len(world.compute.client.named("create dataloads")) == 3
+
+
+def asked(world: World, paths: str) -> None:
+    """The user sets the annotation; empty: takes it away."""
+    notes = {"vnode.dev/warm-up": paths} if paths else {}
+    world.claims.upsert(make_claim(annotations=notes))
+
+
+def loads(world: World) -> list[list[str]]:
+    """What the DataLoads below read."""
+    found = [b for (plural, _), b in world.compute.client.objects.items() if plural == "dataloads"]
+    return [[target["path"] for target in body["spec"]["target"]] for body in found]
+
+
+async def test_a_new_value_replaces_the_load_of_the_old_one(world: World) -> None:
+    world.have(make_claim())
+    world.want()
+    await world.ready()
+    for value, expected in (("/a", ["/a"]), ("/a,/b", ["/a", "/b"]), ("/a", ["/a"])):
+        asked(world, value)
+        await world.settle()
+        assert loads(world) == [expected]
+    asked(world, "")
+    await world.settle()
+    assert loads(world) == []
+    assert world.why() == ""
+
+
+async def test_no_pod_waits_while_an_older_load_is_being_deleted(world: World) -> None:
+    world.have(make_claim(annotations={"vnode.dev/warm-up": "/a"}))
+    world.want()
+    await world.ready()
+    (load,) = world.below.loads.values()
+    key = load.metadata.key
+    world.compute.client.edit(DATA_LOADS, key, lambda b: b["metadata"].update(LEAVING))
+    asked(world, "/b")
+    await world.settle()
+    assert world.why() == ""
+    assert loads(world) == [["/a"], ["/b"]]
+    assert "delete dataloads" not in world.compute.client.names()
 
 
 FAILED = {"phase": "Failed"}

@@ -124,6 +124,32 @@ async def test_a_pod_that_would_share_processes_with_the_sidecar_is_refused(worl
         await world.compute.backend.apply(make_request(pod))
 
 
+async def test_that_nothing_runs_as_root_is_said_of_the_pods_own_containers(world: World) -> None:
+    """A kubelet would not start the sidecar in a pod that says it for all."""
+    world.have(make_claim())
+    mine = {"name": "mine", "image": "x", "securityContext": {"runAsNonRoot": False}}
+    pod = world.want(
+        make_pod(
+            volumes=[MOUNT],
+            nodeName=NODE,
+            containers=[MAIN, mine],
+            initContainers=[{"name": "first", "image": "x"}],
+            securityContext={"runAsNonRoot": True, "runAsUser": 1000},
+        )
+    )
+    await world.ready()
+    world.compute.client.webhook = inject
+    copy = await world.compute.backend.apply(make_request(pod))
+    assert not copy.unfit
+    spec = world.compute.pod()["spec"]
+    assert spec["securityContext"] == {"runAsUser": 1000}
+    said = {
+        one["name"]: one.get("securityContext", {}).get("runAsNonRoot")
+        for one in (*spec["containers"], *spec["initContainers"])
+    }
+    assert said == {"main": True, "mine": False, "first": True, "fluid-fuse-0": None}
+
+
 async def test_a_pod_with_a_sidecar_for_one_of_two_claims_only_is_taken_back(world: World) -> None:
     await have_two(world)
     pod = make_two(("v", "w"))
@@ -190,7 +216,10 @@ async def test_a_claim_that_is_taken_for_reading_only_is_mounted_so(world: World
     [
         ({"hostAliases": [{"ip": "10.0.0.9", "hostnames": ["star-1"]}]}, "spec.hostAliases"),
         ({"dnsConfig": {"nameservers": ["10.0.0.9"]}}, "spec.dnsConfig.nameservers"),
+        ({"dnsConfig": {"searches": ["evil.example"]}}, "spec.dnsConfig.searches"),
+        ({"dnsConfig": {"searches": ["a.svc.evil.example"]}}, "spec.dnsConfig.searches"),
         ({"dnsPolicy": "None"}, "spec.dnsPolicy"),
+        ({"hostnameOverride": "nas.example.com"}, "spec.hostnameOverride"),
     ],
 )
 async def test_a_pod_does_not_tell_its_sidecar_where_names_lead(
@@ -202,6 +231,17 @@ async def test_a_pod_does_not_tell_its_sidecar_where_names_lead(
     with pytest.raises(Rejected) as rejected:
         await world.compute.backend.apply(make_request(pod))
     assert rejected.value.field == field
+
+
+async def test_a_pod_may_look_for_the_names_of_its_job(world: World) -> None:
+    world.have(make_claim())
+    search = {"searches": ["job.team-a.svc.cluster.local"]}  # As mpi-operator has it.
+    pod = make_pod(volumes=[MOUNT], containers=[MAIN], nodeName=NODE, dnsConfig=search)
+    world.want(pod)
+    await world.ready()
+    world.compute.client.webhook = inject
+    await world.compute.backend.apply(make_request(pod))
+    assert world.compute.pod()
 
 
 async def test_a_pod_asks_for_a_mount_of_its_own_and_says_which_claims_it_has(

@@ -124,6 +124,24 @@ def test_an_attribute_may_be_left_out_where_the_empty_text_is_allowed() -> None:
     assert refusal(make_claim(), volume, [free]) == ""
 
 
+@pytest.mark.parametrize(
+    ("profiles", "profile", "text"),
+    [
+        (None, "starfs-profile", ""),
+        (("starfs-profile",), "starfs-profile", ""),
+        (("other",), "", ""),
+        (("other",), "starfs-profile", 'by profile "starfs-profile"'),
+    ],
+)
+def test_a_client_reads_only_volumes_that_are_meant_for_it(
+    profiles: tuple[str, ...] | None, profile: str, text: str
+) -> None:
+    rule = replace(ALLOWED, profiles=profiles)
+    assert text in refusal(make_claim(profile=profile), make_volume(), [rule])
+    assert bool(text) is bool(refusal(make_claim(profile=profile), make_volume(), [rule]))
+    assert refusal(make_claim(profile=profile), make_volume(), [rule, ALLOWED]) == ""
+
+
 @pytest.mark.parametrize("value", ["cache=..", "a:..", "a,..,b", "cache=../other"])
 def test_an_option_does_not_climb_up(value: str) -> None:
     assert not fits(value, ["*", value])

@@ -2,16 +2,20 @@
 
 import base64
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 import pytest
 
 from federation.backends.eci.parameters import flatten
+from federation.backends.eci.translate import limits
+from federation.backends.eci.translate.claims import Brought
+from federation.backends.eci.translate.fields import NOT_SUPPORTED
 from federation.backends.translation.rules import Refused
 from federation.claims.objects import VolumeSpec
-from federation.fluid.profiles import Dataset, Thin, merged
-from federation.fluid.sidecar import NOT_SUPPORTED, Asked, Brought, brought
+from federation.fluid.profiles import Dataset, Thin, of_file
+from federation.fluid.sidecar import Asked, brought
 from tests.eci.schema import check_parameters
 
 TARGET = "/runtime-mnt/thin/team-a/data/thin-fuse"
@@ -27,9 +31,11 @@ PROFILE: dict[str, Any] = {
         "resources": {"requests": {"cpu": "500m", "memory": "1Gi"}},
     },
 }
+FUSE: dict[str, Any] = PROFILE["fuse"]
 CSI = {
     "driver": "csi.starfs.example.com",
     "volumeHandle": "starfs/demo/data",
+    "fsType": "nobody reads this",
     "volumeAttributes": {"path": "/demo/data", "storage.kubernetes.io/csiProvisionerIdentity": "x"},
 }
 DATASET = {
@@ -44,13 +50,18 @@ def make_asked(
     profile: dict[str, Any] | None = None,
     dataset: dict[str, Any] | None = None,
     thin: bool = True,
+    secret: Mapping[str, bytes] | None = None,
+    options: Sequence[str] = (),
 ) -> Asked:
     read = msgspec.convert({**PROFILE, **(profile or {})}, Thin) if thin else None
     return Asked(
         namespace="team-a",
         claim="data",
         volume="data",
-        source=msgspec.convert({"csi": {**CSI, **(csi or {})}}, VolumeSpec),
+        source=msgspec.convert(
+            {"csi": {**CSI, **(csi or {})}, "mountOptions": list(options)}, VolumeSpec
+        ),
+        secret=secret,
         dataset=msgspec.convert({**DATASET, **(dataset or {})}, Dataset),
         thin=read,
     )
@@ -80,15 +91,47 @@ def config_of(found: Brought) -> Any:
     return json.loads(base64.b64decode(file["Content"]))
 
 
-def why(asked: Asked, *, privileged: bool = True) -> str:
+def why(asked: Asked) -> str:
     with pytest.raises(Refused) as refused:
-        brought(asked, privileged=privileged)
+        brought(asked)
     assert refused.value.waits_as == NOT_SUPPORTED
     return refused.value.text
 
 
+def test_a_client_has_what_its_profile_says() -> None:
+    asked = {"requests": {"cpu": "500m"}, "limits": {"cpu": "1500m", "memory": "1Gi"}}
+    found = brought(make_asked(profile={"fuse": {**FUSE, "resources": asked}}))
+    assert found.sidecar is not None
+    assert (found.sidecar["Cpu"], found.sidecar["Memory"]) == (1.5, 1.0)
+    assert found.resources is not None
+    assert (found.resources.requests, found.resources.limits) == (
+        asked["requests"],
+        asked["limits"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("resources", "words"),
+    [
+        ({"limits": {"nvidia.com/gpu": 1}}, "limits[nvidia.com/gpu]: a client can have cpu"),
+        ({"requests": {"memory": "much"}}, "requests[memory]"),
+    ],
+)
+def test_a_profile_that_asks_for_what_no_client_has_is_refused_at_the_start(
+    resources: dict[str, Any], words: str
+) -> None:
+    profile = {
+        "kind": "ThinRuntimeProfile",
+        "metadata": {"name": "starfs"},
+        "spec": {**PROFILE, "fuse": {**FUSE, "resources": resources}},
+    }
+    with pytest.raises(ValueError, match=r"starfs: spec\.fuse\.resources") as refused:
+        of_file(json.dumps(profile).encode())
+    assert words in str(refused.value)
+
+
 def test_the_client_of_the_profile_mounts_where_the_containers_look() -> None:
-    found = brought(make_asked(), privileged=True)
+    found = brought(make_asked())
 
     assert found.propagation == "HostToContainer"
     assert found.volumes[0] == {"Name": "data", "Type": "EmptyDirVolume", "EmptyDirVolume": {}}
@@ -116,7 +159,7 @@ def test_the_client_of_the_profile_mounts_where_the_containers_look() -> None:
 
 
 def test_the_client_is_told_what_fluid_would_tell_it() -> None:
-    assert config_of(brought(make_asked(), privileged=True)) == {
+    assert config_of(brought(make_asked())) == {
         "mounts": [{"mountPoint": "pvc://data", "name": "data", "options": {}}],
         "targetPath": TARGET,
         "runtimeOptions": {"ro": "", "cache": "1g"},
@@ -132,16 +175,30 @@ def test_the_client_is_told_what_fluid_would_tell_it() -> None:
     }
 
 
+def test_variables_in_a_profile_are_put_in_as_a_kubelet_does() -> None:
+    env = [
+        {"name": "A", "value": "$(FLUID_RUNTIME_NAME)"},
+        {"name": "B", "value": "$(A)-$(MOUNT_POINT)"},
+    ]
+    fuse = {**FUSE, "env": env, "command": ["client", "$(B)"], "args": ["$(MOUNT_POINT)", "$$(A)"]}
+    sidecar: Any = brought(make_asked(profile={"fuse": fuse})).sidecar
+
+    variables = {one["Key"]: one["Value"] for one in sidecar["EnvironmentVar"]}
+    assert (variables["A"], variables["B"]) == ("data", "data-$(MOUNT_POINT)")
+    assert sidecar["Command"] == ["client", "data-$(MOUNT_POINT)"]
+    assert sidecar["Arg"] == [TARGET, "$(A)"]
+
+
+def test_a_client_ends_by_its_profiles_own_command() -> None:
+    hook = {"preStop": {"exec": {"command": ["flush", "--all"]}}}
+    sidecar: Any = brought(make_asked(profile={"fuse": {**FUSE, "lifecycle": hook}})).sidecar
+    assert sidecar["LifecyclePreStopHandlerExec"] == ["flush", "--all"]
+    sidecar = brought(make_asked()).sidecar
+    assert sidecar["LifecyclePreStopHandlerExec"] == ["umount", TARGET]
+
+
 def test_the_parameters_are_those_of_the_api() -> None:
-    check_parameters("CreateContainerGroup", flatten(group(brought(make_asked(), privileged=True))))
-
-
-def test_a_runtime_goes_before_its_profile_and_lists_are_put_together() -> None:
-    own = msgspec.convert({"fuse": {"imageTag": "v2", "env": [{"name": "B", "value": "2"}]}}, Thin)
-    both = merged(msgspec.convert(PROFILE, Thin), own)
-
-    assert (both.fuse.image_tag, both.fuse.image_pull_policy) == ("v2", "Always")
-    assert [one.name for one in both.fuse.env] == ["LEVEL", "B"]
+    check_parameters("CreateContainerGroup", flatten(group(brought(make_asked()))))
 
 
 @pytest.mark.parametrize(
@@ -153,7 +210,7 @@ def test_a_runtime_goes_before_its_profile_and_lists_are_put_together() -> None:
 )
 def test_what_eci_mounts_itself_needs_no_sidecar(driver: str, attributes: dict[str, str]) -> None:
     asked = make_asked(csi={"driver": driver, "volumeAttributes": attributes}, thin=False)
-    found = brought(asked, privileged=False)
+    found = brought(asked)
 
     assert found.sidecar is None
     nfs = {"Server": "a.nas", "Path": "/share", "ReadOnly": False}
@@ -163,51 +220,105 @@ def test_what_eci_mounts_itself_needs_no_sidecar(driver: str, attributes: dict[s
 def test_a_network_file_system_of_the_clients_own_goes_with_it() -> None:
     volumes = [{"name": "store", "nfs": {"server": "a.nas", "path": "/store"}}]
     fuse = {**PROFILE["fuse"], "volumeMounts": [{"name": "store", "mountPath": "/store"}]}
-    found = brought(make_asked(profile={"volumes": volumes, "fuse": fuse}), privileged=True)
+    found = brought(make_asked(profile={"volumes": volumes, "fuse": fuse}))
 
-    assert found.volumes[2]["Name"] == "fluid-fuse-0-store"
+    assert found.volumes[2]["Name"] == "fluid-fuse-0-own-0"
     assert found.sidecar is not None
-    assert flatten(found.sidecar)["VolumeMount.3.Name"] == "fluid-fuse-0-store"
+    assert flatten(found.sidecar)["VolumeMount.3.Name"] == "fluid-fuse-0-own-0"
 
 
-FUSE: dict[str, Any] = PROFILE["fuse"]
+REF = {"nodePublishSecretRef": {"name": "key", "namespace": "team-a"}}
+BUCKET = {
+    "driver": "ossplugin.csi.alibabacloud.com",
+    "volumeAttributes": {"bucket": "b", "url": "oss-cn-beijing-internal.aliyuncs.com"},
+    **REF,
+}
+
+
+def test_the_secret_of_the_volume_is_files_of_the_sidecar_alone() -> None:
+    found = brought(make_asked(csi=REF, secret={"token": b"hush"}))
+
+    volume: Any = found.volumes[2]
+    assert volume["ConfigFileVolume"]["ConfigFileToPath"] == [
+        {"Path": "token", "Content": base64.b64encode(b"hush").decode(), "Mode": "0400"}
+    ]
+    assert found.sidecar is not None
+    flat = flatten(found.sidecar)
+    assert flat["VolumeMount.3.Name"] == volume["Name"]
+    assert flat["VolumeMount.3.MountPath"] == "/etc/fluid/secrets/key"
+    source = config_of(found)["persistentVolumeAttrs"]["data"]
+    assert source["nodePublishSecretRef"] == REF["nodePublishSecretRef"]
+    check_parameters("CreateContainerGroup", flatten(group(found)))
+
+
+def test_a_bucket_is_mounted_by_eci_with_the_key_of_the_volumes_secret() -> None:
+    key = {"akId": b"me", "akSecret": b"hush"}
+    found = brought(make_asked(csi=BUCKET, thin=False, secret=key))
+
+    volume: Any = found.volumes[0]
+    assert (volume["Type"], volume["FlexVolume"]["Driver"]) == ("FlexVolume", "alicloud/oss")
+    assert json.loads(volume["FlexVolume"]["Options"]) == {
+        "bucket": "b",
+        "url": "oss-cn-beijing-internal.aliyuncs.com",
+        "akId": "me",
+        "akSecret": "hush",
+    }
+    check_parameters("CreateContainerGroup", flatten(group(found)))
 
 
 @pytest.mark.parametrize(
-    ("asked", "privileged", "words"),
+    ("asked", "is_so"),
     [
-        (make_asked(), False, "privileged"),
-        (make_asked(thin=False), True, "names no runtime profile"),
-        (make_asked(profile={"fuse": {}}), True, "without an image"),
-        (make_asked(profile={"volumes": [{"name": "h"}]}), True, "only a node has"),
+        (make_asked(), False),
+        (make_asked(csi={"readOnly": True}), True),
+        (make_asked(options=["ro"]), True),
+    ],
+)
+def test_a_volume_that_is_read_only_is_so_for_the_containers(asked: Asked, is_so: bool) -> None:
+    assert brought(asked).read_only is is_so
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        (make_asked(thin=False), "names no runtime profile"),
+        (make_asked(profile={"fuse": {}}), "without an image"),
+        (make_asked(profile={"volumes": [{"name": "h"}]}), "only a node has"),
+        (make_asked(profile={"fuse": {**FUSE, "args": ["a"] * 99}}), "names a runtime profile"),
+        (
+            make_asked(profile={"fuse": {**FUSE, "lifecycle": {"preStop": {"httpGet": {}}}}}),
+            "with a hook",
+        ),
+        (
+            make_asked(profile={"fuse": {**FUSE, "lifecycle": {"postStart": {"exec": {}}}}}),
+            "with a hook",
+        ),
         (
             make_asked(profile={"fuse": {**FUSE, "env": [{"name": "A", "valueFrom": {}}]}}),
-            True,
             "from elsewhere",
         ),
         (
             make_asked(profile={"fuse": {**FUSE, "env": [{"name": "A", "value": "x" * 257}]}}),
-            True,
             "does not take",
         ),
         (
             make_asked(dataset={"mounts": [{"mountPoint": "x", "encryptOptions": [{}]}]}),
-            True,
             "Secret",
         ),
         (
-            make_asked(csi={"nodePublishSecretRef": {"name": "k", "namespace": "team-a"}}),
-            True,
-            "Secret",
+            make_asked(csi=REF, secret={"key": b"x" * (limits.FILE + 1)}),
+            "more than ECI takes",
+        ),
+        (make_asked(csi=BUCKET, thin=False), 'no Secret with "akId"'),
+        (
+            make_asked(csi={**BUCKET, "volumeAttributes": {"bucket": "b"}}, thin=False),
+            "does not say where",
         ),
         (
             make_asked(csi={"driver": "nfs.csi.k8s.io", "volumeAttributes": {}}, thin=False),
-            True,
             "does not say where",
         ),
     ],
 )
-def test_what_cannot_be_brought_is_refused_with_the_reason(
-    asked: Asked, privileged: bool, words: str
-) -> None:
-    assert words in why(asked, privileged=privileged)
+def test_what_cannot_be_brought_is_refused_with_the_reason(asked: Asked, words: str) -> None:
+    assert words in why(asked)

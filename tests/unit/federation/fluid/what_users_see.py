@@ -72,6 +72,15 @@ async def _copied(world: World) -> None:
     await world.settle()
 
 
+async def _other_volume(world: World) -> None:
+    await _copied(world)
+    world.bind("kept-for-data")
+    try:
+        await world.settle()
+    except Waiting:
+        return
+
+
 async def _never_bound(world: World) -> None:
     await _copied(world)
     world.bind()
@@ -81,6 +90,16 @@ async def _never_bound(world: World) -> None:
         DATASETS,
         ObjectKey(BELOW, DS),
         lambda body: body.update(status={"phase": "NotBound", "conditions": [said]}),
+    )
+    await world.settle()
+
+
+async def _unserved(world: World) -> None:
+    await _copied(world)
+    world.bind()
+    await world.settle()
+    world.compute.client.edit(
+        DATASETS, ObjectKey(BELOW, DS), lambda body: body.update(status={"phase": "Bound"})
     )
     await world.settle()
 
@@ -130,12 +149,16 @@ STORIES: Mapping[str, Story] = {
     ),
     "its data lies below, and the platform has not made the claim there": _not_prepared,
     "claim and volume have just been copied": _copied,
+    "the platform keeps a volume of its own for a claim of that name": _other_volume,
     "Fluid's Dataset never becomes Bound": _never_bound,
+    "the Dataset is Bound, and Fluid has not made what its webhook reads": _unserved,
     "the compute cluster has no Fluid": _no_fluid,
     "Fluid's webhook fails open": _fails_open,
     "Fluid's webhook refuses the pod": _webhook(500, f"{_HOOK} denied the request: not bound"),
     "Fluid's webhook does not answer": _webhook(
-        500, 'failed calling webhook "sidecar.fuse.fluid.io": context deadline exceeded'
+        500,
+        'failed calling webhook "sidecar.fuse.fluid.io": failed to call webhook: Post '
+        '"https://fluid-webhook.fluid-system.svc:443/?timeout=15s": context deadline exceeded',
     ),
     "the compute cluster is older than Kubernetes 1.27": _old_cluster,
     "a container has a sidecar's name": _fails_open,

@@ -139,13 +139,14 @@ class World:
     async def settle(self) -> float | None:
         return (await self.fluid.reconcile(KEY)).requeue_after
 
-    def bind(self) -> None:
+    def bind(self, volume: str = "") -> None:
         """What Kubernetes does with the claim and its volume."""
-        self.compute.client.edit(
-            PERSISTENT_VOLUME_CLAIMS,
-            ObjectKey(BELOW, "data"),
-            lambda body: body.update(status={"phase": "Bound"}),
-        )
+
+        def bound(body: Any) -> None:
+            name = volume or body["spec"]["selector"]["matchLabels"]["vnode.dev/volume"]
+            body["spec"]["volumeName"], body["status"] = name, {"phase": "Bound"}
+
+        self.compute.client.edit(PERSISTENT_VOLUME_CLAIMS, ObjectKey(BELOW, "data"), bound)
 
     def serve(self) -> None:
         """What Fluid does with the Dataset."""

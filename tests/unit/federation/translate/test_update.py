@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from federation.backends.kubernetes.translate.fingerprints import as_mark, from_mark
 from federation.backends.kubernetes.translate.names import (
     ANNOTATION_APPLIED_KEYS,
+    ANNOTATION_CLAIMS,
     ANNOTATION_DIGEST,
     ANNOTATION_EPHEMERAL,
     ANNOTATION_IMAGES,
@@ -364,6 +365,18 @@ class TestEphemeralContainers:
         (sent,) = patch_of(write)["spec"]["ephemeralContainers"]
         assert sent["volumeMounts"] == [{**mounts[0], "readOnly": True}]
 
+    @pytest.mark.parametrize("by_pod", [True, False])
+    def test_it_runs_as_root_no_more_than_other_containers(self, by_pod: bool) -> None:
+        """Where the copy does not say it for all, each container does."""
+        never = {"securityContext": {"runAsNonRoot": True}}
+        copy = make_copy(make_pod(make_spec(**never)))
+        if not by_pod:
+            copy = with_spec(copy, securityContext={})
+        pod = make_pod(make_spec(ephemeralContainers=[debugger()], **never), generation=2)
+        (write,) = update_of(pod, copy).writes
+        (sent,) = patch_of(write)["spec"]["ephemeralContainers"]
+        assert sent.get("securityContext") == (None if by_pod else {"runAsNonRoot": True})
+
     def test_one_that_is_there_is_never_sent_again(self) -> None:
         first = with_debuggers(debugger())
         copy = updated(first, make_copy(make_pod()))
@@ -394,6 +407,22 @@ class TestEphemeralContainers:
         change = update_of(with_debuggers(debugger(**fields)), make_copy(make_pod()))
         assert not change.writes
         assert len(change.refused) == 1
+
+    def test_one_beside_a_sidecar_has_no_power_over_its_network(self) -> None:
+        power = {"capabilities": {"add": ["NET_ADMIN"]}}
+        pod = with_debuggers(debugger(securityContext=power), debugger("second"))
+        policy = TranslationPolicy(allow=frozenset({HostAccess.CAPABILITIES}))
+        copy = make_copy(make_pod())
+        assert len(update_of(pod, copy, policy=policy).writes) == 2
+
+        marks = {**copy.metadata.annotations, ANNOTATION_CLAIMS: "data"}
+        metadata = msgspec.structs.replace(copy.metadata, annotations=marks)
+        beside = msgspec.structs.replace(copy, metadata=metadata)
+        change = update_of(pod, beside, policy=policy)
+        (refused,) = change.refused
+        where = "spec.ephemeralContainers[0].securityContext.capabilities.add: "
+        assert refused.message.startswith(where)
+        assert [write.container for write in change.writes if write.container] == ["second"]
 
     def test_what_the_policy_allows_travels(self) -> None:
         pod = with_debuggers(debugger(securityContext={"capabilities": {"add": ["SYS_PTRACE"]}}))

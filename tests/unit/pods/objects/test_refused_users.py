@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.builders import UID_2, make_key, make_pod, make_secret
-from tests.unit.pods.test_controller import DEBUGGER, env_from, put_object, running
+from tests.unit.pods.acts import DEBUGGER, env_from, put_object, running
 from tests.unit.pods.world import Agent, World
 from vnode.backend import Rejected, Waiting
 from vnode.kube.resources import PODS, SECRETS

@@ -1,12 +1,9 @@
-"""What a tenant pod's status should say, and the patch to it."""
+"""What a tenant pod's status should say of its copy."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from tests.builders import (
     NODE_ADDRESS,
@@ -15,13 +12,22 @@ from tests.builders import (
     condition,
     container_status,
     ended_status,
-    loads,
     make_copy,
     make_pod,
     running_status,
-    with_status,
 )
-from tests.fakes.merge import strategic_merge
+from tests.unit.pods.acts import DEBUGGER
+from tests.unit.pods.status.mirroring import (
+    FLAT,
+    LATER,
+    NEVER_OURS,
+    condition_of,
+    isolated,
+    mirrored,
+    patched,
+    shown,
+    wanted,
+)
 from vnode.backend import HeldBack, ObservedPod, UpdatePart, WaitingReason
 from vnode.kube.types import JSON, Pod
 from vnode.pods.status import statuses
@@ -29,49 +35,11 @@ from vnode.pods.status.patch import patch as patch_for
 from vnode.pods.status.statuses import Placement
 from vnode.pods.view import COMPUTE_SCHEDULED, FORWARDED, copy_mark, view
 
-LATER = "2027-01-15T09:00:00Z"
-FLAT = Placement(NODE_ADDRESS, None, NOW)
-NEVER_OURS = (
-    "qosClass",
-    "nominatedNodeName",
-    "resourceClaimStatuses",
-    "extendedResourceClaimStatus",
-)
-
-
-def isolated(address: str = "198.18.0.9", *, now: str = NOW) -> Placement:
-    return Placement(NODE_ADDRESS, lambda: address, now)
-
-
-def wanted(
-    pod: Pod, copy: ObservedPod, placement: Placement = FLAT, held: Sequence[HeldBack] = ()
-) -> Any:
-    return statuses.mirrored(pod, view(pod), copy, placement, held)
-
 
 def change(pod: Pod, copy: ObservedPod, placement: Placement = FLAT) -> Any:
     """The status part of the patch that mirrors a copy; {} where nothing differs."""
     patch = patch_for(pod, wanted(pod, copy, placement))
     return {} if patch is None else patch["status"]
-
-
-def patched(pod: Pod, patch: Object | None) -> Pod:
-    """The pod after the API server applied a patch."""
-    if patch is None:
-        return pod
-    return with_status(pod, cast("Object", strategic_merge(loads(pod.status), patch["status"])))
-
-
-def mirrored(pod: Pod, copy: ObservedPod, placement: Placement = FLAT, *held: HeldBack) -> Pod:
-    return patched(pod, patch_for(pod, wanted(pod, copy, placement, held)))
-
-
-def shown(pod: Pod) -> Any:
-    return loads(pod.status)
-
-
-def condition_of(pod: Pod, kind: str) -> Any:
-    return next((c for c in shown(pod).get("conditions", []) if c["type"] == kind), None)
 
 
 class TestWhatIsWritten:
@@ -226,9 +194,6 @@ class TestGenerations:
 
 
 RESIZE = HeldBack(UpdatePart.RESIZE, "QuotaExceeded", "exceeded quota: vnode", permanent=False)
-DEBUGGER = HeldBack(
-    UpdatePart.EPHEMERAL_CONTAINER, "UpdateRejected", "privileged", permanent=True, container="dbg"
-)
 
 
 class TestHeldBack:
@@ -408,36 +373,6 @@ class TestWhatNoLongerHolds:
         assert shown(mirrored(cut, make_copy())) == shown(pod)
 
 
-class TestWaiting:
-    def test_the_compute_side_s_words_are_shown(self) -> None:
-        copy = make_copy(
-            status={"phase": "Pending"},
-            scheduled=False,
-            waiting=WaitingReason("Unschedulable", "0/3 nodes are available"),
-        )
-        pod = mirrored(make_pod(), copy)
-        assert shown(pod)["reason"] == "Unschedulable"
-        assert shown(pod)["message"] == "0/3 nodes are available"
-        scheduled = condition_of(pod, COMPUTE_SCHEDULED)
-        assert (scheduled["status"], scheduled["reason"]) == ("False", "Unschedulable")
-
-    def test_a_copy_that_found_its_place_says_so(self) -> None:
-        scheduled = condition_of(mirrored(make_pod(), make_copy()), COMPUTE_SCHEDULED)
-        assert scheduled["status"] == "True"
-        assert "reason" not in scheduled
-
-    def test_a_transition_keeps_its_time_until_it_turns(self) -> None:
-        waiting = make_copy(status={"phase": "Pending"}, scheduled=False)
-        pod = mirrored(make_pod(), waiting)
-        reworded = make_copy(
-            status={"phase": "Pending"}, scheduled=False, waiting=WaitingReason("Other", "x")
-        )
-        pod = mirrored(pod, reworded, Placement(NODE_ADDRESS, None, LATER))
-        assert condition_of(pod, COMPUTE_SCHEDULED)["lastTransitionTime"] == NOW
-        pod = mirrored(pod, make_copy(), Placement(NODE_ADDRESS, None, LATER))
-        assert condition_of(pod, COMPUTE_SCHEDULED)["lastTransitionTime"] == LATER
-
-
 class TestReadinessGates:
     POD = make_pod(readinessGates=[{"conditionType": "lb/ready"}, {"conditionType": "x/ready"}])
 
@@ -475,297 +410,3 @@ class TestReadinessGates:
         )
         pod = mirrored(self.POD, make_copy(self.POD, status=below))
         assert condition_of(pod, "Ready")["reason"] == "ContainersNotReady"
-
-
-class TestLost:
-    @staticmethod
-    def lost(pod: Pod, copy: ObservedPod | None) -> Pod:
-        return patched(pod, patch_for(pod, statuses.lost(pod, view(pod), copy, FLAT)))
-
-    def test_running_containers_end_with_137(self) -> None:
-        pod = self.lost(mirrored(make_pod(), make_copy()), make_copy(gone=True))
-        now = shown(pod)
-        assert (now["phase"], now["reason"]) == ("Failed", "Evicted")
-        (container,) = now["containerStatuses"]
-        assert container["ready"] is False
-        assert container["state"]["terminated"]["exitCode"] == 137
-        assert container["state"]["terminated"]["startedAt"] == NOW
-
-    def test_containers_that_had_ended_keep_their_exit_code(self) -> None:
-        states: list[JSON] = [
-            container_status("a", exit_code=4, finished="2027-01-15T07:00:00Z"),
-            container_status("b"),
-        ]
-        pod = make_pod(containers=["a", "b"])
-        copy = make_copy(pod, status=running_status(containerStatuses=states), gone=True)
-        codes = [
-            c["state"]["terminated"]["exitCode"]
-            for c in shown(self.lost(pod, copy))["containerStatuses"]
-        ]
-        assert codes == [4, 137]
-
-    def test_containers_that_ended_because_of_the_removal_end_with_137(self) -> None:
-        """A process that ends orderly when told to would look like a job that succeeded."""
-        states: list[JSON] = [container_status(exit_code=0, finished="2027-01-15T08:00:10Z")]
-        copy = make_copy(
-            status=ended_status(containerStatuses=states), gone=True, removal_requested=NOW
-        )
-        now = shown(self.lost(make_pod(), copy))
-        assert now["phase"] == "Failed"
-        assert now["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 137
-
-    def test_nothing_is_ready_any_more(self) -> None:
-        pod = self.lost(mirrored(make_pod(), make_copy()), None)
-        assert condition_of(pod, "Ready")["status"] == "False"
-        assert condition_of(pod, "ContainersReady")["status"] == "False"
-
-    def test_a_disruption_is_made_up_where_the_compute_side_gave_none(self) -> None:
-        disrupted = condition_of(self.lost(make_pod(), None), "DisruptionTarget")
-        assert (disrupted["status"], disrupted["reason"]) == ("True", "DeletedBelow")
-
-    def test_the_compute_side_s_own_disruption_is_kept(self) -> None:
-        theirs = condition("DisruptionTarget", reason="PreemptionByScheduler", message="m")
-        copy = make_copy(status=running_status(conditions=[theirs]), gone=True)
-        assert condition_of(self.lost(make_pod(), copy), "DisruptionTarget") == theirs
-
-    def test_containers_that_never_started_end_too(self) -> None:
-        waiting = container_status(state={"waiting": {"reason": "ContainerCreating"}})
-        below: Object = {"phase": "Pending", "containerStatuses": [waiting]}
-        pod = self.lost(make_pod(), make_copy(status=below, gone=True))
-        ended = shown(pod)["containerStatuses"][0]["state"]["terminated"]
-        assert ended["exitCode"] == 137
-        assert "finishedAt" not in ended
-
-    @staticmethod
-    def states(pod: Pod, kind: str) -> list[str]:
-        return [next(iter(c["state"])) for c in shown(pod)[kind]]
-
-    def test_containers_behind_a_failed_init_container_are_not_said_to_have_run(self) -> None:
-        waiting: Object = {"waiting": {"reason": "PodInitializing"}}
-        below: Object = {
-            "phase": "Pending",
-            "initContainerStatuses": [
-                container_status("first", exit_code=1),
-                container_status("second", state=waiting),
-            ],
-            "containerStatuses": [container_status(state=waiting)],
-        }
-        pod = make_pod(init_containers=["first", "second"])
-        pod = self.lost(pod, make_copy(pod, status=below, gone=True))
-        assert self.states(pod, "initContainerStatuses") == ["terminated", "waiting"]
-        assert self.states(pod, "containerStatuses") == ["waiting"]
-
-    def test_an_init_container_that_ran_ends_and_the_next_waits_on(self) -> None:
-        waiting: Object = {"waiting": {"reason": "PodInitializing"}}
-        below: Object = {
-            "phase": "Pending",
-            "initContainerStatuses": [container_status("first")],
-            "containerStatuses": [container_status(state=waiting)],
-        }
-        pod = make_pod(init_containers=["first"])
-        pod = self.lost(pod, make_copy(pod, status=below, gone=True))
-        assert self.states(pod, "initContainerStatuses") == ["terminated"]
-        assert self.states(pod, "containerStatuses") == ["waiting"]
-
-    @pytest.mark.parametrize(
-        ("policy", "init"),
-        [
-            ("", container_status("first", exit_code=0)),
-            ("Always", container_status("first", started=True)),
-        ],
-    )
-    def test_containers_whose_turn_had_come_end(self, policy: str, init: Object) -> None:
-        waiting: Object = {"waiting": {"reason": "ImagePullBackOff"}}
-        below: Object = {
-            "phase": "Pending",
-            "initContainerStatuses": [init],
-            "containerStatuses": [container_status(state=waiting)],
-        }
-        pod = make_pod(initContainers=[{"name": "first", "restartPolicy": policy}])
-        pod = self.lost(pod, make_copy(pod, status=below, gone=True))
-        assert self.states(pod, "containerStatuses") == ["terminated"]
-
-
-class TestRejected:
-    @staticmethod
-    def rejected(restart: str) -> Any:
-        pod = make_pod(restart=restart)
-        made = statuses.rejected(pod, view(pod), ["main"], "spec.hostPID: no", now=NOW)
-        return shown(patched(pod, patch_for(pod, made)))
-
-    @pytest.mark.parametrize("restart", ["Never", "OnFailure"])
-    def test_a_pod_that_is_not_restarted_fails(self, restart: str) -> None:
-        now = self.rejected(restart)
-        assert (now["phase"], now["reason"]) == ("Failed", "PodRejected")
-        assert now["message"] == "spec.hostPID: no"
-
-    def test_a_pod_that_always_restarts_waits(self) -> None:
-        """A Failed one would make its ReplicaSet create pods without end."""
-        now = self.rejected("Always")
-        assert (now["phase"], now["reason"]) == ("Pending", "PodRejected")
-        (container,) = now["containerStatuses"]
-        assert container["state"]["waiting"]["reason"] == "PodRejected"
-
-    def test_it_is_not_marked_as_forwarded(self) -> None:
-        kinds = {c["type"] for c in self.rejected("Always")["conditions"]}
-        assert FORWARDED not in kinds
-
-
-# --- the patch says it all: applying it leaves nothing to say ------------------------------------
-
-texts = st.sampled_from(["", "A", "B"])
-states = st.sampled_from(["True", "False", "Unknown"])
-times = st.sampled_from([NOW, LATER])
-CONDITIONS = [
-    "Ready",
-    "ContainersReady",
-    "Initialized",
-    "PodScheduled",
-    "PodReadyToStartContainers",
-    "PodResizePending",
-    "PodResizeInProgress",
-    "DisruptionTarget",
-    FORWARDED,
-    COMPUTE_SCHEDULED,
-    "x/gate",
-]
-
-
-@st.composite
-def conditions(draw: st.DrawFn) -> list[JSON]:
-    kinds = draw(st.lists(st.sampled_from(CONDITIONS), unique=True))
-    listed: list[JSON] = []
-    for kind in kinds:
-        optional = {
-            "reason": draw(texts),
-            "message": draw(texts),
-            "lastProbeTime": draw(st.none()),
-            "observedGeneration": draw(st.sampled_from([None, 1, 2])),
-        }
-        made: Object = {"type": kind, "status": draw(states), "lastTransitionTime": draw(times)}
-        listed.append({**made, **{k: v for k, v in optional.items() if v}})
-    return listed
-
-
-@st.composite
-def containers(draw: st.DrawFn) -> list[JSON]:
-    names = draw(st.lists(st.sampled_from(["main", "aux", "injected"]), unique=True))
-    return [container_status(name, exit_code=draw(st.sampled_from([None, 0, 1]))) for name in names]
-
-
-@st.composite
-def drawn_statuses(draw: st.DrawFn) -> Object:
-    made: Object = {"phase": draw(st.sampled_from(["Pending", "Running", "Succeeded", "Failed"]))}
-    made["conditions"] = draw(conditions())
-    made["containerStatuses"] = draw(containers())
-    made["initContainerStatuses"] = draw(containers())
-    for name, values in (
-        ("reason", texts),
-        ("message", texts),
-        ("startTime", times),
-        ("resize", st.sampled_from(["Proposed", "Deferred"])),
-        ("observedGeneration", st.integers(1, 3)),
-        ("qosClass", st.sampled_from(["Burstable"])),
-        ("nominatedNodeName", st.sampled_from(["n"])),
-        ("hostIP", st.sampled_from(["192.0.2.1", "192.0.2.2"])),
-    ):
-        if draw(st.booleans()):
-            made[name] = draw(values)
-    ips = draw(st.lists(st.sampled_from(["10.0.0.1", "10.0.0.2", "fd00::1"]), unique=True))
-    if ips:
-        made["podIP"], made["podIPs"] = ips[0], [{"ip": ip} for ip in ips]
-    return {name: value for name, value in made.items() if value}
-
-
-@st.composite
-def copies(draw: st.DrawFn) -> ObservedPod:
-    waiting = WaitingReason(draw(st.sampled_from(["W", "V"])), "words")
-    return make_copy(
-        status={"phase": "Pending", **draw(drawn_statuses())},
-        generation=draw(st.integers(0, 3)),
-        scheduled=draw(st.booleans()),
-        waiting=draw(st.sampled_from([None, waiting])),
-        gone=draw(st.booleans()),
-        removal_requested=draw(st.sampled_from([None, NOW, LATER])),
-    )
-
-
-pods = st.builds(
-    lambda now, restart, gates: make_pod(
-        containers=["main", "aux"],
-        init_containers=["prepare"],
-        restart=restart,
-        readinessGates=gates,
-        status=now,
-    ),
-    drawn_statuses(),
-    st.sampled_from(["Always", "OnFailure", "Never"]),
-    st.sampled_from([[], [{"conditionType": "x/gate"}]]),
-)
-placements = st.sampled_from([FLAT, isolated()])
-quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-
-
-@quick
-@given(pods, copies(), placements)
-def test_a_mirrored_status_needs_no_second_patch(
-    pod: Pod, copy: ObservedPod, placement: Placement
-) -> None:
-    once = mirrored(pod, copy, placement)
-    again = Placement(placement.host_ip, placement.allocate_ip, LATER)
-    assert patch_for(once, wanted(once, copy, again)) is None
-
-
-@quick
-@given(pods, copies(), placements)
-def test_the_status_does_not_depend_on_what_was_mirrored_before(
-    pod: Pod, copy: ObservedPod, placement: Placement
-) -> None:
-    other = make_copy(status={"phase": "Pending", "reason": "Early", "resize": "Proposed"})
-    direct, detour = mirrored(pod, copy, placement), mirrored(pod, other, placement)
-    detour = mirrored(detour, copy, placement)
-    ours = ("phase", "containerStatuses", "reason", "message", "resize")
-    now, then = shown(direct), shown(detour)
-    assert {k: now.get(k) or None for k in ours} == {k: then.get(k) or None for k in ours}
-
-
-@quick
-@given(pods, copies(), placements)
-def test_what_others_wrote_stays_as_it_was(
-    pod: Pod, copy: ObservedPod, placement: Placement
-) -> None:
-    before, after = shown(pod), shown(mirrored(pod, copy, placement))
-    for field in NEVER_OURS:
-        assert after.get(field) == before.get(field)
-    for kind in ("PodScheduled", "x/gate"):
-        assert condition_of(with_status(pod, after), kind) == condition_of(pod, kind)
-
-
-@quick
-@given(pods, copies(), placements)
-def test_no_unknown_container_is_ever_shown(
-    pod: Pod, copy: ObservedPod, placement: Placement
-) -> None:
-    now = shown(mirrored(pod, copy, placement))
-    names = {c["name"] for c in now.get("containerStatuses", [])}
-    assert "injected" not in names
-
-
-@quick
-@given(pods, st.one_of(st.none(), copies()))
-def test_a_loss_needs_no_second_patch(pod: Pod, copy: ObservedPod | None) -> None:
-    once = patched(pod, patch_for(pod, statuses.lost(pod, view(pod), copy, FLAT)))
-    assert shown(once)["phase"] == "Failed"
-    assert patch_for(once, statuses.lost(once, view(once), copy, FLAT)) is None
-
-
-@quick
-@given(pods, st.sampled_from(["held", "rejected"]))
-def test_a_pod_that_waits_needs_no_second_patch(pod: Pod, kind: str) -> None:
-    def make(of: Pod, now: str) -> Object:
-        if kind == "held":
-            return statuses.held(of, WaitingReason("Quota", "full"), now)
-        return statuses.rejected(of, view(of), ["main"], "no", now=now)
-
-    once = patched(pod, patch_for(pod, make(pod, NOW)))
-    assert patch_for(once, make(once, LATER)) is None

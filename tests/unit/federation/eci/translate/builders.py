@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from federation.backends.eci.parameters import flatten
+from federation.backends.eci.translate.claims import Brought
 from federation.backends.eci.translate.features import require_supported
 from federation.backends.eci.translate.group import container_group
 from federation.backends.eci.translate.policy import EciPolicy
@@ -42,6 +43,7 @@ def grouped(
     tokens: Mapping[TokenKey, Token] | None = None,
     services: Mapping[str, str] | None = None,
     pod: Pod | None = None,
+    claims: Mapping[str, Brought] | None = None,
 ) -> Any:
     """The nested parameters of the group of a pod with this spec."""
     pod = pod or make_pod(spec)
@@ -54,7 +56,9 @@ def grouped(
         kind = ReferenceKind.SECRET if isinstance(one, Secret) else ReferenceKind.CONFIG_MAP
         bodies[ObjectRef(namespace, kind, one.metadata.name)] = one
     request = PodRequest(pod=pod, node=NODE, digest="d1", host_ip=NODE_ADDRESS)
-    return container_group(request, bodies=bodies, tokens=tokens or {}, policy=policy)
+    return container_group(
+        request, bodies=bodies, tokens=tokens or {}, policy=policy, claims=claims
+    )
 
 
 def of_container(

@@ -8,22 +8,25 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from unittest.mock import MagicMock
 
 import pytest
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
+from federation.claims.objects import PERSISTENT_VOLUMES, Claim
 from federation.config import AgentConfig
 from federation.shared import Shared
 from federation.sides.connecting import connect
-from federation.sides.eci import EciCompute
+from federation.sides.eci.side import EciCompute
 from federation.sides.side import Term
 from federation.telemetry import FederationMetrics
 from tests.builders import OWNER, make_pod, make_request
 from tests.eci.connecting import KEY, KEYS
 from tests.eci.server import Emulator
+from tests.fakes.client import RecordingClient
+from tests.unit.federation.fluid.builders import DRIVER, make_claim, make_volume
 from tests.unit.federation.test_config_eci import cluster, pool
 from vnode.backend import SERVICE_VARIABLES, ObjectRef
 from vnode.kube.errors import ConfigError, Unreachable, Withheld
@@ -32,6 +35,7 @@ from vnode.runtime.clock import SystemClock
 from vnode.runtime.store import Store
 
 T4, A10 = "ecs.gn6i-c4g1.xlarge", "ecs.gn7i-c8g1.2xlarge"
+ATTRIBUTES = {"path": ["/team-a/*"], "cluster": ["star-1"]}
 TYPES = {
     T4: {"cpu": 4, "memory": "15Gi", "gpus": 1, "price": 9.5},
     A10: {"cpu": 8, "memory": "30Gi", "gpus": 1},
@@ -210,3 +214,97 @@ async def test_registry_logins_that_cannot_be_read_are_told_without_them(
         async with connected(config):
             pass
     assert "hush" not in str(refused.value)
+
+
+PROFILES = """\
+apiVersion: data.fluid.io/v1alpha1
+kind: ThinRuntimeProfile
+metadata: {name: starfs-profile}
+spec:
+  fileSystemType: starfs
+  fuse: {image: starfs-mount, imageTag: v1, command: [mount-starfs]}
+"""
+
+
+async def test_a_claim_comes_by_the_profile_of_a_file(tmp_path: Path, emulator: Emulator) -> None:
+    file = tmp_path / "profiles.yaml"
+    file.write_text(PROFILES)
+    allowed = {"driver": DRIVER, "volumeHandles": ["team-a/*"], "attributes": ATTRIBUTES}
+    fluid = {"profiles": str(file), "volumes": [allowed]}
+    config = settings(tmp_path, emulator.url, policy={"fluid": fluid})
+    term = term_of(config, CollectorRegistry())
+    claims: Store[Claim] = Store("claims")
+    cast("Any", term.shared).tenant.claims = claims
+    tenant = RecordingClient()
+    tenant.put(PERSISTENT_VOLUMES, make_volume())
+    async with connected(config) as compute:
+        side = compute.lead(replace(term, tenant=tenant.client))
+        opened: list[str] = []
+        side.backend.subscribe_places(opened.append)
+        end = side.follow()
+        claims.upsert(make_claim())
+        assert opened == ["team-a"]
+        await side.backend.observer.look()
+        services = ObjectRef("team-a", *SERVICE_VARIABLES)
+        await side.backend.put_object(services, ConfigMap(metadata=ObjectMeta(name="x")))
+        pod = make_pod(
+            containers=[
+                {
+                    "name": "m",
+                    "image": "i",
+                    "volumeMounts": [{"name": "v", "mountPath": "/data"}],
+                }
+            ],
+            volumes=[{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}],
+        )
+        request = replace(make_request(pod), node=NodeName("vnode-burst"))
+        side.backend.admit(request)
+        await side.backend.apply(request)
+        end()
+        claims.upsert(make_claim("other"))
+        assert opened == ["team-a"]
+    [group] = emulator.groups.at(SystemClock().time())
+    assert [one["Name"] for one in group.asked["Container"]] == ["m", "fluid-fuse-0"]
+    assert group.asked["Container"][1]["Image"] == "starfs-mount:v1"
+
+
+async def test_pods_hear_of_claims_only_what_decides_whether_they_can_be_had(
+    tmp_path: Path, emulator: Emulator
+) -> None:
+    fluid = {"volumes": [{"driver": DRIVER, "volumeHandles": ["team-a/*"]}]}
+    config = settings(tmp_path, emulator.url, policy={"fluid": fluid})
+    term = term_of(config, CollectorRegistry())
+    claims: Store[Claim] = Store("claims")
+    cast("Any", term.shared).tenant.claims = claims
+    async with connected(config) as compute:
+        side = compute.lead(term)
+        opened: list[str] = []
+        side.backend.subscribe_places(opened.append)
+        side.follow()
+        for version, change in enumerate(
+            [
+                {},
+                {"annotations": {"a": "b"}},
+                {"profile": "another"},
+                {"uid": "c-2", "profile": "another"},
+                {"uid": "c-2", "profile": "another", "deletionTimestamp": "2026-01-01T00:00:00Z"},
+            ]
+        ):
+            claims.upsert(make_claim(resourceVersion=str(version + 1), **cast("Any", change)))
+    assert opened == ["team-a"] * 4
+
+
+@pytest.mark.parametrize(
+    "content", [None, "a: [", "kind: Pod\nmetadata: {name: x}\nspec: {}", "[]"]
+)
+async def test_profiles_that_cannot_be_read_are_told(
+    tmp_path: Path, emulator: Emulator, content: str | None
+) -> None:
+    file = tmp_path / "profiles.yaml"
+    if content is not None:
+        file.write_text(content)
+    fluid = {"profiles": str(file), "volumes": [{"driver": "d", "volumeHandles": ["a"]}]}
+    config = settings(tmp_path, emulator.url, policy={"fluid": fluid})
+    with pytest.raises(ConfigError, match=r"policy\.fluid\.profiles"):
+        async with connected(config):
+            pass

@@ -14,14 +14,18 @@ import structlog
 from federation.backends.eci.backend import EciBackend
 from federation.backends.eci.prices import Prices
 from federation.backends.eci.stock import Stock
+from federation.claims.objects import Claim
 from federation.config import EciClusterConfig, VirtualNode
-from federation.eci_account import EciAccount, open_account
-from federation.sides.eci_capacity import EciCapacity
-from federation.sides.eci_policy import policies_of
+from federation.fluid.groups import GroupClaims
+from federation.fluid.names import PROFILE_LABEL
+from federation.sides.eci.account import EciAccount, open_account
+from federation.sides.eci.capacity import EciCapacity
+from federation.sides.eci.policy import policies_of
 from federation.sides.side import Task, Term
 from vnode.backend import CapacitySource
 from vnode.kube.errors import KubeError
 from vnode.runtime.clock import Clock
+from vnode.runtime.store import Change
 
 __all__ = ["EciCompute", "EciSide", "connect"]
 
@@ -72,6 +76,7 @@ class EciSide:
         shared, config, api = term.shared, account.config, account.api
         self._account = account
         self._config = config
+        self._term = term
         self._clock = shared.clock
         self._pods = term.pods
         self._metrics = shared.metrics.eci
@@ -82,6 +87,7 @@ class EciSide:
             # Keys are exchanged; a security group belongs to one account for ever.
             account=f"{config.region}/{config.security_group}",
             forwards=shared.config.tenant.forwards,
+            claims=self._claims(),
             others=[n.name for n in shared.config.virtual_nodes if n.name not in ours],
             clock=shared.clock,
             rng=shared.rng,
@@ -123,8 +129,34 @@ class EciSide:
         return capacity
 
     def follow(self) -> Callable[[], None]:
-        """Nothing of the tenant's is followed: a group needs no place to lie in."""
-        return partial(self._metrics.left, self._config.name)
+        """Claims, as pods wait for theirs; a group needs no place to lie in."""
+        ends: list[Callable[[], None]] = [partial(self._metrics.left, self._config.name)]
+        if self._config.policy.fluid is not None:
+            ends.append(self._term.shared.tenant.claims.subscribe(self._claim_changed))
+
+        def end() -> None:
+            for each in ends:
+                each()
+
+        return end
+
+    def _claim_changed(self, change: Change[Claim]) -> None:
+        # Pods forget how long to wait when they hear of it; what else claims say is no news.
+        if _for_pods(change.old) != _for_pods(change.new):
+            self.backend.opened(change.key.namespace)
+
+    def _claims(self) -> GroupClaims | None:
+        """How claims of pods become parts of their groups; None: pods with claims wait."""
+        fluid = self._config.policy.fluid
+        if fluid is None:
+            return None
+        return GroupClaims(
+            self._term.tenant,
+            claim=self._term.shared.tenant.claims.get,
+            profiles=self._account.profiles,
+            volumes=fluid.volumes,
+            secrets=self._config.allow_inline_secrets,
+        )
 
     def tasks(self) -> Iterator[Task]:
         """See `Side.tasks`."""
@@ -137,3 +169,12 @@ class EciSide:
         while True:
             self._metrics.calls(self._config.name, self._account.budget.statistics())
             await self._clock.sleep(_SHOW_EVERY)
+
+
+def _for_pods(claim: Claim | None) -> tuple[object, ...]:
+    """What of a claim decides whether pods can have it."""
+    if claim is None:
+        return ()
+    metadata = claim.metadata
+    profile = metadata.labels.get(PROFILE_LABEL)
+    return metadata.uid, metadata.deletion_timestamp, claim.spec.volume_name, profile

@@ -70,6 +70,7 @@ def policy_of(
         ),
         image_cache=pool.image_cache,
         image_snapshot=pool.image_snapshot or "",
+        claims=config.policy.fluid is not None,
         extra_storage=math.ceil(gibibytes(Quantity.parse(pool.extra_storage))),
     )
 

@@ -5,7 +5,7 @@ from typing import Any
 from federation.backends.eci.translate.policy import EciFeature, InstanceType, Spot
 from federation.backends.kubernetes.translate.names import Owner
 from federation.config import EciClusterConfig
-from federation.sides.eci_policy import policies_of
+from federation.sides.eci.policy import policies_of
 from tests.unit.federation.test_config_eci import cluster, pool
 from vnode.kube.types import UID, NodeName
 

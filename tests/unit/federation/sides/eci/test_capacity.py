@@ -6,7 +6,7 @@ from typing import Any
 from federation.backends.eci.answers import AvailableZone
 from federation.backends.eci.stock import Stock
 from federation.config.eci import EciPoolConfig
-from federation.sides.eci_capacity import EciCapacity
+from federation.sides.eci.capacity import EciCapacity
 from tests.builders import NODE, UID_1, UID_2, make_key, make_pod
 from tests.fakes.clock import SteppedClock
 from vnode.kube.types import UID, NodeName, Pod

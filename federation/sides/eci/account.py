@@ -7,9 +7,9 @@ for long.
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +23,8 @@ from federation.backends.eci.translate.identity import TENANT
 from federation.backends.eci.translate.policy import RegistryLogin
 from federation.backends.eci.transport import HttpTransport
 from federation.config import EciClusterConfig
+from federation.fluid import profiles
+from federation.fluid.profiles import Thin
 from vnode.kube.errors import ConfigError, Unreachable
 from vnode.runtime.clock import Clock
 
@@ -45,6 +47,8 @@ class EciAccount:
     clock: Clock
     logins: tuple[RegistryLogin, ...] = ()
     """The platform's own, for image registries."""
+    profiles: Mapping[str, Thin] = field(default_factory=dict)
+    """ThinRuntimeProfiles that claims may name."""
 
     async def probe(self) -> None:
         """See that the API answers and knows our key. Asked for is what polling asks for.
@@ -81,9 +85,10 @@ async def open_account(
     """Open the way; nothing is asked yet. `name`: for errors.
 
     Raises:
-        ConfigError: there is no access key, or the registry logins cannot be read.
+        ConfigError: there is no access key, or registry logins or profiles cannot be read.
     """
     logins = await asyncio.to_thread(_logins, config.registry_logins, name=name)
+    offered = await asyncio.to_thread(_profiles, config, name=name)
     key = await AccessKeyFiles.load(config.credentials, name=name, clock=clock)
     budget = Budget(clock=clock, share=config.account_share)
     api = EciApi(
@@ -95,7 +100,7 @@ async def open_account(
         nonce=partial(secrets.token_hex, 16),
     )
     try:
-        yield EciAccount(config, name, api, key, budget, clock, logins)
+        yield EciAccount(config, name, api, key, budget, clock, logins, offered)
     finally:
         await api.close()
 
@@ -110,4 +115,20 @@ def _logins(path: Path | None, *, name: str) -> tuple[RegistryLogin, ...]:
     raise ConfigError(
         f"{name}: no registry logins in {path} ({why}); put a docker config.json there, or correct "
         "registryLogins"
+    )
+
+
+def _profiles(config: EciClusterConfig, *, name: str) -> Mapping[str, Thin]:
+    fluid = config.policy.fluid
+    if fluid is None or fluid.profiles is None:
+        return {}
+    try:
+        return profiles.of_file(fluid.profiles.read_bytes())
+    except OSError as error:
+        why = (error.strerror or "cannot be read").lower()
+    except ValueError as error:
+        why = str(error)
+    raise ConfigError(
+        f"{name}: no profiles in {fluid.profiles} ({why}); put the manifests of "
+        "ThinRuntimeProfiles there, or correct policy.fluid.profiles"
     )
