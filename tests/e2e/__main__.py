@@ -4,20 +4,23 @@ Tests marked `apart` have clusters of their own and mostly wait: for certificate
 certainty that something is gone. They fill no time of the others here. Their output is shown when
 they are done. Tests marked `afterwards` judge what both runs have left in a folder. Those marked
 `kind`, which make clusters of kind, are left out. The exit code is 0 if all passed. With `--twin` a
-second tenant has the same names as the tests that share clusters (`twin.py`).
+second tenant has the same names as the tests that share clusters (`twin.py`). The last lines say
+what failed, and what each run came to (`outcome.py`).
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 from tests.agents import rights
-from tests.e2e import twin
+from tests.e2e import outcome, twin
 
 _TESTS = "tests/e2e"
 _MOST_SECONDS = 3600.0
@@ -30,8 +33,9 @@ _BESIDE = ("-n", "2", "--dist", "loadfile", "-p", "no:cacheprovider")
 """Two files at a time: most of them wait most of their time."""
 
 
-def _command(marks: str, *options: str) -> list[str]:
-    return [sys.executable, "-m", "pytest", _TESTS, "-m", marks, *_SLOWEST, *options]
+def _command(marks: str, outcomes: Path, *options: str) -> list[str]:
+    told = ("-p", outcome.__name__, f"{outcome.OPTION}={outcomes}")
+    return [sys.executable, "-m", "pytest", _TESTS, "-m", marks, *_SLOWEST, *told, *options]
 
 
 def main() -> int:
@@ -40,35 +44,45 @@ def main() -> int:
     parser.add_argument("--twin", action="store_true", help="beside a tenant with the same names")
     extra = {twin.WANTED: "1"} if parser.parse_args().twin else {}
     print("tests with clusters of their own run beside the others and are shown at the end")
-    with tempfile.TemporaryDirectory(prefix="vnode-rights-") as seen:
+    with (
+        tempfile.TemporaryDirectory(prefix="vnode-rights-") as seen,
+        tempfile.TemporaryDirectory(prefix="vnode-outcomes-") as told,
+    ):
         environment = {**os.environ, rights.FOLDER: seen}
-        code = _run_both(environment, {**environment, **extra})
-        judges = subprocess.run(_command("afterwards"), env=environment, check=False)
-        return code or judges.returncode
+        runs = _run_both(environment, {**environment, **extra}, Path(told))
+        outcomes = Path(told, "judges")
+        judges = subprocess.run(_command("afterwards", outcomes), env=environment, check=False)
+        runs.append(outcome.Run("judges", judges.returncode, outcomes))
+        print(f"\n{outcome.summary(runs)}", flush=True)
+    return next((run.code for run in runs if run.code), 0)
 
 
-def _run_both(apart: dict[str, str], here: dict[str, str]) -> int:
+def _run_both(apart: dict[str, str], here: dict[str, str], told: Path) -> list[outcome.Run]:
     began = time.monotonic()
     # Sockets lie in these folders, and their paths may have 107 characters.
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryDirectory() as folder:
         beside = subprocess.Popen(
-            _command("apart and not kind", *_BESIDE, f"--basetemp={folder}/e2e"),
+            _command("apart and not kind", told / "apart", *_BESIDE, f"--basetemp={folder}/e2e"),
             stdout=output,
             stderr=output,
             env=apart,
         )
         try:
             marks = "not apart and not afterwards and not kind"
-            done = subprocess.run(_command(marks), env=here, check=False)
+            done = subprocess.run(_command(marks, told / "shared"), env=here, check=False)
             print("tests with clusters of their own", flush=True)
-            beside_code = beside.wait(max(1.0, began + _MOST_SECONDS - time.monotonic()))
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                beside.wait(max(1.0, began + _MOST_SECONDS - time.monotonic()))
         finally:
             if beside.poll() is None:
                 beside.terminate()
                 beside.wait(60)
             output.seek(0)
             print(output.read(), flush=True)
-    return done.returncode or beside_code
+    return [
+        outcome.Run("shared", done.returncode, told / "shared"),
+        outcome.Run("apart", beside.returncode, told / "apart"),
+    ]
 
 
 if __name__ == "__main__":
