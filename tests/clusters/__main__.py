@@ -3,7 +3,7 @@
     up --state DIR --cluster tenant --cluster gpu-a:real=1,gpus=8 --cluster gpu-b:kwok=4
     down --state DIR         end and remove everything
     ps --state DIR           processes with memory and processor time
-    programs                 get every program of `make test` (download or build), start nothing
+    programs                 get every program of `make test`: download, build, install
     programs conformance     also those, and the images, of Kubernetes' own tests on real nodes
     check                    what can run here, and why not
 
@@ -67,6 +67,9 @@ def _ps(options: argparse.Namespace) -> int:
 
 
 def _programs(options: argparse.Namespace) -> int:
+    if can_run_containers()[0]:
+        packages.ensure(options.progress)
+        packages.ensure_programs(packages.OF_TESTS, options.progress)
     for name, path in programs.ensure(_SETS[options.set], options.progress).items():
         print(f"{name:24} {path}")
     if options.set == "conformance":

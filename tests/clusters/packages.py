@@ -1,7 +1,8 @@
 """Programs of the Linux distribution: containerd, runc, CNI plugins, tools; compilers for images.
 
-In: nothing. Out: everything is installed, by apt-get where something is missing and we are root.
-Programs that are there already, of whatever origin, are used as they are.
+In: nothing. Out: everything is installed, by apt-get where something is missing and we are root,
+one process at a time: of two at once, one fails. Programs that are there already, of whatever
+origin, are used as they are.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.clusters import programs
 from tests.clusters.errors import ProgramError
 from tests.clusters.long_command import run_long
 
@@ -30,7 +32,11 @@ _PROGRAMS = {
     "mount": "mount",
     "nsenter": "util-linux",
 }
+OF_TESTS = {"bindfs": "bindfs", "debootstrap": "debootstrap"}
+"""What tests use besides, program -> package: no test has the time to install something."""
 _INSTALL_TIMEOUT = 900.0  # seconds
+_LOCKED_SECONDS = 300
+"""That apt-get waits for others who install something."""
 _PT_INTERP = 3
 
 
@@ -86,21 +92,26 @@ def is_static(program: Path) -> bool:
 
 
 def _install(missing: Callable[[], list[str]], progress: Callable[[str], None]) -> None:
-    wanted = missing()
-    if not wanted:
+    if not missing():
         return
-    if shutil.which("apt-get") is None or os.getuid() != 0:
-        raise ProgramError(f"real nodes need {', '.join(wanted)}: install them as root")
-    _apt_get(["update"], "reading package lists", progress)
-    install = ["install", "--yes", "--no-install-recommends", *wanted]
-    _apt_get(install, f"installing {' '.join(wanted)}", progress)
-    if left := missing():
-        raise ProgramError(f"installed, but still missing: {', '.join(left)}")
+    folder = programs.cache_folder() / "packages"
+    folder.mkdir(parents=True, exist_ok=True)
+    with programs.file_lock(folder / "lock", progress):
+        wanted = missing()  # Somebody else may have installed them meanwhile.
+        if not wanted:
+            return
+        if shutil.which("apt-get") is None or os.getuid() != 0:
+            raise ProgramError(f"real nodes need {', '.join(wanted)}: install them as root")
+        _apt_get(["update"], "reading package lists", progress)
+        install = ["install", "--yes", "--no-install-recommends", *wanted]
+        _apt_get(install, f"installing {' '.join(wanted)}", progress)
+        if left := missing():
+            raise ProgramError(f"installed, but still missing: {', '.join(left)}")
 
 
 def _apt_get(arguments: list[str], what: str, progress: Callable[[str], None]) -> None:
     run_long(
-        ["apt-get", "--quiet", *arguments],
+        ["apt-get", "--quiet", f"--option=DPkg::Lock::Timeout={_LOCKED_SECONDS}", *arguments],
         what=what,
         progress=progress,
         environment={"DEBIAN_FRONTEND": "noninteractive"},
