@@ -5,7 +5,6 @@ Its processes are real: tests end them by the file that their program waits for,
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import os
@@ -18,12 +17,13 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from tests.clusters.processes import Identity
 from tests.e2e.lifecycle.needs import Need
 from tests.e2e.lifecycle.place import Copy
 from tests.e2e.lifecycle.tenant import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from tests.agents.pods import RunningBackend
     from vnode.backend import Capabilities
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from vnode.kube.types import UID, NodeName
     from vnode.runtime.clock import Clock
 
+_DELETED = " (deleted)"
+"""What the kernel puts behind a folder that is gone."""
 PAGE = Path(__file__).resolve().parents[4] / "docs" / "backends.md"
 
 
@@ -65,7 +67,7 @@ class FolderPlace:
     brings_images: ClassVar = False
 
     def __init__(self, root: Path, namespace: str, tenant: UID) -> None:
-        self._root = root
+        self._root = root.resolve()
         self._namespace = namespace
         self._tenant = tenant
         self._slots = 100
@@ -78,13 +80,12 @@ class FolderPlace:
         cls, compute: Connection, namespace: str, *, cluster_uid: UID, node: NodeName
     ) -> AsyncIterator[FolderPlace]:
         """Of one test."""
-        with tempfile.TemporaryDirectory(prefix="vnode-folders-") as root:
-            place = cls(Path(root), namespace, cluster_uid)
+        with tempfile.TemporaryDirectory(prefix="vnode-folders-") as made:
+            place = cls(Path(made), namespace, cluster_uid)
             try:
                 yield place
             finally:
-                for file in place._root.glob("*/*/pid"):
-                    _kill(file.parent)
+                await _end_within(place._root)
 
     @contextlib.asynccontextmanager
     async def open(self, clock: Clock) -> AsyncIterator[RunningBackend]:
@@ -144,9 +145,9 @@ class FolderPlace:
             await self.end(name, exit_code=143)
 
     async def remove(self, name: str) -> None:
-        _kill(self._folder(name))
-        shutil.rmtree(self._folder(name))
-        await asyncio.sleep(0)
+        going = self._folder(name).rename(tempfile.mkdtemp(dir=self._root))
+        await _end_within(going)
+        shutil.rmtree(going)
 
     async def refuse(self) -> None:
         self._set_slots(0)
@@ -197,6 +198,27 @@ class FolderPlace:
         raise NotImplementedError
 
 
-def _kill(folder: Path) -> None:
-    with contextlib.suppress(ProcessLookupError, FileNotFoundError, ValueError):
-        os.killpg(int((folder / "pid").read_text()), signal.SIGKILL)
+async def _end_within(folder: Path) -> None:
+    """Kill whatever works in a folder or below, until nothing does.
+
+    What was started just now has noted no `pid` yet, and would make files in a folder that is being
+    removed; what was killed goes on until it has left the kernel.
+    """
+
+    def nothing() -> bool:
+        left = list(_working_in(folder))
+        for process in left:
+            process.signal(signal.SIGKILL)
+        return not left
+
+    await until(nothing, f"nothing works in {folder}")
+
+
+def _working_in(folder: Path) -> Iterator[Identity]:
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            place = os.readlink(f"/proc/{entry}/cwd").removesuffix(_DELETED)
+        except OSError:
+            continue  # It has ended, or is somebody else's.
+        if Path(place).is_relative_to(folder) and (process := Identity.of(int(entry))):
+            yield process
