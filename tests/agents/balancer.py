@@ -13,10 +13,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from types import TracebackType
 
 _CHUNK = 1 << 16
+_DIAL_SECONDS = 2.0
 
 
 class Balancer:
@@ -29,11 +30,15 @@ class Balancer:
         self._turn = itertools.count()
         self._listener = socket.create_server((address, port), backlog=128)
         self._connections: list[socket.socket] = []
+        self._ended = False
+        self._lock = threading.Lock()
+        """Of both: clients connect again while their connections are being cut."""
+        self._thread = threading.Thread(target=self._accept, daemon=True)
         self.taken = dict.fromkeys(targets, 0)
         """Connections that each target took."""
 
     def __enter__(self) -> Balancer:
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._thread.start()
         return self
 
     def __exit__(
@@ -45,15 +50,16 @@ class Balancer:
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        with self._lock:
+            self._ended = True
         self.cut()
+        self._thread.join(2 * _DIAL_SECONDS * len(self._targets))
 
     def cut(self) -> None:
         """End all connections, so that whoever keeps some makes new ones."""
-        for connection in self._connections:
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-            connection.close()
-        self._connections.clear()
+        with self._lock:
+            ended, self._connections = self._connections, []
+        _close(ended)
 
     def _accept(self) -> None:
         while True:
@@ -65,7 +71,13 @@ class Balancer:
             if far is None:
                 near.close()
                 continue
-            self._connections += [near, far]
+            with self._lock:
+                ended = self._ended
+                if not ended:
+                    self._connections += [near, far]
+            if ended:
+                _close([near, far])
+                return
             for source, sink in ((near, far), (far, near)):
                 threading.Thread(target=_pump, args=(source, sink), daemon=True).start()
 
@@ -74,11 +86,18 @@ class Balancer:
         for number in range(len(self._targets)):
             target = self._targets[(first + number) % len(self._targets)]
             with suppress(OSError):
-                far = socket.create_connection((target, self._port), timeout=2)
+                far = socket.create_connection((target, self._port), timeout=_DIAL_SECONDS)
                 far.settimeout(None)
                 self.taken[target] += 1
                 return far
         return None
+
+
+def _close(connections: Iterable[socket.socket]) -> None:
+    for connection in connections:
+        with suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
+        connection.close()
 
 
 def _pump(source: socket.socket, sink: socket.socket) -> None:

@@ -72,7 +72,12 @@ class MetricsServer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._cluster.kubectl("delete", "apiservice", API, "--ignore-not-found")
+        try:
+            self._cluster.kubectl("delete", "apiservice", API, "--ignore-not-found")
+        finally:
+            self._end()
+
+    def _end(self) -> None:
         if self._process is not None:
             self._process.terminate()
             try:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from tests.agents.join import Federation
 
-_STOP_SECONDS = 20.0
+_STOP_SECONDS = 30.0
+"""As long as a kubelet waits for it (deploy/tenant/deployment.yaml)."""
 
 
 class AgentError(Exception):

@@ -133,12 +133,15 @@ def _only(namespace: str) -> str:
 
 
 def seen_in(audit: Iterable[str], rights: frozenset[Right]) -> Seen:
-    """What the agents did, by the lines of one audit log."""
+    """What the agents did, by the lines of one audit log.
+
+    Whoever writes it may be about to: a last line without an end is left out.
+    """
     used: set[Right] = set()
     allowed: set[tuple[str, Request]] = set()
     refused: Counter[tuple[str, Request]] = Counter()
     for line in audit:
-        if AGENTS not in line:
+        if AGENTS not in line or not line.endswith("\n"):
             continue
         entry = json.loads(line)
         user = entry["user"]["username"]

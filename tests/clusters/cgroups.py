@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 _ROOT = Path("/sys/fs/cgroup")
 _CONTROLLERS = ("cpuset", "cpu", "memory", "pids", "io")
-_REMOVE_TIMEOUT = 10.0
+_REMOVE_TIMEOUT = 60.0
+"""Seconds; what runs in it has to be gone first (see `processes`)."""
 
 
 def is_unified() -> bool:

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 MARKER = "VNODE_CLUSTERS_STATE"
 _LEDGER = "processes.jsonl"
 _LOG_TAIL = 12
+_KILLED_SECONDS = 60.0
+"""What was killed may have to wait in the kernel: for a disk, and to give back its memory. Where
+other clusters keep processors and disk busy that takes more than a few seconds."""
 
 
 class Stage(IntEnum):
@@ -225,7 +228,7 @@ class ProcessTable:
     def kill(self, identities: Iterable[Identity]) -> None:
         """SIGKILL, then waits; raises when one is left (stuck in the kernel)."""
         hit = [identity for identity in identities if identity.signal(signal.SIGKILL)]
-        self._wait_gone(hit, 10.0)
+        self._wait_gone(hit, _KILLED_SECONDS)
 
     def wait_until(
         self, what: str, ready: Callable[[], bool], *, watch: Record, timeout: float

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import re
 import shutil
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.clusters import cgroups, network, node
+from tests.clusters.errors import CommandError, HarnessError
 from tests.clusters.host import run
 from tests.clusters.processes import Stage
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from tests.clusters.processes import ProcessTable
     from tests.clusters.slots import Claim
 
+_UNMOUNT_SECONDS = 10.0
 _ESCAPE = re.compile(r"\\([0-7]{3})")
 MARK_FILE = "vnode-clusters"
 """A state folder carries this file; only such a folder is ever removed."""
@@ -45,10 +48,20 @@ def tear_down(claim: Claim, table: ProcessTable, progress: Callable[[str], None]
 
 
 def unmount_below(folder: Path) -> None:
-    """Unmounts everything under a folder, the latest mount first."""
-    mounts = mounts_below(folder, Path("/proc/self/mounts").read_text())
-    if mounts:
-        run("umount", "--lazy", *reversed(mounts))
+    """Unmounts everything under a folder, the latest mount first. Raises HarnessError.
+
+    A mount that others share goes with the first of them, and one of a program that ends just now
+    by itself: what was there when the table was read is not there for certain.
+    """
+    deadline = time.monotonic() + _UNMOUNT_SECONDS
+    why = "others mount there"
+    while mounts := mounts_below(folder, Path("/proc/self/mounts").read_text()):
+        if time.monotonic() > deadline:
+            raise HarnessError(f"mounts below {folder} stay: {why}")
+        try:
+            run("umount", "--lazy", *reversed(mounts))
+        except CommandError as error:
+            why = str(error)
 
 
 def mounts_below(folder: Path, table: str) -> list[str]:

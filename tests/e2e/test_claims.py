@@ -215,8 +215,8 @@ class TestOrdinaryNodes:
         user.apply(claim("held"))
         until(lambda: phase(user, "held") == "Bound", "the claim is bound")
         yield "held"
-        user.kubectl("delete", "pods", "--all", "--now")
-        user.kubectl("delete", "pvc", "held")
+        user.remove("pods", "--all")
+        user.remove("pvc", "held")
 
     @staticmethod
     def plain(name: str, claim_name: str, **spec: Any) -> Any:

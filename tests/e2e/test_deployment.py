@@ -98,7 +98,7 @@ def running(user: User) -> Iterator[User]:
     user.wait_phase("web", "Running")
     user.wait_phase("far", "Running")
     yield user
-    user.kubectl("delete", "pods", "web", "far", "--grace-period=1")
+    user.remove("pods", "web", "far")
 
 
 def test_logs_exec_cp_and_port_forward_work(running: User, tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         user, below = User(tenant), User(ack, BELOW)
         until(lambda: user.get("serviceaccount", "default"), "the namespace is usable")
         yield Site(made, user, below)
-        user.kubectl("delete", "jobs,pods", "--all", "--now")
+        user.remove("jobs,pods", "--all")
 
 
 def _mounts(command: str, name: str = CLAIM) -> Any:

@@ -69,7 +69,7 @@ def user(cluster: Cluster, node: MemoryNode, old_node: MemoryNode) -> Iterator[U
     for name in ("web", "left", "old"):
         user.wait_phase(name, "Running")
     yield user
-    user.kubectl("delete", "pods", "--all")
+    user.remove("pods", "--all")
 
 
 def pod(name: str, node: str) -> object:

@@ -76,8 +76,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             until(lambda: user.get("serviceaccount", "default"), "the namespace is usable")
             user.apply(_claim("vnode-shared"))
             yield Site(user, below, fluid)
-            user.kubectl("delete", "pods", "--all", "--now")
-            below.kubectl("delete", "thinruntime,dataset", DATASET)
+            user.remove("pods", "--all")
+            below.remove("thinruntime,dataset", DATASET)
 
 
 def share(below: User) -> None:

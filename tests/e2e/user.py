@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+from tests.clusters.errors import CommandError
 from tests.e2e.workloads import NAMESPACE
 
 if TYPE_CHECKING:
@@ -51,6 +52,25 @@ class User:
         """Create or change objects."""
         manifest = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
         self.kubectl("apply", "-f", "-", input=json.dumps(manifest))
+
+    def remove(self, kinds: str, *which: str, patience: float = 180.0) -> None:
+        """Delete what a test leaves, with a second of grace, and wait until it is gone.
+
+        Names or `--all`. Others that delete it meanwhile, and an API server or node that is busy
+        for a while, are no fault of the test: kubectl gets more time than a test would give it, and
+        tries again.
+        """
+        command = ("delete", kinds, *which, "--now", "--ignore-not-found", "--timeout=60s")
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                self.kubectl(*command, timeout=90)
+            except CommandError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(1)
+            else:
+                return
 
     def get(self, kind: str, name: str) -> Any:
         """One object, or None."""

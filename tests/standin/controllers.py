@@ -63,7 +63,8 @@ class Controllers:
             while not self._ended.wait(_ROUND_SECONDS):
                 try:
                     self._round(api)
-                except CommandError as error:  # somebody else was faster, or it is being deleted
+                except (CommandError, subprocess.TimeoutExpired) as error:
+                    # Somebody else was faster, it is being deleted, or the machine is busy.
                     self.errors.append(str(error))
 
     def _round(self, api: AdminClient) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from vnode.kube.client import KubeClient, PatchType
-from vnode.kube.errors import AlreadyExists, NotFound
+from vnode.kube.errors import AlreadyExists, KubeError, NotFound
 from vnode.kube.resources import CONFIG_MAPS, EVENTS, NAMESPACES, NODES, PODS, SECRETS
 from vnode.kube.resources import SERVICE_ACCOUNTS as ACCOUNTS
 from vnode.kube.types import UID, NodeName, ObjectKey, PartialObject, Pod
@@ -58,8 +58,24 @@ async def prepare(client: KubeClient, name: str, metadata: dict[str, Any] | None
 async def clear(client: KubeClient, namespace: str) -> None:
     """Remove what a test left in a namespace, at once."""
     for resource in (PODS, CONFIG_MAPS, SECRETS, EVENTS):
-        path = resource.path(namespace=namespace)
-        await client.request("DELETE", path, body=b'{"gracePeriodSeconds":0}')
+        await remove(client, resource.path(namespace=namespace))
+
+
+async def remove(client: KubeClient, path: str) -> None:
+    """Delete at once what lies at a path; a server that is busy is asked again."""
+    failure: KubeError | None = None
+    ends = asyncio.get_running_loop().time() + PATIENCE
+    while asyncio.get_running_loop().time() < ends:
+        try:
+            await client.request("DELETE", path, body=b'{"gracePeriodSeconds":0}')
+        except NotFound:
+            return
+        except KubeError as error:
+            failure = error
+            await asyncio.sleep(0.5)
+        else:
+            return
+    raise AssertionError(f"tried for {PATIENCE:g} s in vain to delete {path}") from failure
 
 
 class Tenant:
@@ -101,8 +117,7 @@ class Tenant:
             self._watching.cancel()
             await asyncio.wait([self._watching])
         await clear(self.client, self.namespace)
-        path = NODES.path(name=self.node)
-        await self.client.request("DELETE", path)
+        await remove(self.client, NODES.path(name=self.node))
 
     # --- what users do --------------------------------------------------------------------------
 

@@ -59,7 +59,7 @@ def entry(verb: str = "get", resource: str = "pods", **changes: Any) -> str:
         "objectRef": ref,
         "annotations": {f"authorization.k8s.io/{key}": value for key, value in notes.items()},
     }
-    return json.dumps(line | changes)
+    return json.dumps(line | changes) + "\n"
 
 
 def test_a_request_uses_the_right_of_the_role_that_allowed_it() -> None:
@@ -99,6 +99,11 @@ def test_rights_of_all_tenants_are_one_right() -> None:
 )
 def test_what_others_do_says_nothing(line: str) -> None:
     assert seen_in([line], RIGHTS) == Seen()
+
+
+def test_a_line_that_is_being_written_says_nothing_yet() -> None:
+    whole, cut = entry(resource="pods/log"), entry(resource="namespaces")[:-20]
+    assert seen_in([whole, cut], RIGHTS).used == {LOGS}
 
 
 def test_a_refusal_is_a_right_that_is_missing() -> None:

@@ -147,7 +147,7 @@ class KubernetesPlace:
             await asyncio.wait([watching])
             await self.accept()
             await tenant.clear(self._client, self._below)
-            await self._client.request("DELETE", NODES.path(name=self._below))
+            await tenant.remove(self._client, NODES.path(name=self._below))
 
     @contextlib.asynccontextmanager
     async def open(self, clock: Clock) -> AsyncIterator[RunningBackend]:
@@ -271,8 +271,7 @@ class KubernetesPlace:
         await tenant.until(counted, "the quota counts")
 
     async def accept(self) -> None:
-        path = RESOURCE_QUOTAS.path(namespace=self._below)
-        await self._client.request("DELETE", path)
+        await tenant.remove(self._client, RESOURCE_QUOTAS.path(namespace=self._below))
 
     async def lose_answers(self, count: int) -> None:
         self._link.losing = count
