@@ -41,6 +41,8 @@ class Report:
     """Processes that ended by themselves, as when an API server was away at their start."""
     reminded: int = 0
     """Copies that were changed to remind kwok of their end."""
+    roused: Counter[str] = field(default_factory=Counter)
+    """Schedulers and kwoks that let pods wait and were started anew."""
     windows: int = 0
     violations: list[tuple[int, Violation]] = field(default_factory=list)
 
@@ -64,6 +66,7 @@ class Report:
             f"audit logs ({self.garbled} lines cut off by kills)",
             f"ended by themselves and started again: {_counts(self.restarts) or 'none'}",
             f"copies of which kwok was reminded that they were to go: {self.reminded}",
+            f"started anew since they let pods wait: {_counts(self.roused) or 'none'}",
         ]
         could = "never started" if self.strict else "may have started"
         lines.append(

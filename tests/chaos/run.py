@@ -13,7 +13,6 @@ import math
 import time
 from collections import Counter
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from tests.chaos.api import Refused
@@ -24,7 +23,8 @@ from tests.chaos.judge import Judge
 from tests.chaos.plan import TENANT, Act, Fault, plan
 from tests.chaos.report import LONG, Report, waited_for
 from tests.chaos.rules import Violation
-from tests.chaos.settle import Scene, differences, overdue
+from tests.chaos.settle import Scene, differences
+from tests.chaos.upkeep import Upkeep
 from tests.chaos.work import Work
 from tests.e2e.user import BELOW
 from tests.e2e.workloads import NAMESPACE
@@ -41,7 +41,6 @@ _SETTLED_WITHIN = 90.0
 _POLL = 0.25
 _TWICE = 2
 """Polls in a row that have to find everything settled."""
-_REMIND_EVERY = 10.0
 _READY_WITHIN = 60.0
 _MOST_UNSETTLED = 2
 """Rounds that do not settle; after these the run ends."""
@@ -91,8 +90,7 @@ class Run:
         self._progress = progress
         self._unsettled_rounds = 0
         self._looks: Counter[str] = Counter()
-        self._reminded: dict[str, float] = {}
-        """UIDs of copies, and when kwok was reminded of them."""
+        self._upkeep = Upkeep(site)
         self.report = Report(
             options.seed, len(site.agents), strict=options.strict, broken=options.broken
         )
@@ -191,7 +189,7 @@ class Run:
                     probed = True
             await self._site.heal()
             await self._work.remove_namesakes()
-            await self._remind()
+            await self._upkeep.look(self._scene())
             await asyncio.sleep(_POLL)
             left = differences(self._scene()) if probed else left
             self._looks.update(left)
@@ -199,18 +197,6 @@ class Run:
             if quiet >= _TWICE:
                 break
         return left
-
-    async def _remind(self) -> None:
-        """Do for kwok what a kubelet does itself: look again at what was to go."""
-        for cluster, name, uid in overdue(self._scene(), now=datetime.now(UTC)):
-            last = self._reminded.get(uid, -math.inf)
-            if time.monotonic() - last < _REMIND_EVERY:
-                continue
-            self._reminded[uid] = time.monotonic()
-            notes = {"tests/look": str(self._reminded[uid])}
-            with contextlib.suppress(Refused):
-                change = {"metadata": {"uid": uid, "annotations": notes}}
-                await self._site.apis[cluster].patch("pods", BELOW, name, change)
 
     def _verdict(self) -> list[Violation]:
         for audit in self._audits:
@@ -235,7 +221,8 @@ class Run:
         report.requests = self._judge.requests
         report.garbled = sum(audit.garbled for audit in self._audits)
         report.restarts = self._site.ended
-        report.reminded = len(self._reminded)
+        report.reminded = len(self._upkeep.reminded)
+        report.roused = self._upkeep.roused
         report.windows = len(self._judge.windows)
 
     def _heard(self, version: Version) -> None:

@@ -11,6 +11,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from tests.chaos.ledger import CLUSTER_UID, NODE, TERMINAL, UID, containers
+from tests.chaos.plan import TENANT
+from tests.clusters import kwok
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     Objects = Mapping[str, Mapping[str, Any]]
 
 _OVERDUE = timedelta(seconds=10)
+SCHEDULER = "kube-scheduler"
 VIRTUAL = "vnode-"
 _OWN = "vnode-"
 """Objects below that stand for nothing in the tenant begin so."""
@@ -78,6 +81,25 @@ def overdue(scene: Scene, *, now: datetime) -> Iterator[tuple[str, str, str]]:
             at = metadata.get("deletionTimestamp")
             if at and now - datetime.fromisoformat(at) > _OVERDUE and _ours(scene, copy):
                 yield cluster, name, metadata["uid"]
+
+
+def unattended(scene: Scene) -> Iterator[tuple[str, str]]:
+    """For what pods wait: clusters, and the component of each whose turn it is.
+
+    The scheduler, where a pod has no node; kwok, where one of ours has a node and does not run.
+    """
+    for pod in scene.pods.values():
+        if _waits(pod) and not pod["spec"].get("nodeName"):
+            yield TENANT, SCHEDULER
+    for cluster, copies in scene.copies.items():
+        for copy in copies.values():
+            if _waits(copy) and _ours(scene, copy):
+                yield cluster, kwok.NAME if copy["spec"].get("nodeName") else SCHEDULER
+
+
+def _waits(pod: Mapping[str, Any]) -> bool:
+    held = pod["spec"].get("schedulingGates") or pod["metadata"].get("deletionTimestamp")
+    return not held and _phase(pod) == "Pending"
 
 
 def _of_pod(scene: Scene, name: str, pod: Mapping[str, Any], cluster: str) -> Iterator[str]:

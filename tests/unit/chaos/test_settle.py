@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.settle import Scene, differences, overdue
+from tests.chaos.settle import Scene, differences, overdue, unattended
 from tests.unit.chaos.stories import TENANT_UID, copy, pod
 
 DATA = {"metadata": {"annotations": {"vnode.dev/cluster-uid": TENANT_UID}}, "data": {"a": "1"}}
@@ -115,3 +115,29 @@ def test_kwok_is_reminded_of_copies_that_were_to_go_a_while_ago() -> None:
     assert list(overdue(scene, now=later)) == [("a", "web", uid)]
     foreign = replace(scene, cluster_uid="another")
     assert not list(overdue(foreign, now=later))
+
+
+def bound(found: Any, node: str, **spec: Any) -> Any:
+    return {**found, "spec": {**found["spec"], "nodeName": node, **spec}}
+
+
+@pytest.mark.parametrize(
+    ("change", "waits_for"),
+    [
+        ({}, []),
+        ({"pods": {"web": bound(pod(phase="Pending"), "")}}, [("tenant", "kube-scheduler")]),
+        ({"pods": {"web": pod(phase="Pending")}}, []),
+        ({"copies": {"a": {"web": bound(copy(phase="Pending"), "")}}}, [("a", "kube-scheduler")]),
+        ({"copies": {"a": {"web": bound(copy(phase="Pending"), "n1")}}}, [("a", "kwok")]),
+        (
+            {"copies": {"a": {"web": bound(copy(phase="Pending"), "", schedulingGates=[{}])}}},
+            [],
+        ),
+        ({"copies": {"a": {"web": deleted(bound(copy(phase="Pending"), "n1"))}}}, []),
+    ],
+)
+def test_who_lets_pods_wait(change: dict[str, Any], waits_for: list[tuple[str, str]]) -> None:
+    scene = replace(SETTLED, **change)
+    assert list(unattended(scene)) == waits_for
+    if waits_for[:1] != [("tenant", "kube-scheduler")]:
+        assert not list(unattended(replace(scene, cluster_uid="another")))
