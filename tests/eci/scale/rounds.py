@@ -35,7 +35,9 @@ _SAY_EVERY = 10.0
 _UNSEEN = 8.0
 """Seconds for which lists do not have a new group in the second round: so that what an agent did
 last cannot be seen by the one after it."""
-
+_UNPROVEN = 120.0
+"""Seconds after a kill in which a list does not prove that a group is not there (federation's
+backend `eci`): as long, pods may wait to go."""
 _SLOW = 1.0
 """Seconds that calls take around a kill."""
 
@@ -134,7 +136,7 @@ class Rounds:
         self._delete(found)
         self._wait(lambda: self._gone(found) >= half, "half of the pods are gone")
         self._kill(found, "pods gone", lambda: self._gone(found))
-        self._wait_gone(found)
+        self._wait_gone(found, more=_UNPROVEN)
 
     def collected(self) -> None:
         """Wait until no group is left.
@@ -198,8 +200,8 @@ class Rounds:
         if phase == "Running":
             found.running = time.time()
 
-    def _wait_gone(self, found: Round) -> None:
-        self._reach(lambda: self._gone(found), self._pods, "pods are gone")
+    def _wait_gone(self, found: Round, *, more: float = 0.0) -> None:
+        self._reach(lambda: self._gone(found), self._pods, "pods are gone", more=more)
         found.gone = time.time()
 
     def _gone(self, found: Round) -> int:
