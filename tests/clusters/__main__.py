@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 
 from tests.clusters import e2e_images, packages, programs
-from tests.clusters.errors import HarnessError
+from tests.clusters.errors import HarnessError, ProgramError
 from tests.clusters.harness import Harness
 from tests.clusters.host import can_run_containers
 from tests.clusters.progress import begin
@@ -70,11 +70,25 @@ def _programs(options: argparse.Namespace) -> int:
     if can_run_containers()[0]:
         packages.ensure(options.progress)
         packages.ensure_programs(packages.OF_TESTS, options.progress)
-    for name, path in programs.ensure(_SETS[options.set], options.progress).items():
+    found = programs.ensure(_SETS[options.set], options.progress)
+    if options.set == "ordinary":
+        found |= _of_some_tests(options.progress)
+    for name, path in found.items():
         print(f"{name:24} {path}")
     if options.set == "conformance":
         print(f"{'images':24} {e2e_images.ensure(options.progress)}")
     return 0
+
+
+def _of_some_tests(progress: programs.Progress) -> dict[str, Path]:
+    """Before tests begin: builds take both processors for minutes."""
+    found: dict[str, Path] = {}
+    for name in programs.OF_SOME_TESTS:
+        try:
+            found |= programs.ensure([name], progress)
+        except ProgramError as error:
+            progress(f"no {name}, its tests are skipped: {error}")
+    return found
 
 
 def _check(_: argparse.Namespace) -> int:

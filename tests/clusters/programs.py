@@ -36,11 +36,10 @@ KWOK = "kwok"
 KUBELET = "kubelet"
 KUBECTL = "kubectl"
 METRICS_SERVER = "metrics-server"
-"""Got by the test that uses it: only Go can make it."""
 OLD_KUBECTL = "old-kubectl"
-"""From before kubectl spoke WebSocket unasked; got like metrics-server."""
+"""From before kubectl spoke WebSocket unasked."""
 KIND = "kind"
-"""For the tests of clusters of kind; got like metrics-server. Users bring their own."""
+"""For the tests of clusters of kind. Users bring their own."""
 KUBE_PROXY = "kube-proxy"
 COREDNS = "coredns"
 CONTAINERD = ("containerd", "containerd-shim-runc-v2", "ctr")
@@ -49,6 +48,8 @@ E2E_TEST = "e2e.test"
 GINKGO = "ginkgo"
 ORDINARY = (*CONTROL_PLANE, KWOK, KUBELET, KUBECTL, KUBE_PROXY)
 """What `make test` uses."""
+OF_SOME_TESTS = (METRICS_SERVER, OLD_KUBECTL, KIND)
+"""What `make test` uses too, but only Go can make; without them those tests are skipped."""
 CONFORMANCE = (*ORDINARY, COREDNS, *CONTAINERD, *IN_E2E_IMAGES, E2E_TEST, GINKGO)
 """What Kubernetes' own tests on real nodes use; the additional ones are got when asked for only."""
 _OLDEST_KUBECTL = (1, 31)
