@@ -48,11 +48,11 @@ micro: $(VENV)/.ready ## What the hot path costs, piece by piece, compared with 
 	@echo "== micro-benchmarks"
 	@$(BIN)/pytest -q tests/micro --benchmark-columns=min,median --benchmark-sort=name
 
-e2e: $(VENV)/.ready ## Tests on real control planes and, where root allows it, real containers
+e2e: $(VENV)/.ready ## Tests on real control planes and, where root allows it, real containers; TWIN=1: beside second tenants
 	@echo "== Kubernetes' programs (fetched or built once)"
 	@$(BIN)/python -m tests.clusters programs
 	@echo "== end-to-end tests"
-	@$(BIN)/python -m tests.e2e
+	@$(BIN)/python -m tests.e2e $(if $(TWIN),--twin)
 	@echo "== virtual-kubelet's own end-to-end suite"
 	@$(BIN)/pytest tests/conformance
 

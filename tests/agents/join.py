@@ -8,12 +8,13 @@ configuration. The agent never gets admin rights anywhere.
 from __future__ import annotations
 
 import base64
+import copy
 import os
 import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 import yaml
@@ -49,6 +50,17 @@ ROOMY = {"cpu": "500", "memory": "2Ti", "nvidia.com/gpu": "64", "pods": "1000"}
 
 
 @dataclass(frozen=True)
+class Terms:
+    """What a tenant was joined with that any other one could be joined with as well."""
+
+    overrides: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    namespaces: Sequence[str] = NAMESPACES
+    on_demand: Collection[str] = ()
+    privileged: bool = False
+    claims: bool = False
+
+
+@dataclass(frozen=True)
 class Federation:
     """One tenant and its compute clusters, joined."""
 
@@ -59,6 +71,7 @@ class Federation:
     """Configuration file for `vnode run`."""
     nodes: Sequence[str] = field(default=())
     """Names of the virtual nodes."""
+    terms: Terms = field(default_factory=Terms)
 
 
 def join(
@@ -140,7 +153,33 @@ def join(
         join_compute(cluster, compute, uid=uid, config=path, directory=directory, options=options)
     nodes = tuple(f"vnode-{compute}" for compute in computes)
     watch_rights(harness, [tenant, *computes.values()])
-    return Federation(tenant, dict(computes), directory, path, nodes)
+    terms = Terms(overrides or {}, namespaces, on_demand, privileged=privileged, claims=claims)
+    return Federation(tenant, dict(computes), directory, path, nodes, terms)
+
+
+def join_another(
+    harness: Harness, tenant: Cluster, first: Federation, *, directory: Path, name: str
+) -> Federation:
+    """Join one more tenant to the same compute clusters, on the same terms, with its own ports."""
+    terms = first.terms
+    overrides = {}
+    for compute, settings in terms.overrides.items():
+        changed = overrides[compute] = copy.deepcopy(dict(settings))
+        pools = cast("list[dict[str, object]]", changed.get("pools", []))
+        for pool in pools:
+            pool["port"] = harness.free_port()
+    return join(
+        harness,
+        tenant,
+        first.computes,
+        directory=directory,
+        overrides=overrides,
+        namespaces=terms.namespaces,
+        on_demand=terms.on_demand,
+        privileged=terms.privileged,
+        claims=terms.claims,
+        name=name,
+    )
 
 
 def uid_of(tenant: Cluster) -> str:

@@ -4,8 +4,8 @@ Tests marked `apart` have clusters of their own and mostly wait: for certificate
 certainty that something is gone. They fill no time of the others here. Their output is shown when
 they are done. Tests marked `afterwards` judge what both runs have left in a folder. Those marked
 `kind`, which make clusters of kind, are left out. The exit code is 0 if all passed. With `--twin` a
-second tenant has the same names as the tests that share clusters (`twin.py`). The last lines say
-what failed, and what each run came to (`outcome.py`).
+second tenant has the same names, in the clusters that tests share and in all others (`twins.py`).
+The last lines say what failed, and what each run came to (`outcome.py`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 from tests.agents import rights
-from tests.e2e import outcome, twin
+from tests.e2e import outcome, twins
 
 _TESTS = "tests/e2e"
 _MOST_SECONDS = 3600.0
@@ -42,14 +42,14 @@ def main() -> int:
     """Run both, then the judges; returns 0 if all passed."""
     parser = argparse.ArgumentParser(prog="python -m tests.e2e", description=main.__doc__)
     parser.add_argument("--twin", action="store_true", help="beside a tenant with the same names")
-    extra = {twin.WANTED: "1"} if parser.parse_args().twin else {}
+    extra = {twins.WANTED: "1"} if parser.parse_args().twin else {}
     print("tests with clusters of their own run beside the others and are shown at the end")
     with (
         tempfile.TemporaryDirectory(prefix="vnode-rights-") as seen,
         tempfile.TemporaryDirectory(prefix="vnode-outcomes-") as told,
     ):
-        environment = {**os.environ, rights.FOLDER: seen}
-        runs = _run_both(environment, {**environment, **extra}, Path(told))
+        environment = {**os.environ, rights.FOLDER: seen, **extra}
+        runs = _run_both(environment, Path(told))
         outcomes = Path(told, "judges")
         judges = subprocess.run(_command("afterwards", outcomes), env=environment, check=False)
         runs.append(outcome.Run("judges", judges.returncode, outcomes))
@@ -57,7 +57,7 @@ def main() -> int:
     return next((run.code for run in runs if run.code), 0)
 
 
-def _run_both(apart: dict[str, str], here: dict[str, str], told: Path) -> list[outcome.Run]:
+def _run_both(environment: dict[str, str], told: Path) -> list[outcome.Run]:
     began = time.monotonic()
     # Sockets lie in these folders, and their paths may have 107 characters.
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryDirectory() as folder:
@@ -65,11 +65,11 @@ def _run_both(apart: dict[str, str], here: dict[str, str], told: Path) -> list[o
             _command("apart and not kind", told / "apart", *_BESIDE, f"--basetemp={folder}/e2e"),
             stdout=output,
             stderr=output,
-            env=apart,
+            env=environment,
         )
         try:
             marks = "not apart and not afterwards and not kind"
-            done = subprocess.run(_command(marks, told / "shared"), env=here, check=False)
+            done = subprocess.run(_command(marks, told / "shared"), env=environment, check=False)
             print("tests with clusters of their own", flush=True)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 beside.wait(max(1.0, began + _MOST_SECONDS - time.monotonic()))

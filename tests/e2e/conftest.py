@@ -10,6 +10,7 @@ kind; networks are isolated then.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -17,11 +18,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.agents import AgentProcess, Federation, join
+from tests.agents.join import Terms
 from tests.clusters import ClusterSpec, Harness, NodePool, can_run_containers
 from tests.clusters import kind as kind_clusters
 from tests.clusters.existing import kubeconfigs, requested
-from tests.e2e import twin
-from tests.e2e.twin import Twin
+from tests.e2e import twins
 from tests.e2e.user import User, until
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.clusters import Cluster
+    from tests.e2e.twin import Twin
 
 KWOK = ("kwok-a", "kwok-b")
 REAL = "gpu"
@@ -53,6 +55,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             if item.get_closest_marker("apart") and requested():
                 item.add_marker(not_theirs)
     items.sort(key=_place)
+
+
+def _is_apart(item: pytest.Item) -> bool:
+    """Whether it needs none of the clusters below."""
+    return any(item.get_closest_marker(mark) for mark in ("apart", "afterwards", "kind"))
 
 
 def _place(item: pytest.Item) -> int:
@@ -83,9 +90,7 @@ def clusters(harness: Harness) -> dict[str, Cluster]:
     specs = [own, *(ClusterSpec(name, kwok=simulated) for name in KWOK)]
     if containers:
         specs.append(ClusterSpec(REAL, real_nodes=1))
-    if twin.wanted():
-        specs.append(ClusterSpec(twin.NAME))
-    return harness.up(specs)
+    return twins.up(harness, specs)
 
 
 @pytest.fixture(scope="session")
@@ -112,24 +117,20 @@ def federation(
 
 @pytest.fixture(scope="session", autouse=True)
 def other_tenant(request: pytest.FixtureRequest) -> Iterator[Twin | None]:
-    """Beside the whole run, a second tenant with the names of the first; None if not wanted."""
-    if not twin.wanted():
+    """Beside all tests that share clusters, a second tenant with the names of the first.
+
+    None if none is wanted. It takes the clusters as they are, without the settings of some.
+    """
+    shared = any(not _is_apart(item) for item in request.session.items)
+    if not (shared and twins.wanted()):
         yield None
         return
     first: Federation = request.getfixturevalue("federation")
     harness: Harness = request.getfixturevalue("harness")
     folders: pytest.TempPathFactory = request.getfixturevalue("tmp_path_factory")
-    second = join(
-        harness,
-        request.getfixturevalue("clusters")[twin.NAME],
-        first.computes,
-        directory=folders.mktemp("twin"),
-        name=twin.NAME,
-    )
-    with AgentProcess(second, identity="twin-0") as process:
-        process.wait_ready()
-        with Twin(first, second) as other:
-            yield other
+    plain = dataclasses.replace(first, terms=Terms())
+    with twins.opened(harness, plain, folders.mktemp("shared")) as other:
+        yield other
 
 
 def _real_containers() -> bool:

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from demo.account import AccountStory
 from tests.clusters import Harness, can_run_containers
+from tests.e2e import twins
 from tests.eci.account_site import account_site
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ def test_the_same_job_says_the_same_at_home_and_on_eci_and_its_price_is_known(
 ) -> None:
     with (
         Harness(progress=lambda _: None) as harness,
-        account_site(harness, tmp_path) as site,
+        account_site(harness, tmp_path, others=twins.specs()) as site,
+        twins.beside(harness, site.federation, tmp_path),
     ):
         AccountStory(Console(highlight=False, soft_wrap=True), site).tell()
     said = capfd.readouterr().out

@@ -23,6 +23,7 @@ from tests.agents.join import COMPUTE_ACCOUNT, SYSTEM_NAMESPACE
 from tests.chaos.link import Link, Weather
 from tests.chaos.site import link_to, redirect
 from tests.clusters import ClusterSpec, Harness, NodePool
+from tests.e2e import twins
 from tests.e2e.user import BELOW, NOTHING, User, create_answers, ours_below, until
 from tests.e2e.workloads import config_map, deployment, pod, pod_spec, secret
 
@@ -107,7 +108,8 @@ def standing(
     loop: asyncio.AbstractEventLoop, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Site]:
     with Harness(progress=lambda _: None) as harness:
-        clusters = harness.up([ClusterSpec("tenant"), ClusterSpec(COMPUTE, kwok=NodePool(2))])
+        specs = [ClusterSpec("tenant"), ClusterSpec(COMPUTE, kwok=NodePool(2))]
+        clusters = twins.up(harness, specs)
         tenant = clusters.pop("tenant")
         directory = tmp_path_factory.mktemp("faults")
         joined = join(harness, tenant, clusters, directory=directory)
@@ -116,7 +118,7 @@ def standing(
             links[name] = link_to(cluster, harness.free_port(), seed=1)
             asyncio.run_coroutine_threadsafe(links[name].start(), loop).result(10)
             redirect(directory / f"{name}.kubeconfig", links[name].port)
-        with AgentProcess(joined) as agent:
+        with twins.beside(harness, joined, directory), AgentProcess(joined) as agent:
             agent.wait_ready()
             yield Site(joined, agent, links, loop)
         for link in links.values():

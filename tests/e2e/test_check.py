@@ -22,6 +22,7 @@ from tests.agents import AgentProcess, Federation, join
 from tests.agents.join import vnode_join
 from tests.clusters import ClusterSpec, Harness, NodePool
 from tests.clusters.existing import requested
+from tests.e2e import twins
 from tests.e2e.api_pretender import pretender
 from tests.e2e.credentials import expired
 from tests.e2e.user import BELOW, User, until
@@ -154,13 +155,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     scratch = tmp_path_factory.mktemp("check")
     address = _address()
     with Harness(state=scratch / "state") as harness:
-        clusters = harness.up([ClusterSpec("tenant"), ClusterSpec(POOL, kwok=NodePool(1))])
+        specs = [ClusterSpec("tenant"), ClusterSpec(POOL, kwok=NodePool(1))]
+        clusters = twins.up(harness, specs)
         tenant = clusters.pop("tenant")
         kubelet = {"listen": "0.0.0.0", "advertise": address}
         made = join(
             harness, tenant, clusters, directory=scratch / "joined", settings={"kubelet": kubelet}
         )
-        with AgentProcess(made) as agent:
+        with twins.beside(harness, made, scratch), AgentProcess(made) as agent:
             agent.wait_ready()
             yield Site(made, agent, scratch)
 

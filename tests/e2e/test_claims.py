@@ -14,6 +14,7 @@ import pytest
 from tests.agents import AgentProcess, Federation, join
 from tests.clusters import ClusterSpec, Harness, NodePool, can_run_containers
 from tests.clusters.existing import requested
+from tests.e2e import twins
 from tests.e2e.user import BELOW, User, until
 from tests.e2e.workloads import IMAGE, pod
 
@@ -39,16 +40,19 @@ def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]
             ClusterSpec(GPU, real_nodes=1),
             ClusterSpec(OTHER, kwok=NodePool(1)),
         ]
-        clusters = harness.up(specs)
+        clusters = twins.up(harness, specs)
         tenant = clusters.pop("tenant")
-        yield join(
+        directory = tmp_path_factory.mktemp("agent-claims")
+        made = join(
             harness,
             tenant,
             clusters,
-            directory=tmp_path_factory.mktemp("agent-claims"),
+            directory=directory,
             overrides={GPU: {"policy": {"pvc": "shared"}}},
             claims=True,
         )
+        with twins.beside(harness, made, directory):
+            yield made
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -16,6 +16,7 @@ import pytest
 from tests.agents import AgentProcess, Federation, join
 from tests.clusters import ClusterSpec, Harness, NodePool
 from tests.clusters.existing import requested
+from tests.e2e import twins
 from tests.e2e.user import BELOW, User, pods_created, until
 from tests.e2e.workloads import config_map, pod, secret
 
@@ -68,16 +69,18 @@ def test_whichever_write_it_dies_at_the_next_agent_ends_it(scratch: Path) -> Non
     if requested():
         pytest.skip("needs clusters of its own")
     with Harness(state=scratch / "state") as harness:
-        clusters = harness.up([ClusterSpec("tenant"), ClusterSpec(POOL, kwok=NodePool(1))])
+        specs = [ClusterSpec("tenant"), ClusterSpec(POOL, kwok=NodePool(1))]
+        clusters = twins.up(harness, specs)
         tenant = clusters.pop("tenant")
         strict = {POOL: {"startOnce": "strict"}}
         federation = join(harness, tenant, clusters, directory=scratch / "a", overrides=strict)
         user, below = User(tenant), User(clusters[POOL], BELOW)
-        points = _die_everywhere(federation, user)
-        print(f"{points} writes, one death each")
-        with AgentProcess(federation) as agent:
-            agent.wait_ready()
-            until(lambda: _rests(user, below), "all comes to its end", timeout=90)
+        with twins.beside(harness, federation, scratch):
+            points = _die_everywhere(federation, user)
+            print(f"{points} writes, one death each")
+            with AgentProcess(federation) as agent:
+                agent.wait_ready()
+                until(lambda: _rests(user, below), "all comes to its end", timeout=90)
         created = pods_created(clusters[POOL])
         assert {created[f"point-{n}"] for n in range(points)} == {1}, created
 

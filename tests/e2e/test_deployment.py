@@ -25,6 +25,7 @@ from rich.console import Console
 from demo.story import Story
 from tests.agents.deployment import Deployed, deploy
 from tests.clusters import ClusterSpec, CommandError, Harness, can_run_containers
+from tests.e2e import twins
 from tests.e2e.user import BELOW, User, until
 from tests.e2e.workloads import pod
 from tests.reliability.evidence import AuditMark, uids
@@ -53,13 +54,15 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     own = ClusterSpec("tenant", real_nodes=1, gpus_per_real_node=0, cluster_ips=True, agent=True)
     computes = [ClusterSpec(name, real_nodes=1) for name in CLUSTERS]
     with Harness(progress=lambda _: None) as mine:
-        clusters = mine.up([own, *computes])
+        clusters = twins.up(mine, [own, *computes])
         tenant = clusters.pop("tenant")
         began = time.monotonic()
-        made = deploy(mine, tenant, clusters, directory=tmp_path_factory.mktemp("deployment"))
+        directory = tmp_path_factory.mktemp("deployment")
+        made = deploy(mine, tenant, clusters, directory=directory)
         made.wait_ready(timeout=90)
         print(f"two replicas are ready {time.monotonic() - began:.1f} s after kubectl apply")
-        yield made
+        with twins.beside(mine, made.federation, directory):
+            yield made
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import pytest
 from tests.agents import AgentProcess, Federation, join
 from tests.clusters import ClusterSpec, Harness
 from tests.clusters.existing import requested
+from tests.e2e import twins
 from tests.e2e.user import BELOW, User, until
 from tests.e2e.what_users_see import ECI_NODES, Looks
 from tests.e2e.workloads import pod
@@ -55,9 +56,9 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
 
 
 @pytest.fixture(scope="module")
-def federation(harness: Harness, tmp_path_factory: pytest.TempPathFactory) -> Federation:
+def federation(harness: Harness, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
     """A tenant, and a compute cluster with one node that plays ECI."""
-    clusters = harness.up([ClusterSpec("tenant"), ClusterSpec(ACK)])
+    clusters = twins.up(harness, [ClusterSpec("tenant"), ClusterSpec(ACK)])
     pool = {
         "name": "default",
         "port": harness.free_port(),
@@ -69,13 +70,16 @@ def federation(harness: Harness, tmp_path_factory: pytest.TempPathFactory) -> Fe
         "tolerations": [{"key": TAINT["key"], "operator": "Exists"}],
         "eciNodes": {"gpuSpecs": {"A10": TYPES}, "spot": {"fallback": True}},
     }
-    return join(
+    directory = tmp_path_factory.mktemp("agent")
+    made = join(
         harness,
         clusters["tenant"],
         {ACK: clusters[ACK]},
-        directory=tmp_path_factory.mktemp("agent"),
+        directory=directory,
         overrides={ACK: {"pools": [pool]}},
     )
+    with twins.beside(harness, made, directory):
+        yield made
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,7 @@ from rich.console import Console
 from demo.burst import BurstStory
 from tests.clusters import Harness, can_run_containers
 from tests.clusters.existing import requested
+from tests.e2e import twins
 from tests.e2e.user import BELOW, User, until
 from tests.e2e.workloads import IMAGE, pod
 from tests.eci.joined import BURST
@@ -74,7 +75,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     if requested() or not possible:
         pytest.skip(f"tried on real nodes started here only: {why or 'clusters given'}")
     folder = tmp_path_factory.mktemp("fluid")
-    with Harness(state=folder / "state") as harness, data_site(harness, folder) as made:
+    with (
+        Harness(state=folder / "state") as harness,
+        data_site(harness, folder, others=twins.specs()) as made,
+        twins.beside(harness, made.federation, folder, claims=True),
+    ):
         tenant, ack = made.federation.tenant, made.federation.computes[ACK]
         user, below = User(tenant), User(ack, BELOW)
         until(lambda: user.get("serviceaccount", "default"), "the namespace is usable")

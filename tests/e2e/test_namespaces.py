@@ -15,6 +15,7 @@ from tests.agents import AgentProcess, Federation, join
 from tests.agents.join import join_compute, uid_of
 from tests.clusters import ClusterSpec, Harness, NodePool
 from tests.clusters.existing import requested
+from tests.e2e import twins
 from tests.e2e.user import User, until
 from tests.e2e.workloads import config_map, pod
 
@@ -37,11 +38,12 @@ def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]
     if requested():
         pytest.skip("rights in the whole cluster are tried on clusters started here only")
     with Harness(state=tmp_path_factory.mktemp("on-demand") / "state") as harness:
-        clusters = harness.up([ClusterSpec("tenant"), ClusterSpec(POOL, kwok=NodePool(1))])
+        specs = [ClusterSpec("tenant"), ClusterSpec(POOL, kwok=NodePool(1))]
+        clusters = twins.up(harness, specs)
         tenant = clusters.pop("tenant")
         directory = tmp_path_factory.mktemp("agent-on-demand")
         settings = {"namespaces": {"create": "OnDemand", "reclaim": "Delete"}}
-        yield join(
+        made = join(
             harness,
             tenant,
             clusters,
@@ -50,6 +52,8 @@ def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]
             namespaces=(),
             on_demand={POOL},
         )
+        with twins.beside(harness, made, directory):
+            yield made
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -17,6 +17,7 @@ import pytest
 from tests.agents import AgentProcess, Federation, join
 from tests.agents.replica import credential_ids, replica
 from tests.clusters import ClusterSpec, Harness, NodePool, can_run_containers
+from tests.e2e import twins
 from tests.e2e.user import BELOW, User, pods_created, until
 from tests.e2e.workloads import NAMESPACE, config_map, pod
 from tests.reliability.evidence import AuditMark, uids
@@ -96,11 +97,13 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     if real:
         simulated[1] = ClusterSpec(CLUSTERS[1], real_nodes=1)
     with Harness(progress=lambda _: None) as mine:
-        clusters = mine.up([own, *simulated])
+        clusters = twins.up(mine, [own, *simulated])
         tenant = clusters.pop("tenant")
-        joined = join(mine, tenant, clusters, directory=tmp_path_factory.mktemp("replicas"))
+        directory = tmp_path_factory.mktemp("replicas")
+        joined = join(mine, tenant, clusters, directory=directory)
         views = joined, replica(joined, "agent-1", "127.0.0.2")
         with ExitStack() as stack:
+            stack.enter_context(twins.beside(mine, joined, directory))
             first, second = (
                 stack.enter_context(AgentProcess(view, identity=f"agent-{number}"))
                 for number, view in enumerate(views)

@@ -18,6 +18,7 @@ from cryptography import x509
 from tests.agents import AgentProcess, Federation, join
 from tests.clusters import ClusterSpec, Harness, can_run_containers
 from tests.clusters.existing import requested
+from tests.e2e import twins
 from tests.e2e.user import User, until
 from tests.e2e.workloads import pod
 
@@ -44,10 +45,12 @@ def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]
     with Harness(state=tmp_path_factory.mktemp("verifying") / "state") as harness:
         signing = f"--cluster-signing-duration={LIFE}s"
         strict = ClusterSpec("tenant", verifies_kubelets=True, controller_manager_args=(signing,))
-        clusters = harness.up([strict, ClusterSpec(GPU, real_nodes=1)])
+        clusters = twins.up(harness, [strict, ClusterSpec(GPU, real_nodes=1)])
         tenant = clusters.pop("tenant")
         directory = tmp_path_factory.mktemp("agent-verifying")
-        yield join(harness, tenant, clusters, directory=directory)
+        made = join(harness, tenant, clusters, directory=directory)
+        with twins.beside(harness, made, directory):
+            yield made
 
 
 @pytest.fixture(scope="module")

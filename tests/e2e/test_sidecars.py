@@ -15,6 +15,7 @@ from tests.agents import AgentProcess, join
 from tests.clusters import ClusterSpec, Harness, can_run_containers
 from tests.clusters.errors import CommandError
 from tests.clusters.existing import requested
+from tests.e2e import twins
 from tests.e2e.user import BELOW, User, until
 from tests.e2e.workloads import IMAGE, pod
 from tests.standin import FluidDouble, Store
@@ -51,7 +52,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         pytest.skip(f"tried on real nodes started here only: {why or 'clusters given'}")
     folder = tmp_path_factory.mktemp("sidecars")
     with Harness(state=folder / "state") as harness:
-        clusters = harness.up([ClusterSpec("tenant"), ClusterSpec(ACK, real_nodes=1)])
+        specs = [ClusterSpec("tenant"), ClusterSpec(ACK, real_nodes=1)]
+        clusters = twins.up(harness, specs)
         tenant = clusters.pop("tenant")
         federation = join(
             harness,
@@ -67,6 +69,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         with (
             Store(ack, folder / "store") as store,
             FluidDouble(harness, ack, mount_root=store.mount_root) as fluid,
+            twins.beside(harness, federation, folder),
             AgentProcess(federation) as agent,
         ):
             store.write("team-a/hello", "hi there\n")

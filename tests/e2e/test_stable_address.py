@@ -18,6 +18,7 @@ from tests.agents import AgentProcess, join
 from tests.agents.balancer import Balancer
 from tests.agents.replica import replica
 from tests.clusters import ClusterSpec, Harness, NodePool, can_run_containers
+from tests.e2e import twins
 from tests.e2e.user import User, until
 from tests.e2e.workloads import pod
 
@@ -78,22 +79,18 @@ def behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Behind]:
     real = can_run_containers()[0]
     compute = ClusterSpec("gpu", real_nodes=1) if real else ClusterSpec("gpu", kwok=NodePool(1))
     with Harness(progress=lambda _: None) as mine:
-        clusters = mine.up([ClusterSpec("tenant"), compute])
+        clusters = twins.up(mine, [ClusterSpec("tenant"), compute])
         tenant = clusters.pop("tenant")
+        directory = tmp_path_factory.mktemp("stable")
         settings = {"kubelet": {"advertise": STABLE, "passedPort": mine.free_port()}}
-        joined = join(
-            mine,
-            tenant,
-            clusters,
-            directory=tmp_path_factory.mktemp("stable"),
-            settings=settings,
-        )
+        joined = join(mine, tenant, clusters, directory=directory, settings=settings)
         second = replica(joined, "agent-1", SECOND, advertise=STABLE)
         config = yaml.safe_load(joined.config.read_text())
         first_address = str(config["kubelet"]["listen"])
         port = int(config["clusters"][0]["pools"][0]["port"])
         views = {first_address: joined, SECOND: second}
         with ExitStack() as stack:
+            stack.enter_context(twins.beside(mine, joined, directory))
             balancer = stack.enter_context(Balancer(STABLE, port, list(views)))
             agents = {
                 address: stack.enter_context(AgentProcess(view, identity=f"agent-{number}"))

@@ -15,6 +15,7 @@ from tests.agents import AgentProcess, join
 from tests.agents.join import uid_of
 from tests.clusters import ClusterSpec, Harness, NodePool
 from tests.clusters.existing import requested
+from tests.e2e import twins
 from tests.e2e.user import BELOW, User, until
 from tests.e2e.workloads import config_map, deployment, pod_spec
 
@@ -67,7 +68,8 @@ def test_nothing_is_deleted_below_and_the_log_says_what_is_wrong(scratch: Path) 
         pytest.skip("needs control planes of its own")
     with Harness(state=scratch / "state") as harness:
         pool = ClusterSpec(POOL, kwok=NodePool(1))
-        clusters = harness.up([ClusterSpec("tenant"), ClusterSpec("stranger"), pool])
+        specs = [ClusterSpec("tenant"), ClusterSpec("stranger"), pool]
+        clusters = twins.up(harness, specs)
         tenant, stranger = clusters.pop("tenant"), clusters.pop("stranger")
         right = join(harness, tenant, clusters, directory=scratch / "right")
         uid = uid_of(tenant)
@@ -75,22 +77,23 @@ def test_nothing_is_deleted_below_and_the_log_says_what_is_wrong(scratch: Path) 
         user, below = User(tenant), User(clusters[POOL], BELOW)
         # Else the stranger's agent is refused before it looks at copies.
         clusters[POOL].kubectl("annotate", "namespace", BELOW, "vnode.dev/cluster-uid-")
-        with AgentProcess(right) as agent:
-            agent.wait_ready()
-            spec = pod_spec(cluster=POOL, volumes=VOLUMES, tolerations=TOLERATIONS)
-            user.apply(
-                config_map("settings", a="1"), deployment("steady", replicas=PODS, spec=spec)
-            )
-            until(lambda: len(_running(user)) == PODS, "all run", timeout=90)
-        before = _uids(below)
-        with AgentProcess(wrong, identity="stray") as stray:
-            stray.wait_ready()
-            until(lambda: LEFT_ALONE in stray.log.read_text(), "it says what is wrong")
-            time.sleep(SETTLED_SECONDS)
-        assert _uids(below) == before
-        assert _deletions(clusters[POOL]) == []
-        with AgentProcess(right) as agent:
-            agent.wait_ready()
-            time.sleep(SETTLED_SECONDS)
-        assert len(_running(user)) == PODS
-        assert _uids(below) == before, "nor was anything made anew"
+        with twins.beside(harness, right, scratch):
+            with AgentProcess(right) as agent:
+                agent.wait_ready()
+                spec = pod_spec(cluster=POOL, volumes=VOLUMES, tolerations=TOLERATIONS)
+                user.apply(
+                    config_map("settings", a="1"), deployment("steady", replicas=PODS, spec=spec)
+                )
+                until(lambda: len(_running(user)) == PODS, "all run", timeout=90)
+            before = _uids(below)
+            with AgentProcess(wrong, identity="stray") as stray:
+                stray.wait_ready()
+                until(lambda: LEFT_ALONE in stray.log.read_text(), "it says what is wrong")
+                time.sleep(SETTLED_SECONDS)
+            assert _uids(below) == before
+            assert _deletions(clusters[POOL]) == []
+            with AgentProcess(right) as agent:
+                agent.wait_ready()
+                time.sleep(SETTLED_SECONDS)
+            assert len(_running(user)) == PODS
+            assert _uids(below) == before, "nor was anything made anew"

@@ -1,56 +1,53 @@
-"""A second tenant that has the same names as the first one, beside a whole run.
+"""A second tenant that has the same names as the first one, beside all that the tests do.
 
 In: what the tests make in the first tenant. Out: in the second, in the same namespaces and on
 virtual nodes of the same names, pods, ConfigMaps and Secrets of the same names, made and removed as
 those are, with other values; in both, PodGroups of one name, of which all pods of the second are
 members; and `Twin.wrongs`, what of one tenant was seen with the other. Its own agent forwards them
-to the same compute clusters. `python -m tests.e2e --twin` asks for it.
+to the same compute clusters. `tests/e2e/twins.py` starts it where a run asks for it.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-import os
 import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 from hashlib import sha256
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from tests.agents.join import NAMESPACES, SYSTEM_NAMESPACE, TENANT
+from tests.agents.join import SYSTEM_NAMESPACE, TENANT
 from tests.clusters.api import AdminClient
 from tests.clusters.errors import CommandError
-from tests.e2e import pod_groups
+from tests.e2e import namesakes, pod_groups
+from tests.e2e.namesakes import MARK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from types import TracebackType
 
     from tests.agents import Federation
     from tests.clusters import Cluster
 
+_Key: TypeAlias = tuple[str, str]
+"""Namespace, if it is in one, and name."""
+
 NAME = "twin"
-WANTED = "VNODE_E2E_TWIN"
-"""Environment variable: whether the run has a twin."""
-KINDS = ("configmaps", "secrets", "pods")
-MARK = "of the twin: "
-"""Every value of the second tenant begins so."""
+_KINDS = ("configmaps", "secrets", "pods")
+_OF_CLAIMS = ("persistentvolumes", "persistentvolumeclaims")
 _EVERY = 0.5
 _SERVED_SECONDS = 20.0
 """For an API server to serve a new definition."""
+_LASTING = 20
+"""Looks that find pods of the first tenant below, after which the twin has to have some there."""
 _OF_EVERY_NAMESPACE = "kube-root-ca.crt"
+_ACCOUNTS = f"system:serviceaccount:{SYSTEM_NAMESPACE}:"
 _READS = {"get", "list", "watch"}
 _MEMBERS = {TENANT: 1, NAME: 1000}
 """What each tenant's gang needs."""
-_SMALL = {"requests": {"cpu": "1m", "memory": "4Mi"}}
-
-
-def wanted() -> bool:
-    """Whether this run has a twin."""
-    return bool(os.environ.get(WANTED))
 
 
 @dataclass
@@ -63,6 +60,8 @@ class Tally:
     """UIDs of pods of the second tenant that were Running or Succeeded."""
     beside: set[tuple[str, str, str]] = field(default_factory=set)
     """Kind, compute cluster, namespace/name: copies of both tenants were there at once."""
+    lasting: int = 0
+    """Looks that found copies of pods of the first tenant."""
     refused: int = 0
     """Writes to the second tenant that did not succeed: others come with the next look."""
 
@@ -88,28 +87,56 @@ class _Tenant:
     """UIDs of its objects whose every value begins with MARK."""
     secrets: set[bytes] = field(default_factory=set)
     """Digests of all values in copies of its Secrets, tokens included."""
+    gangs: dict[str, str] = field(default_factory=dict)
+    """Namespaces that have its PodGroups, by UID."""
 
-    def listed(self, kind: str, namespace: str) -> dict[str, Any]:
-        """Its objects by name."""
-        found = _listed(self.client, kind, namespace)
+    def listed(self, kind: str, namespaces: Collection[str]) -> dict[_Key, Any]:
+        """Its objects in namespaces that may be forwarded; of all that may if none is given."""
+        found = {
+            key: item
+            for key, item in _listed(self.client, kind).items()
+            if kind == "persistentvolumes"
+            or _is_forwarded(key[1] if kind == "namespaces" else key[0], namespaces)
+        }
         self.uids.update(item["metadata"]["uid"] for item in found.values())
         if kind == "pods":
             self.containers.update(c for pod in found.values() for c in _containers(pod))
         return found
 
+    def make_gangs(self, found: Mapping[_Key, Any]) -> None:
+        """One of each dialect in each of these namespaces."""
+        for (_, name), namespace in found.items():
+            uid = namespace["metadata"]["uid"]
+            if uid not in self.gangs and not _leaving(namespace):
+                for gang in pod_groups.pod_groups(name, members=_MEMBERS[self.name]):
+                    where = pod_groups.path(gang["apiVersion"].partition("/")[0], name)
+                    if self.client.find(f"{where}/{pod_groups.NAME}") is None:
+                        self.client.create(where, gang)
+                self.gangs[uid] = name
+
 
 class Twin:
-    """Copies names from one tenant to the other, and looks at both tenants' copies below."""
+    """Copies names from one tenant to the other, and looks at both tenants' copies below.
 
-    def __init__(self, first: Federation, second: Federation) -> None:
+    It follows the first tenant into the namespaces that may be forwarded: those that both were
+    joined with, or all. `claims`: it has the same claims and volumes too, and its pods mount them.
+    """
+
+    def __init__(self, first: Federation, second: Federation, *, claims: bool = False) -> None:
         self.tally = Tally()
         self.wrongs: set[str] = set()
+        self._claims = claims
+        self._kinds = (*(_OF_CLAIMS if claims else ()), *_KINDS)
+        """In this order: what others refer to comes before them."""
+        self._namespaces = frozenset(first.terms.namespaces)
         self._first = _Tenant(TENANT, _admin(first.tenant))
         self._second = _Tenant(NAME, _admin(second.tenant))
         self._computes = first.computes
         self._below = {name: _admin(cluster) for name, cluster in first.computes.items()}
         self._stands_for: dict[str, str] = {}
         """UID of the first tenant's object by the UID of ours."""
+        self._looking = threading.Lock()
+        """Whoever has it uses the clients."""
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._work, name="twin", daemon=True)
         self._failure: Exception | None = None
@@ -117,9 +144,6 @@ class Twin:
     def __enter__(self) -> Twin:
         for client in (self._first.client, self._second.client, *self._below.values()):
             _serve_pod_groups(client)
-        for tenant in (self._first, self._second):
-            for namespace in NAMESPACES:
-                _make_gangs(tenant, namespace)
         self._thread.start()
         return self
 
@@ -138,6 +162,10 @@ class Twin:
         """AssertionError if it failed to work, or if anything of one was seen with the other."""
         if self._failure is not None:
             raise AssertionError("the twin stopped working") from self._failure
+        with self._looking:
+            self._judge()
+
+    def _judge(self) -> None:
         shared = self._first.containers & self._second.containers
         self.wrongs.update(f"pods of both show {container}" for container in shared)
         if known := len(self._first.secrets & self._second.secrets):
@@ -146,6 +174,8 @@ class Twin:
             self.wrongs.update(_foreign_writes(cluster))
         self.wrongs.update(self._gangs())
         assert not self.wrongs, "\n".join(sorted(self.wrongs))
+        idle = self.tally.lasting > _LASTING and "pods" not in {k for k, _, _ in self.tally.beside}
+        assert not idle, f"nothing was tried: {self.tally}"
 
     def _gangs(self) -> Iterator[str]:
         """Each tenant has its own still, and compute clusters have none."""
@@ -154,7 +184,9 @@ class Twin:
                 if client.get(pod_groups.path(group))["items"]:
                     yield f"{name}: PodGroups of {group} are there, which nothing makes"
             for tenant in (self._first, self._second):
-                for namespace in NAMESPACES:
+                namespaces = tenant.listed("namespaces", self._namespaces).values()
+                there = {n["metadata"]["uid"] for n in namespaces if not _leaving(n)}
+                for namespace in (name for uid, name in tenant.gangs.items() if uid in there):
                     where = pod_groups.path(group, namespace)
                     found = [gang["spec"] for gang in tenant.client.get(where)["items"]]
                     if found != [{"minMember": _MEMBERS[tenant.name]}]:
@@ -163,47 +195,52 @@ class Twin:
     def _work(self) -> None:
         while not self._over.wait(_EVERY):
             try:
-                for namespace in NAMESPACES:
-                    self._look(namespace)
+                self.look()
             except CommandError:
                 continue  # A test stopped an API server; it is looked at again.
             except Exception as error:  # `judge` raises it, where it is seen.
                 self._failure = error
                 return
 
-    def _look(self, namespace: str) -> None:
-        for kind in KINDS:
-            theirs = self._first.listed(kind, namespace)
-            ours = self._second.listed(kind, namespace)
-            self._follow(kind, namespace, theirs=theirs, ours=ours)
+    def look(self) -> None:
+        """What it does again and again. Raises CommandError if an API server gives no answer."""
+        with self._looking:
+            self._follow_and_compare()
+
+    def _follow_and_compare(self) -> None:
+        for kind in ("namespaces", *self._kinds):
+            theirs = self._first.listed(kind, self._namespaces)
+            ours = self._second.listed(kind, self._namespaces)
+            self._follow(kind, theirs=theirs, ours=ours)
+            if kind == "namespaces":
+                self._first.make_gangs(theirs)
+                self._second.make_gangs(ours)
         self.tally.ran.update(
             pod["metadata"]["uid"]
             for pod in ours.values()
             if pod["status"].get("phase") in {"Running", "Succeeded"}
         )
         for compute in self._below:
-            for kind in KINDS:
-                self._look_below(compute, kind, namespace)
+            for kind in self._kinds:
+                self._look_below(compute, kind)
 
-    def _follow(
-        self, kind: str, namespace: str, *, theirs: Mapping[str, Any], ours: Mapping[str, Any]
-    ) -> None:
+    def _follow(self, kind: str, *, theirs: Mapping[_Key, Any], ours: Mapping[_Key, Any]) -> None:
         """Make and remove as the first tenant did."""
-        path = f"/api/v1/namespaces/{namespace}/{kind}"
         of_now = {item["metadata"]["uid"] for item in theirs.values()}
-        for name, mine in ours.items():
+        for key, mine in ours.items():
             stands_for = self._stands_for.get(mine["metadata"]["uid"])
             if stands_for and stands_for not in of_now and not _leaving(mine):
-                self._try(self._second.client.delete, f"{path}/{name}?gracePeriodSeconds=1")
-        for name, original in theirs.items():
-            if name in ours or name == _OF_EVERY_NAMESPACE or _leaving(original):
+                path = f"{_path(kind, key)}/{key[1]}?gracePeriodSeconds=1"
+                self._try(self._second.client.delete, path)
+        for key, original in theirs.items():
+            if key in ours or key[1] == _OF_EVERY_NAMESPACE or _leaving(original):
                 continue
-            body = _pod(original) if kind == "pods" else _values(original)
-            made = body and self._try(self._second.client.create, path, body)
+            body = namesakes.of(kind, original, claims=self._claims)
+            made = body and self._try(self._second.client.create, _path(kind, key), body)
             if made:
                 self._stands_for[made["metadata"]["uid"]] = original["metadata"]["uid"]
                 self._second.uids.add(made["metadata"]["uid"])
-                if kind != "pods":
+                if kind in namesakes.WITH_VALUES:
                     self._second.marked.add(made["metadata"]["uid"])
                 self.tally.made[kind] += 1
 
@@ -214,30 +251,33 @@ class Twin:
             self.tally.refused += 1
             return None
 
-    def _look_below(self, compute: str, kind: str, namespace: str) -> None:
+    def _look_below(self, compute: str, kind: str) -> None:
         """Each copy is of the tenant whose namespace it is in, and has that tenant's values."""
+        found = _listed(self._below[compute], kind, "labelSelector=vnode.dev/tenant")
         names: list[set[str]] = []
         for tenant, other in ((self._first, self._second), (self._second, self._first)):
-            place = f"{tenant.name}--{namespace}"
+            place = f"{tenant.name}--"
             copies = {
-                name: copy
-                for name, copy in _listed(self._below[compute], kind, place).items()
-                if "vnode.dev/tenant" in copy["metadata"].get("labels", {})
+                (_space(copy), name): copy
+                for (_, name), copy in found.items()
+                if _space(copy).startswith(place)
             }
-            names.append(set(copies))
-            for name, copy in copies.items():
+            names.append({f"{space.removeprefix(place)}/{name}" for space, name in copies})
+            for (space, name), copy in copies.items():
                 for wrong in _wrongs(copy, tenant=tenant, other=other):
-                    self.wrongs.add(f"{compute}: {kind} {place}/{name} {wrong}")
+                    self.wrongs.add(f"{compute}: {kind} {space}/{name} {wrong}")
                 if kind == "secrets":
                     texts = (text for _, text in _texts(copy))
                     tenant.secrets.update(sha256(text.encode()).digest() for text in texts)
-        both = {(kind, compute, f"{namespace}/{name}") for name in names[0] & names[1]}
+        both = {(kind, compute, name) for name in names[0] & names[1]}
         self.tally.beside |= {each for each in both if not each[2].endswith(_OF_EVERY_NAMESPACE)}
+        ours = (copy for copy in found.values() if _uid(copy) in self._first.uids)
+        self.tally.lasting += kind == "pods" and any(ours)
 
 
 def _wrongs(copy: Any, *, tenant: _Tenant, other: _Tenant) -> Iterator[str]:
     label = copy["metadata"]["labels"]["vnode.dev/tenant"]
-    uid = copy["metadata"]["annotations"]["vnode.dev/uid"]
+    uid = _uid(copy)
     if label != tenant.name:
         yield f"is labelled as of {label}"
     if uid in other.uids:
@@ -252,6 +292,18 @@ def _wrongs(copy: Any, *, tenant: _Tenant, other: _Tenant) -> Iterator[str]:
             yield f"holds another {key} than the twin's"
 
 
+def _space(copy: Any) -> str:
+    """The namespace that it is in; of a volume: for which it is."""
+    metadata, spec = copy["metadata"], copy.get("spec", {})
+    return str(metadata.get("namespace") or spec.get("claimRef", {}).get("namespace", ""))
+
+
+def _uid(copy: Any) -> str | None:
+    """Of the object that it is a copy of; somebody may have forged it."""
+    uid: str | None = copy["metadata"].get("annotations", {}).get("vnode.dev/uid")
+    return uid
+
+
 def _texts(copy: Any) -> Iterator[tuple[str, str]]:
     secret = copy.get("type") is not None
     for key, value in (copy.get("data") or {}).items():
@@ -261,12 +313,11 @@ def _texts(copy: Any) -> Iterator[tuple[str, str]]:
 def _foreign_writes(cluster: Cluster) -> Iterator[str]:
     """Each agent wrote in namespaces of its tenant only."""
     accounts = {
-        f"system:serviceaccount:{SYSTEM_NAMESPACE}:vnode-{name}": (SYSTEM_NAMESPACE, f"{name}--")
-        for name in (TENANT, NAME)
+        f"{_ACCOUNTS}vnode-{name}": (SYSTEM_NAMESPACE, f"{name}--") for name in (TENANT, NAME)
     }
     assert cluster.audit_log is not None
     with cluster.audit_log.open() as lines:
-        for entry in map(json.loads, lines):
+        for entry in (json.loads(line) for line in lines if _ACCOUNTS in line):
             places = accounts.get(entry["user"].get("username", ""))
             where = entry.get("objectRef", {}).get("namespace")
             done = entry.get("responseStatus", {}).get("code", 0) < 300
@@ -276,63 +327,13 @@ def _foreign_writes(cluster: Cluster) -> Iterator[str]:
                 yield f"{cluster.name}: {entry['user']['username']} wrote to {where}"
 
 
-def _pod(original: Any) -> Any:
-    """The same on the node of the same name, small, with a token of its own account."""
-    spec = dict(original["spec"])
-    if not spec.get("nodeName", "").startswith("vnode-"):
-        return None
-    for gone in ("resources", "ephemeralContainers", "priority", "resourceClaims"):
-        spec.pop(gone, None)
-    spec["volumes"] = [v for v in spec.get("volumes", []) if not _of_account(v)]
-    for group in ("initContainers", "containers"):
-        if group in spec:
-            spec[group] = [_small(container) for container in spec[group]]
-    metadata = original["metadata"]
-    kept = {"name": metadata["name"], "namespace": metadata["namespace"]}
-    for key, gang in (("labels", pod_groups.LABELS), ("annotations", pod_groups.ANNOTATIONS)):
-        kept[key] = {**metadata.get(key, {}), **gang}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": kept, "spec": spec}
-
-
-def _of_account(volume: Any) -> bool:
-    return str(volume["name"]).startswith("kube-api-access-")
-
-
-def _small(container: Any) -> Any:
-    mounts = [
-        mount
-        for mount in container.get("volumeMounts", [])
-        if not mount["name"].startswith("kube-api-access-")
-    ]
-    return {**container, "volumeMounts": mounts, "resources": _SMALL}
-
-
-def _values(original: Any) -> Any:
-    """The same keys, with values that tell whose they are."""
-    secret = "type" in original
-    kind = "Secret" if secret else "ConfigMap"
-    marked = {
-        key: base64.b64encode((MARK + key).encode()).decode() if secret else MARK + key
-        for key in original.get("data") or {}
-    }
-    metadata = {key: original["metadata"][key] for key in ("name", "namespace")}
-    made = {"apiVersion": "v1", "kind": kind, "metadata": metadata, "data": marked}
-    # Other types are checked for what is in them.
-    return {**made, "type": "Opaque"} if secret else made
-
-
 def _serve_pod_groups(client: AdminClient) -> None:
     for definition in pod_groups.definitions():
         client.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition)
-
-
-def _make_gangs(tenant: _Tenant, namespace: str) -> None:
-    for gang in pod_groups.pod_groups(namespace, members=_MEMBERS[tenant.name]):
-        where = pod_groups.path(gang["apiVersion"].partition("/")[0], namespace)
+        where = pod_groups.path(definition["spec"]["group"])
         deadline = time.monotonic() + _SERVED_SECONDS
-        while tenant.client.status(where) != HTTPStatus.OK and time.monotonic() < deadline:
+        while client.status(where) != HTTPStatus.OK and time.monotonic() < deadline:
             time.sleep(0.1)
-        tenant.client.create(where, gang)
 
 
 def _containers(pod: Any) -> Iterator[str]:
@@ -346,9 +347,21 @@ def _leaving(item: Any) -> bool:
     return bool(item["metadata"].get("deletionTimestamp"))
 
 
-def _listed(client: AdminClient, kind: str, namespace: str) -> dict[str, Any]:
-    found = client.get(f"/api/v1/namespaces/{namespace}/{kind}?resourceVersion=0")
-    return {item["metadata"]["name"]: item for item in found["items"]}
+def _is_forwarded(namespace: str, namespaces: Collection[str]) -> bool:
+    """Whether it is one of these; none stand for all but those of the system."""
+    if namespaces:
+        return namespace in namespaces
+    return namespace != SYSTEM_NAMESPACE and not namespace.startswith("kube-")
+
+
+def _path(kind: str, key: _Key) -> str:
+    return f"/api/v1/namespaces/{key[0]}/{kind}" if key[0] else f"/api/v1/{kind}"
+
+
+def _listed(client: AdminClient, kind: str, query: str = "") -> dict[_Key, Any]:
+    found = client.get(f"/api/v1/{kind}?resourceVersion=0&{query}")["items"]
+    metadata = ((item["metadata"], item) for item in found)
+    return {(about.get("namespace", ""), about["name"]): item for about, item in metadata}
 
 
 def _admin(cluster: Cluster) -> AdminClient:

@@ -19,7 +19,7 @@ from tests.eci.joined import BURST, account_cluster
 from tests.eci.service import EciService
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from tests.clusters import Cluster, Harness
@@ -35,16 +35,23 @@ _PAID = {"key": "example.com/paid", "value": BURST, "effect": "NoSchedule"}
 class AccountSite:
     """What runs."""
 
-    tenant: Cluster
+    federation: Federation
     account: EciService
+
+    @property
+    def tenant(self) -> Cluster:
+        return self.federation.tenant
 
 
 @contextmanager
-def account_site(harness: Harness, folder: Path) -> Iterator[AccountSite]:
-    """Start all of it."""
-    clusters = harness.up([ClusterSpec("tenant"), ClusterSpec(HOME, real_nodes=1)])
-    tenant = clusters.pop("tenant")
-    joined = join(harness, tenant, clusters, directory=folder / "agent")
+def account_site(
+    harness: Harness, folder: Path, *, others: Sequence[ClusterSpec] = ()
+) -> Iterator[AccountSite]:
+    """Start all of it; `others` are clusters beside these that nobody joins."""
+    specs = [ClusterSpec("tenant"), ClusterSpec(HOME, real_nodes=1)]
+    clusters = harness.up([*specs, *others])
+    tenant, computes = clusters["tenant"], {HOME: clusters[HOME]}
+    joined = join(harness, tenant, computes, directory=folder / "agent")
     with EciService("--process", "--pulling", "1") as account:
         pool = {"types": [TYPE], "taints": [_PAID]}
         port = harness.free_port()
@@ -59,4 +66,4 @@ def account_site(harness: Harness, folder: Path) -> Iterator[AccountSite]:
         both = Federation(tenant, joined.computes, joined.directory, joined.config, nodes)
         with AgentProcess(both) as agent:
             agent.wait_ready()
-            yield AccountSite(tenant, account)
+            yield AccountSite(both, account)

@@ -26,7 +26,7 @@ from tests.standin.fluid import FluidDouble
 from tests.standin.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from tests.clusters import Cluster, Harness
@@ -56,12 +56,18 @@ class DataSite:
 
 
 @contextmanager
-def data_site(harness: Harness, folder: Path) -> Iterator[DataSite]:
-    """Start all of it; the claim is bound in the tenant, and file `hello` is in it."""
+def data_site(
+    harness: Harness, folder: Path, *, others: Sequence[ClusterSpec] = ()
+) -> Iterator[DataSite]:
+    """Start all of it; the claim is bound in the tenant, and file `hello` is in it.
+
+    `others` are clusters that the harness starts beside these and nobody joins.
+    """
     names = (HOME, ACK)
     specs = [ClusterSpec("tenant"), *(ClusterSpec(name, real_nodes=1) for name in names)]
-    clusters = harness.up(specs)
-    tenant, ack = clusters.pop("tenant"), clusters[ACK]
+    started = harness.up([*specs, *others])
+    tenant, ack = started["tenant"], started[ACK]
+    clusters = {name: started[name] for name in names}
     plane = ack.control_plane
     assert plane is not None
     EciNodes(plane.client).adopt(next(iter(ack.nodes)))

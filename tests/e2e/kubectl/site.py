@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from tests.agents import AgentProcess, Federation, MetricsServer, join
 from tests.agents.join import join_compute, uid_of
 from tests.clusters import ClusterSpec, Harness, ProgramError, programs
+from tests.e2e import twins
 from tests.e2e.kubectl.ways import Protocol, Server
 from tests.e2e.user import User, until
 from tests.e2e.workloads import IMAGE, pod
@@ -64,9 +65,10 @@ def site(server: Server, directory: Path) -> Iterator[Site]:
     with ExitStack() as stack:
         harness = stack.enter_context(Harness(state=directory / "state"))
         tenant_spec = ClusterSpec("tenant", apiserver_args=_ARGUMENTS[server])
-        clusters = harness.up([tenant_spec, ClusterSpec(GPU, real_nodes=1)])
+        clusters = twins.up(harness, [tenant_spec, ClusterSpec(GPU, real_nodes=1)])
         tenant = clusters.pop("tenant")
         federation = join(harness, tenant, clusters, directory=directory / "agent")
+        stack.enter_context(twins.beside(harness, federation, directory))
         measured = server is Server.NEW and _measure(stack, harness, federation)
         stack.enter_context(AgentProcess(federation)).wait_ready()
         user = User(tenant)
