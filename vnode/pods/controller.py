@@ -39,7 +39,7 @@ from vnode.pods import lifecycle
 from vnode.pods.events import EventRecorder
 from vnode.pods.forwarding import Forwarding
 from vnode.pods.limits import NoRoom
-from vnode.pods.memory import AskedDeletions, Memories
+from vnode.pods.memory import AskedDeletions, Departures, Memories
 from vnode.pods.objects.copies import ReferencedObjects
 from vnode.pods.objects.tokens import TokenIssuer
 from vnode.pods.orphans import OrphanGuard
@@ -148,6 +148,7 @@ class PodController:
             events=events,
             memories=self._memories,
             asked=AskedDeletions(clock),
+            departures=Departures(clock),
             clock=clock,
         )
         self._fences = keeper.fences

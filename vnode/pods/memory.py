@@ -90,6 +90,34 @@ class AskedDeletions:
         return math.inf if grace_seconds is None else now + grace_seconds
 
 
+class Departures:
+    """How copies that are deleted leave: one that stays may only wait for its turn."""
+
+    PATIENCE_SECONDS = 300.0
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._last_went = -math.inf
+        self._last_ended = -math.inf
+        """Of those that went, the latest end of a grace period."""
+
+    def went(self, ends: float) -> None:
+        """One is gone whose grace period ends at `ends` (Unix seconds)."""
+        now = self._clock.time()
+        self._last_went = now
+        self._last_ended = max(self._last_ended, min(ends, now))
+
+    def stuck_in(self, ends: float) -> float:
+        """Seconds until one is stuck whose grace period ends at `ends` (Unix seconds).
+
+        A cluster that removes ten thousand pods takes minutes: as long as others go, it waits for
+        its turn, but not behind those whose time came much later.
+        """
+        overtaken = self._last_ended >= ends + self.PATIENCE_SECONDS
+        since = ends if overtaken else max(ends, self._last_went)
+        return since + self.PATIENCE_SECONDS - self._clock.time()
+
+
 @dataclass(frozen=True, slots=True)
 class _Arrival:
     uid: str

@@ -15,7 +15,7 @@ from vnode.kube.resources import PODS
 from vnode.kube.types import ObjectKey, Pod
 from vnode.pods import lifecycle
 from vnode.pods.events import EventRecorder
-from vnode.pods.memory import AskedDeletions, Memories
+from vnode.pods.memory import AskedDeletions, Departures, Memories
 from vnode.pods.orphans import OrphanGuard
 from vnode.pods.status import statuses
 from vnode.pods.status.mirror import SETTLE_SECONDS, Mirror
@@ -28,8 +28,6 @@ _LOG = structlog.get_logger(__name__)
 
 LOOK_AGAIN_SECONDS = 60.0
 """Where somebody else moves next, no single event is relied on."""
-_STUCK_SECONDS = 300.0
-"""After the end of its grace period: a cluster that removes ten thousand pods takes minutes."""
 _USUAL_GRACE = 30
 """Seconds: Kubernetes' own default."""
 
@@ -46,6 +44,7 @@ class Removal:
     events: EventRecorder
     memories: Memories
     asked: AskedDeletions
+    departures: Departures
     clock: Clock
 
     async def delete_copy(
@@ -133,12 +132,15 @@ class Removal:
 
     def watch_deletion(self, seen: PodView | None, copy: ObservedPod) -> float | None:
         """Say when a deletion below does not end; return seconds until it is looked at again."""
-        if not copy.deleting or copy.gone:
+        if not copy.deleting:
             return None
         # Where a deletion below knows no grace period, the copy has the pod's own.
         usual = seen.grace_seconds if seen is not None else None
         ends = lifecycle.deletion_ends(copy, usual=_USUAL_GRACE if usual is None else usual)
-        left = LOOK_AGAIN_SECONDS if ends is None else ends + _STUCK_SECONDS - self.clock.time()
+        if copy.gone:
+            self.departures.went(self.clock.time() if ends is None else ends)
+            return None
+        left = LOOK_AGAIN_SECONDS if ends is None else self.departures.stuck_in(ends)
         if left > 0:
             return left
         text = "The pod's copy is being deleted in the compute cluster, but does not go"
