@@ -13,10 +13,13 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import aiohttp
 import yaml
+
+from vnode.kube.sockets import Sockets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -183,9 +186,16 @@ async def answers(
     context = ssl.create_default_context(cafile=str(ca))
     found: dict[Attempt, int] = {}
     turns = asyncio.Semaphore(_AT_ONCE)
-    connector = aiohttp.TCPConnector(ssl=context, limit=_AT_ONCE)
     bearer = {"Authorization": f"Bearer {token}"}
-    async with aiohttp.ClientSession(connector=connector, headers=bearer) as session:
+    async with (
+        aclosing(Sockets()) as sockets,
+        aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                ssl=context, limit=_AT_ONCE, socket_factory=sockets.make
+            ),
+            headers=bearer,
+        ) as session,
+    ):
 
         async def send(attempt: Attempt) -> None:
             async with turns:

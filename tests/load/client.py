@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
@@ -19,6 +19,7 @@ import aiohttp
 from yarl import URL
 
 from vnode.kube.config import Connection, load
+from vnode.kube.sockets import Sockets
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -134,6 +135,15 @@ class Exec:
 async def connected(way: Way) -> AsyncIterator[Client]:
     """A client for one way; every session has a connection of its own, as kubectl's have."""
     access = await load(Connection(way.name, way.kubeconfig))
-    connector = aiohttp.TCPConnector(limit=0, force_close=True, ssl=access.tls or True)
-    async with aiohttp.ClientSession(connector=connector) as http:
+    async with (
+        aclosing(Sockets()) as sockets,
+        aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=0,
+                force_close=True,
+                ssl=access.tls or True,
+                socket_factory=sockets.make,
+            )
+        ) as http,
+    ):
         yield Client(way, access, http)

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import aiohttp
 
 from tests.load.victim import TLS
+from vnode.kube.sockets import Sockets
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -40,10 +42,12 @@ async def ask_healthz(victim: Victim, token: str, watch: Watch) -> None:
     url = f"https://{victim.host}:{victim.port}/healthz"
 
     async def ask() -> str:
-        connector = aiohttp.TCPConnector(ssl=TLS, force_close=True)
         headers = {"Authorization": f"Bearer {token}"}
         async with (
-            aiohttp.ClientSession(connector=connector) as http,
+            aclosing(Sockets()) as sockets,
+            aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(ssl=TLS, socket_factory=sockets.make)
+            ) as http,
             http.get(url, headers=headers) as answer,
         ):
             return f"{answer.status} {await answer.text()}"

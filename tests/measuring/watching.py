@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import aiohttp
@@ -18,6 +18,7 @@ import msgspec
 
 from tests.clusters.errors import HarnessError
 from vnode.kube.config import Connection, load
+from vnode.kube.sockets import Sockets
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -139,7 +140,12 @@ async def connected(kubeconfig: Path) -> AsyncIterator[Api]:
     access = await load(Connection("watched", kubeconfig))
     headers = {"Authorization": access.authorization} if access.authorization else {}
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=30.0)
-    async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(ssl=access.tls or True), timeout=timeout, headers=headers
-    ) as http:
+    async with (
+        aclosing(Sockets()) as sockets,
+        aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=access.tls or True, socket_factory=sockets.make),
+            timeout=timeout,
+            headers=headers,
+        ) as http,
+    ):
         yield Api(access.server, http)

@@ -10,7 +10,6 @@ never followed.
 
 import asyncio
 import contextlib
-import socket
 import ssl
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,6 +35,7 @@ from vnode.kube.errors import (
 )
 from vnode.kube.permit import Permit, PermittedRequest, required
 from vnode.kube.server_time import ServerTime
+from vnode.kube.sockets import Sockets
 from vnode.kube.types import Status
 
 __all__ = ["ClientStatistics", "Query", "SessionName", "Transport"]
@@ -87,6 +87,7 @@ class Transport:
         self._in_flight = 0
         self._heard = asyncio.Event()
         self.mirrors = 0
+        self._sockets = Sockets()
         self._access = credentials.current()
         self._sessions = self._make_sessions(self._access)
         self._retired: list[aiohttp.ClientSession] = []
@@ -119,6 +120,7 @@ class Transport:
         await self._credentials.close()
         for session in (*self._sessions.values(), *self._retired):
             await session.close()
+        await self._sockets.aclose()
 
     async def send(
         self,
@@ -229,7 +231,7 @@ class Transport:
                     force_close=name == "upgrades",
                     keepalive_timeout=None if name == "upgrades" else _KEEPALIVE,
                     ttl_dns_cache=_DNS_TTL,
-                    socket_factory=_make_socket,
+                    socket_factory=self._sockets.make,
                 ),
                 request_class=PermittedRequest,
                 cookie_jar=aiohttp.DummyCookieJar(),
@@ -261,35 +263,6 @@ class Transport:
             self._in_flight -= 1
             if code is not None:
                 self._answers[method, code] += 1
-
-
-def _make_socket(
-    address: tuple[int, int, int, str, tuple[object, ...]],
-) -> socket.socket:
-    family, kind, protocol, _, _ = address
-    sock = socket.socket(family, kind, protocol)
-    keep_alive(sock)
-    return sock
-
-
-def keep_alive(sock: socket.socket, *, patient: bool = False) -> None:
-    """Make a TCP socket notice within about a minute that its peer is gone.
-
-    `patient`: for streams, whose peers may be alive and take nothing for long: somebody who reads
-    in a pager, a process that does not read its input. TCP_USER_TIMEOUT would cut them, since it
-    counts a closed window like silence (tcp(7)). A peer that goes while bytes are on their way to
-    it is then found by TCP's own retries, in about 15 minutes.
-    """
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in (
-        ("TCP_KEEPIDLE", 30),
-        ("TCP_KEEPINTVL", 10),
-        ("TCP_KEEPCNT", 3),
-        ("TCP_USER_TIMEOUT", 0 if patient else 30_000),
-    ):
-        number = getattr(socket, option, None)  # not every system has them
-        if number is not None:
-            sock.setsockopt(socket.IPPROTO_TCP, number, value)
 
 
 async def _read_at_most(response: aiohttp.ClientResponse, limit: int) -> bytes:

@@ -24,7 +24,8 @@ from typing import cast
 import aiohttp
 
 from vnode.kube.errors import ServerError, Unreachable
-from vnode.kube.transport import CONNECT_TIMEOUT, Transport, keep_alive
+from vnode.kube.sockets import keep_alive
+from vnode.kube.transport import CONNECT_TIMEOUT, Transport
 
 __all__ = ["Splice", "Upgraded", "dial"]
 

@@ -25,7 +25,7 @@ from typing import cast
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from vnode.kube.transport import keep_alive
+from vnode.kube.sockets import keep_alive
 from vnode.kubelet.streams.session import IDLE_LIMIT
 from vnode.runtime.clock import Clock
 

@@ -18,7 +18,7 @@ import structlog
 from aiohttp import web
 from cryptography import x509
 
-from vnode.kube.transport import keep_alive
+from vnode.kube.sockets import keep_alive
 from vnode.kube.types import NodeName, Pod, encode
 from vnode.kubelet.access.authenticator import Authenticator, AuthError, Unauthenticated
 from vnode.kubelet.access.rights import (
