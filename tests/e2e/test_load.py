@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.e2e import twins
 from tests.load import fuzz, sessions, throughput
 from tests.load.site import populated
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from tests.measuring.report import Report
 
 _SESSIONS = 50
+_FOR_A_TWIN = 10
+"""Connections of the agent at most, at a time, for what a twin brings."""
 _FUZZ_SECONDS = 20.0
 _IDLE = 200
 
@@ -50,7 +53,9 @@ def _check(report: Report) -> None:
 
 
 def test_fifty_sessions_open_answer_and_leave_no_descriptor(site: Site) -> None:
-    _check(_run(sessions.measure(site, count=_SESSIONS, openers=4, progress=_progress)))
+    others = _FOR_A_TWIN if twins.wanted() else 0
+    measured = sessions.measure(site, count=_SESSIONS, openers=4, progress=_progress, others=others)
+    _check(_run(measured))
 
 
 def test_bytes_arrive_whole_in_both_directions(site: Site) -> None:

@@ -43,8 +43,9 @@ class Round:
     starts: dict[str, Starts]
     """Those that were opened in turns, by way."""
     questions: int
-    """Connections that an agent may keep for what it asks of API servers while sessions start. One
-    that has other work uses them again and again, and so they never get old enough to be closed."""
+    """Connections that an agent may keep for what it asks of API servers meanwhile, for sessions
+    that start or for others. One that has other work uses them again and again, and so they never
+    get old enough to be closed."""
     seconds: float = 0.0
     """Until all were open."""
     answered: int = 0

@@ -36,13 +36,23 @@ _SETTLE_SECONDS = 120.0
 _WARM_UP = 8
 
 
-async def measure(site: Site, *, count: int, openers: int, progress: Progress) -> Report:
-    """Both rounds."""
+async def measure(
+    site: Site, *, count: int, openers: int, progress: Progress, others: int = 0
+) -> Report:
+    """Both rounds; `others`: connections that the agent may open meanwhile for other work."""
     async with connected(site.direct) as direct, connected(site.through) as through:
         clients = {client.way.name: client for client in (direct, through)}
         await _warm_up(site, clients.values())
         rounds = [
-            await _round(site, clients, kept, count=count, openers=openers, progress=progress)
+            await _round(
+                site,
+                clients,
+                kept,
+                count=count,
+                openers=openers,
+                questions=openers + others,
+                progress=progress,
+            )
             for kept in clients
         ]
     return report(rounds[0], rounds[1])
@@ -64,9 +74,10 @@ async def _round(
     *,
     count: int,
     openers: int,
+    questions: int,
     progress: Progress,
 ) -> Round:
-    result = Round(kept, count, {name: Starts() for name in clients}, questions=openers)
+    result = Round(kept, count, {name: Starts() for name in clients}, questions=questions)
     groups = site.processes()
     result.before = footprint.resident(groups)
     result.agent_before = footprint.of(site.agent.pid)
@@ -109,7 +120,9 @@ async def _round(
     await each.do(answer, len(sessions), f"{kept}: answered")
     await each.do(lambda number: sessions[number].finish(), len(sessions), f"{kept}: closed")
     result.agent_after = await footprint.settled(
-        site.agent.pid, most=result.agent_before.descriptors, timeout=_SETTLE_SECONDS
+        site.agent.pid,
+        most=result.agent_before.descriptors + questions,
+        timeout=_SETTLE_SECONDS,
     )
     result.after = footprint.resident(groups)
     return result
