@@ -188,7 +188,7 @@ def _churn(
     *,
     pods: int,
 ) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Bare pods at a steady rate, each deleted when it has lived for some seconds."""
+    """Bare pods at a steady rate, each deleted when it is Ready and has lived for some seconds."""
     cluster, place = places[0]
     made = [
         workloads.pod(f"{name}-{number}", place.namespaces[0], place=place)
@@ -197,7 +197,8 @@ def _churn(
     began = time.monotonic()
     with ThreadPoolExecutor(2) as threads:
         creating = threads.submit(_create, cluster, _paced(made, began))
-        deleting = threads.submit(_delete, cluster, _paced(made, began + _CHURN_LIFE))
+        lived = _ready(observer, cluster.name, _paced(made, began + _CHURN_LIFE))
+        deleting = threads.submit(_delete, cluster, lived)
         creating.result()
         deleting.result()
     asked = time.monotonic()
@@ -239,3 +240,18 @@ def _paced(made: Sequence[dict[str, Any]], began: float) -> Iterator[dict[str, A
     for number, each in enumerate(made):
         time.sleep(max(0.0, began + number / _CHURN_RATE - time.monotonic()))
         yield each
+
+
+def _ready(
+    observer: Observer, cluster: str, made: Iterable[dict[str, Any]]
+) -> Iterator[dict[str, Any]]:
+    """One after the other, when it is Ready."""
+    for each in made:
+        name = each["metadata"]["name"]
+        there = partial(_is_ready, cluster=cluster, name=name)
+        observer.wait(there, f"{name} is ready", timeout=_LEAST_SECONDS)
+        yield each
+
+
+def _is_ready(timeline: Timeline, *, cluster: str, name: str) -> bool:
+    return name in timeline.times(cluster, "ready", name)
