@@ -28,7 +28,7 @@ from vnode.kube.types import ObjectKey, PartialObject
 from vnode.runtime.clock import Clock
 from vnode.runtime.reflector import Reflector
 from vnode.runtime.store import Change, Store
-from vnode.runtime.workqueue import Result, WorkQueue, run_workers
+from vnode.runtime.workqueue import Priority, Result, WorkQueue, run_workers
 
 _LOG = structlog.get_logger(__name__)
 
@@ -82,7 +82,7 @@ class ClaimBinder:
         end = self._claims.subscribe(self._claim_changed)  # The store outlives us.
         try:
             for key in self._claims:
-                self._queue.add(key, low=True)
+                self._queue.add(key, Priority.LOW)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._reflector.run(), name="placeholder volumes")
                 await self._reflector.wait_synced()
@@ -148,14 +148,14 @@ class ClaimBinder:
         _LOG.info("placeholder removed", claim=str(key), volume=metadata.name)
 
     def _claim_changed(self, change: Change[Claim]) -> None:
-        self._queue.add(change.key, low=change.initial)
+        self._queue.add(change.key, Priority.of(initial=change.initial))
 
     def _volume_changed(self, change: Change[Volume]) -> None:
         seen = change.new or change.old
         claim_ref = seen.spec.claim_ref if seen is not None else None
         if claim_ref is not None:
             key = ObjectKey(claim_ref.namespace, claim_ref.name)
-            self._queue.add(key, low=change.initial)
+            self._queue.add(key, Priority.of(initial=change.initial))
 
 
 def _claim_of(volume: Volume) -> tuple[str, ...]:

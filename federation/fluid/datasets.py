@@ -55,7 +55,7 @@ from vnode.kube.resources import PERSISTENT_VOLUME_CLAIMS, Resource
 from vnode.kube.types import UID, HasMetadata, NodeName, ObjectKey, PartialObject, Pod
 from vnode.runtime.clock import Clock
 from vnode.runtime.store import Change, Store
-from vnode.runtime.workqueue import Result, WorkQueue, run_workers
+from vnode.runtime.workqueue import Priority, Result, WorkQueue, run_workers
 
 _LOG = structlog.get_logger(__name__)
 
@@ -199,7 +199,7 @@ class FluidClaims:
                 end()
 
     def _claim_changed(self, change: Change[Claim]) -> None:
-        self._queue.add(change.key, low=change.initial)
+        self._queue.add(change.key, Priority.of(initial=change.initial))
 
     def _secret_changed(self, change: Change[PartialObject]) -> None:
         for key in self._wishes.of_secret(change.key):

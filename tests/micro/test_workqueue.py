@@ -7,7 +7,7 @@ import random
 from typing import TYPE_CHECKING
 
 from vnode.kube.types import ObjectKey
-from vnode.runtime.workqueue import WorkQueue
+from vnode.runtime.workqueue import Priority, WorkQueue
 
 if TYPE_CHECKING:
     from tests.micro.conftest import Compare
@@ -21,7 +21,7 @@ async def _through() -> None:
         "pods", rng=random.Random(1), group=lambda key: key.namespace
     )
     for key in _KEYS:
-        queue.add(key, low=True)
+        queue.add(key, Priority.LOW)
     for key in _KEYS[::2]:
         queue.add(key)
     for _ in _KEYS:

@@ -57,7 +57,7 @@ from vnode.pods.tolerations import Tolerations
 from vnode.pods.view import PodView, pod_address
 from vnode.runtime.clock import Clock
 from vnode.runtime.store import Change, Store
-from vnode.runtime.workqueue import Result, WorkQueue, soonest
+from vnode.runtime.workqueue import Priority, Result, WorkQueue, soonest
 
 __all__ = ["NodeSettings", "PodController"]
 
@@ -166,7 +166,7 @@ class PodController:
         )
         pods.subscribe(self._pod_changed)
         objects.subscribe(self._wake)
-        backend.subscribe(queue.add)
+        backend.subscribe(lambda key: queue.add(key, Priority.HIGH))
         backend.subscribe_events(self._relay_event)
         backend.subscribe_places(self._place_opened)
         backend.subscribe_link(self._link_changed)
@@ -175,21 +175,21 @@ class PodController:
         """Look at every pod name whose fences change; returns how to end that."""
         for node in self._nodes:
             for fence in self._fences.on(node):
-                self._queue.add(fence.key, low=True)
+                self._queue.add(fence.key, Priority.LOW)
         return self._fences.subscribe(lambda _node, key: self._wake(key))
 
     def _link_changed(self) -> None:
         """Pods that do not wait for ever, and those that were given up, are looked at."""
         for key, pod in [(pod.metadata.key, pod) for pod in self._pods.values()]:
             if ON_PARTITION in pod.metadata.annotations:
-                self._queue.add(key, low=True)
+                self._queue.add(key, Priority.LOW)
         for node in self._nodes:
             for fence in self._fences.on(node):
                 self._queue.add(fence.key)
 
     def _pod_changed(self, change: Change[Pod]) -> None:
         # First of all: whatever fails below, the pod is not forgotten.
-        self._queue.add(change.key, low=change.initial)
+        self._queue.add(change.key, _priority(change))
         old, new = change.old, change.new
         if old is not None and (new is None or new.metadata.uid != old.metadata.uid):
             self._addresses.release(old.metadata.uid)
@@ -365,6 +365,12 @@ class PodController:
             memory.waited_as = seen.digest
         _LOG.info("waiting", pod=str(key), why=waiting.reason, seconds=round(delay))
         return Result(requeue_after=delay)
+
+
+def _priority(change: Change[Pod]) -> Priority:
+    """What goes is let go of before others come."""
+    ends = change.new is None or change.new.metadata.deletion_timestamp is not None
+    return Priority.HIGH if ends and not change.initial else Priority.of(initial=change.initial)
 
 
 def _explain_predecessor(seen: PodView, copy: ObservedPod | None) -> None:

@@ -9,8 +9,9 @@ semantics are client-go's workqueue with controller-runtime's priorities:
 * keys of different groups (tenant namespaces) take turns, and a group is given a worker only while
   it has less than twice as many as are free: two thirds at most, so that none can starve the
   others, not even one whose calls hang;
-* live changes go before `low` ones (listings, resyncs), but every tenth key is a low one if there
-  is any, so that they cannot starve;
+* what was begun (`Priority.HIGH`) goes before what is new, and live changes before those that were
+  found by looking (`Priority.LOW`: listings, resyncs); but every tenth turn is theirs, so that none
+  can starve;
 * `retry` waits longer each time (per key, 5 ms to 60 s, with jitter) until `forget`.
 
 Everything is in memory and owned by one event loop. A reconcile that fails is logged and retried.
@@ -22,6 +23,7 @@ import itertools
 import random
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Generic, Never, TypeVar
 
 import structlog
@@ -30,13 +32,20 @@ from vnode.kube.errors import ApiError, KubeError
 from vnode.runtime.backoff import Backoff
 from vnode.runtime.fair import FairLine
 
-__all__ = ["Expected", "QueueStatistics", "Result", "WorkQueue", "run_workers", "soonest"]
+__all__ = [
+    "Expected",
+    "Priority",
+    "QueueStatistics",
+    "Result",
+    "WorkQueue",
+    "run_workers",
+    "soonest",
+]
 
 K = TypeVar("K", bound=Hashable)
 
 _log = structlog.get_logger(__name__)
 
-_LOW_EVERY = 10
 _PER_FREE_WORKER = 2
 FIRST_RETRY = 0.005
 LAST_RETRY = 60.0
@@ -46,6 +55,31 @@ _LEAST_DELAY = 0.001
 
 class Expected(Exception):
     """An error that is no bug: a reconcile that raises it is logged without a traceback."""
+
+
+class Priority(IntEnum):
+    """Which keys go first; the less, the sooner."""
+
+    HIGH = 0
+    """News of what was begun: where more is begun than done, it still ends."""
+    NORMAL = 1
+    LOW = 2
+    """Found by a listing or a resync, not by a live change."""
+
+    @classmethod
+    def of(cls, *, initial: bool) -> "Priority":
+        """Of a store's change (`vnode.runtime.store.Change`)."""
+        return cls.LOW if initial else cls.NORMAL
+
+
+_ORDER = tuple(Priority)
+_ORDERS = (
+    (Priority.LOW, Priority.NORMAL, Priority.HIGH),
+    *[_ORDER] * 4,
+    (Priority.NORMAL, Priority.LOW, Priority.HIGH),
+    *[_ORDER] * 4,
+)
+"""Who goes before whom, turn by turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +118,9 @@ class QueueStatistics:
 class WorkQueue(Generic[K]):
     """Keys to reconcile. Not thread-safe: one event loop owns it."""
 
-    # Invariants: a key is in at most one of _live, _low and _again; a key in _again is in
-    # _processing, and a key in _live or _low is not. _busy counts _processing by group. _due has
-    # the one time that counts for a delayed key; heap entries that differ from it are leftovers.
+    # Invariants: a key is in at most one of _lines and _again; a key in _again is in _processing,
+    # and a key in one of _lines is not. _busy counts _processing by group. _due has the one time
+    # that counts for a delayed key; heap entries that differ from it are leftovers.
 
     def __init__(
         self,
@@ -101,11 +135,12 @@ class WorkQueue(Generic[K]):
         self._shared = group is not None
         self._group = group = group or _nobody
         self._workers: int | None = None
-        self._live: FairLine[K, float] = FairLine(group)  # with the time of adding
-        self._low: FairLine[K, float] = FairLine(group)
+        self._lines: dict[Priority, FairLine[K, float]] = {  # with the time of adding
+            priority: FairLine(group) for priority in Priority
+        }
         self._processing: set[K] = set()
         self._busy: dict[Hashable, int] = {}
-        self._again: dict[K, bool] = {}  # key -> low
+        self._again: dict[K, Priority] = {}
         self._due: dict[K, float] = {}
         self._heap: list[tuple[float, int, K]] = []
         self._sequence = itertools.count()
@@ -120,18 +155,22 @@ class WorkQueue(Generic[K]):
         """Say how many workers there are to be shared among groups; before that nobody counts."""
         self._workers = workers
 
-    def add(self, key: K, *, low: bool = False) -> None:
-        """Queue a key, unless it waits already. A live add promotes a low one."""
+    def add(self, key: K, priority: Priority = Priority.NORMAL) -> None:
+        """Queue a key; one that waits already is there once, with the better priority."""
         if key in self._processing:
-            self._again[key] = low and self._again.get(key, True)
+            self._again[key] = min(priority, self._again.get(key, priority))
             return
-        if key in self._live or (low and key in self._low):
-            return
-        since = self._low.remove(key)
+        since: float | None = None
+        for other, line in self._lines.items():
+            if key not in line:
+                continue
+            if other <= priority:
+                return
+            since = line.remove(key)
         if since is None:
             self._adds += 1
             since = self._now()
-        (self._low if low else self._live).put(key, since)
+        self._lines[priority].put(key, since)
         self._wake_one()
 
     def add_after(self, key: K, seconds: float) -> None:
@@ -160,15 +199,14 @@ class WorkQueue(Generic[K]):
                 raise
             finally:
                 self._waiters.pop(waiter, None)
-        if self._live or self._low:
+        if self._waits():
             self._wake_one()
         return key
 
     def _take(self) -> K | None:
-        prefer_low = (self._turn + 1) % _LOW_EVERY == 0
-        for line in (self._low, self._live) if prefer_low else (self._live, self._low):
+        for priority in _ORDERS[(self._turn + 1) % len(_ORDERS)]:
             try:
-                key, _ = line.take(self._may_have_a_worker)
+                key, _ = self._lines[priority].take(self._may_have_a_worker)
             except KeyError:
                 continue
             self._turn += 1
@@ -190,10 +228,10 @@ class WorkQueue(Generic[K]):
         if key in self._processing:
             self._processing.remove(key)
             self._leave(self._group(key))
-        low = self._again.pop(key, None)
-        if low is not None:
-            self.add(key, low=low)
-        elif self._live or self._low:
+        again = self._again.pop(key, None)
+        if again is not None:
+            self.add(key, again)
+        elif self._waits():
             self._wake_one()  # Its group may have a worker again.
 
     def _leave(self, group: Hashable) -> None:
@@ -218,12 +256,11 @@ class WorkQueue(Generic[K]):
 
     def statistics(self) -> QueueStatistics:
         """Figures as of now."""
-        oldest = min(
-            (since for queue in (self._live, self._low) for since in queue.values()), default=None
-        )
+        lines = self._lines.values()
+        oldest = min((since for line in lines for since in line.values()), default=None)
         return QueueStatistics(
-            depth=len(self._live) + len(self._low),
-            depth_low=len(self._low),
+            depth=sum(len(line) for line in lines),
+            depth_low=len(self._lines[Priority.LOW]),
             oldest_age=0.0 if oldest is None else self._now() - oldest,
             processing=len(self._processing),
             delayed=len(self._due),
@@ -231,6 +268,9 @@ class WorkQueue(Generic[K]):
             adds=self._adds,
             retries=self._retries,
         )
+
+    def _waits(self) -> bool:
+        return any(self._lines.values())
 
     @staticmethod
     def _now() -> float:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from vnode.kube.errors import TooManyRequests
-from vnode.runtime.workqueue import Expected, Result, WorkQueue, run_workers
+from vnode.runtime.workqueue import Expected, Priority, Result, WorkQueue, run_workers
 
 
 def make_queue() -> WorkQueue[str]:
@@ -48,15 +48,24 @@ async def test_a_key_added_during_its_processing_comes_again_after_it() -> None:
 
 async def test_live_keys_go_before_low_ones() -> None:
     queue = make_queue()
-    queue.add("old", low=True)
+    queue.add("old", Priority.LOW)
     queue.add("new")
     assert await drain(queue) == ["new", "old"]
+
+
+async def test_what_was_begun_goes_before_what_is_new() -> None:
+    queue = make_queue()
+    for key in "abc":
+        queue.add(key)
+    queue.add("c", Priority.HIGH)
+    queue.add("c")
+    assert await drain(queue) == ["c", "a", "b"]
 
 
 async def test_a_live_change_promotes_a_low_key() -> None:
     queue = make_queue()
     for key in "abc":
-        queue.add(key, low=True)
+        queue.add(key, Priority.LOW)
     queue.add("c")
     assert await drain(queue) == ["c", "a", "b"]
 
@@ -66,30 +75,46 @@ async def test_a_live_change_during_processing_stays_live() -> None:
     queue.add("a")
     await queue.get()
     queue.add("a")
-    queue.add("a", low=True)
+    queue.add("a", Priority.LOW)
     queue.done("a")
     assert queue.statistics().depth_low == 0
 
 
-async def test_low_keys_do_not_starve_under_a_flood_of_live_ones() -> None:
+@pytest.mark.parametrize("flood", [*Priority][:2])
+async def test_keys_of_less_priority_do_not_starve_under_a_flood(flood: Priority) -> None:
     queue = make_queue()
-    queue.add("low", low=True)
+    starving = {priority.name: priority for priority in Priority if priority > flood}
+    for key, priority in starving.items():
+        queue.add(key, priority)
     taken = []
     for number in range(30):
-        queue.add(f"live {number}")
+        queue.add(f"flood {number}", flood)
         key = await queue.get()
         taken.append(key)
         queue.done(key)
-    assert "low" in taken
+    assert starving.keys() <= set(taken)
+
+
+async def test_a_normal_key_does_not_starve_between_two_floods() -> None:
+    queue = make_queue()
+    queue.add("normal")
+    taken = []
+    for number in range(30):
+        queue.add(f"high {number}", Priority.HIGH)
+        queue.add(f"low {number}", Priority.LOW)
+        key = await queue.get()
+        taken.append(key)
+        queue.done(key)
+    assert "normal" in taken
 
 
 async def test_a_group_with_ten_thousand_keys_holds_no_other_up() -> None:
     queue: WorkQueue[str] = WorkQueue("test", rng=random.Random(1), group=lambda key: key[0])
     for number in range(10_000):
         queue.add(f"a{number}")
-        queue.add(f"z{number}", low=True)
+        queue.add(f"z{number}", Priority.LOW)
     queue.add("b")
-    queue.add("c", low=True)
+    queue.add("c", Priority.LOW)
     first = [await queue.get() for _ in range(20)]
     assert "b" in first[:2]
     assert "c" in first  # Low keys have every tenth turn.
@@ -144,7 +169,7 @@ async def test_a_cancelled_worker_passes_its_wake_up_on() -> None:
 @pytest.mark.looptime
 async def test_statistics_tell_the_age_of_the_oldest_key() -> None:
     queue = make_queue()
-    queue.add("a", low=True)
+    queue.add("a", Priority.LOW)
     await asyncio.sleep(3)
     queue.add("b")
     await asyncio.sleep(2)
@@ -319,8 +344,8 @@ class QueueMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.loop.close()
 
-    async def _add(self, key: str, low: bool) -> None:
-        self.queue.add(key, low=low)
+    async def _add(self, key: str, priority: Priority) -> None:
+        self.queue.add(key, priority)
 
     async def _statistics(self) -> tuple[int, int]:
         statistics = self.queue.statistics()
@@ -329,9 +354,9 @@ class QueueMachine(RuleBasedStateMachine):
     async def _done(self, key: str) -> None:
         self.queue.done(key)
 
-    @rule(key=KEYS, low=st.booleans())
-    def add(self, key: str, low: bool) -> None:
-        self.loop.run_until_complete(self._add(key, low))
+    @rule(key=KEYS, priority=st.sampled_from(Priority))
+    def add(self, key: str, priority: Priority) -> None:
+        self.loop.run_until_complete(self._add(key, priority))
         self.owed.add(key)
 
     @precondition(lambda self: self.owed - self.processing)

@@ -39,7 +39,7 @@ from vnode.pods.limits import CopiedObjects, Limits, Line, NoRoom
 from vnode.pods.objects.references import ReferenceUse, references
 from vnode.pods.objects.service_variables import ServiceVariables
 from vnode.runtime.store import Change, Store
-from vnode.runtime.workqueue import Result, WorkQueue
+from vnode.runtime.workqueue import Priority, Result, WorkQueue
 
 _LOG = structlog.get_logger(__name__)
 _RECHECK_SECONDS = 1.0
@@ -199,7 +199,7 @@ class ReferencedObjects:
             self._users[ref][change.key] = need
             if change.initial and ref not in before:
                 # What became of the copy while nobody looked, no event will tell.
-                self._queue.add(ref, low=True)
+                self._queue.add(ref, Priority.LOW)
         for ref in before - after.keys():
             self._waiting[ref].discard(change.key)
             self._users[ref].pop(change.key, None)
