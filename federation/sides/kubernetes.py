@@ -19,7 +19,7 @@ from federation.backends.kubernetes.capacity.nodes import NodesCapacity
 from federation.backends.kubernetes.capacity.pool import Pool
 from federation.backends.kubernetes.capacity.pool import Toleration as PoolToleration
 from federation.backends.kubernetes.capacity.quota import QuotaCapacity
-from federation.backends.kubernetes.capacity.requests import RequestingPod
+from federation.backends.kubernetes.capacity.requests import TAKES_FROM_A_NODE, RequestingPod
 from federation.backends.kubernetes.capacity.shared_quota import SharedQuota
 from federation.backends.kubernetes.on_demand import OnDemand
 from federation.backends.kubernetes.pod_writer import ClaimJudge
@@ -62,6 +62,9 @@ from vnode.runtime.store import Store
 __all__ = ["KubernetesCompute", "KubernetesSide", "connect"]
 
 _LOG = structlog.get_logger(__name__)
+
+_GATHER = 0.2
+"""Seconds. A node's capacity is published at most once a second; others may make many pods."""
 
 
 @asynccontextmanager
@@ -169,7 +172,16 @@ class KubernetesSide:
             nodes, pods = self._inventory
             clock, rng = self._shared.clock, self._shared.rng
             node_watch = Reflector(self._client, NODES, Node, nodes, clock=clock, rng=rng)
-            pod_watch = Reflector(self._client, PODS, RequestingPod, pods, clock=clock, rng=rng)
+            pod_watch = Reflector(
+                self._client,
+                PODS,
+                RequestingPod,
+                pods,
+                field_selector=TAKES_FROM_A_NODE,
+                gather=_GATHER,
+                clock=clock,
+                rng=rng,
+            )
             yield "compute nodes", node_watch.run()
             yield "all compute pods", pod_watch.run()
 

@@ -30,8 +30,8 @@ class Waiting(BackendError):
 
     Raised for every 403, 404, 409, 429 and 5xx, for missing namespaces and for quota.
     `not_done`: what was asked for was certainly not carried out. Without that an `apply` may have
-    made a copy all the same, of which only the answer was lost. `passing`: the compute side was in
-    its own way and asks for another try at once; users hear of it only if it goes on.
+    made a copy all the same, of which only the answer was lost. `passing`: a matter of
+    moments, such as a compute side that was in its own way; users hear of it only if it goes on.
     """
 
     def __init__(

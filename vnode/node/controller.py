@@ -153,8 +153,9 @@ class NodeController:
         self._wake.set()
 
     def _capacity_changed(self) -> None:
-        self._capacity_differs = True
-        self._wake.set()
+        if not self._capacity_differs:  # It may change a hundred times until the next look.
+            self._capacity_differs = True
+            self._wake.set()
 
     async def _serve(self) -> Never:
         retry = Backoff(0.25, LONGEST_RETRY, rng=self._rng)

@@ -68,7 +68,7 @@ _PATIENCE_SECONDS = 10.0
 _WAIT_FIRST, _WAIT_MOST = 1.0, 60.0
 _WAIT_FOR_ROOM = 300.0
 """At most for what pods are woken for: others may have taken the room, or nobody knew of it."""
-_WAIT_PASSING, _SILENT_TRIES = 0.25, 2
+_WAIT_PASSING, _SILENT_TRIES = 0.25, 4
 """What passes by itself is tried again so soon and so often before users hear of it."""
 _LONG_LINE = 120.0
 """Seconds in line of which users hear."""

@@ -114,6 +114,7 @@ class Reflector(Generic[T]):
         label_selector: str = "",
         field_selector: str = "",
         metadata_only: bool = False,
+        gather: float = 0.0,
         page_size: int = 500,
         scope: str | None = None,
         timing: Timing | None = None,
@@ -130,6 +131,7 @@ class Reflector(Generic[T]):
             field_selector=field_selector,
             metadata_only=metadata_only,
         )
+        self._gather = gather
         self._page_size = page_size
         self._timing = timing or Timing()
         self.scope = scope if scope is not None else namespace or ""
@@ -300,6 +302,7 @@ class Reflector(Generic[T]):
             resource_version=self._resource_version,
             timeout_seconds=max(1, seconds),
             idle_timeout=timing.silence,
+            gather=self._gather,
         )
         async with aclosing(groups):
             async for events in groups:

@@ -77,8 +77,9 @@ class NamespaceSight:
         state = self._namespaces.state(namespace)
         if self.of(namespace) is Sight.COMPLETE:
             return
-        why = "is being looked at" if state is NamespaceState.READY else state.value
-        raise self._not_ready(namespace, why)
+        if state is NamespaceState.READY:
+            raise self._not_ready(namespace, "is being looked at", passing=True)
+        raise self._not_ready(namespace, state.value, passing=state is NamespaceState.UNKNOWN)
 
     async def require_place(self, namespace: str) -> None:
         """A namespace in which something can be made; it is made if need be. Raises Waiting.
@@ -95,12 +96,13 @@ class NamespaceSight:
             raise waiting(error, what=what, names=names) from error
         self.require(namespace)
 
-    def _not_ready(self, namespace: str, why: str) -> Waiting:
+    def _not_ready(self, namespace: str, why: str, *, passing: bool = False) -> Waiting:
         return Waiting(
             f'namespace "{namespace}" {why} (cluster "{self._cluster}"); '
             "ask the platform team to prepare it for this tenant",
             reason="NamespaceNotReady",
             not_done=True,
+            passing=passing,
         )
 
     def doubt(self, namespace: str, refused: Rejected | Waiting) -> None:

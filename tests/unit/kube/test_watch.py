@@ -1,11 +1,19 @@
-"""Cutting a stream into lines."""
+"""Cutting a stream into lines, and lines into groups."""
+
+import dataclasses
+from contextlib import aclosing
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.runtime.scripted_server import ScriptedServer, connect, pod
+from tests.unit.runtime.scripted_server import watch as changing
 from vnode.kube.errors import ServerError
-from vnode.kube.watch import LineSplitter
+from vnode.kube.listing import Selection
+from vnode.kube.resources import PODS
+from vnode.kube.types import PartialObject
+from vnode.kube.watch import LineSplitter, watch
 
 CHUNKS = st.lists(st.text(alphabet="ab\n", max_size=8).map(str.encode), max_size=20)
 
@@ -24,3 +32,26 @@ def test_a_line_may_be_as_long_as_the_limit_and_no_longer() -> None:
     assert splitter.feed(b"aa\nbbbb") == [b"aaaa"]
     with pytest.raises(ServerError, match="exceeds 4 bytes"):
         splitter.feed(b"b")
+
+
+@pytest.mark.parametrize("gather", [0.0, 0.2])
+async def test_changes_are_gathered_where_none_is_urgent_and_all_of_them_come(
+    gather: float,
+) -> None:
+    changes = [("ADDED", pod(f"p{number}", number, node=3000 * "n")) for number in range(200)]
+    trickle = dataclasses.replace(changing(*changes, end="ordinary"), pause=0.005)
+    async with ScriptedServer(trickle) as server, connect(server.url) as client:
+        groups = watch(
+            client,
+            Selection(PODS),
+            PartialObject,
+            resource_version="1",
+            timeout_seconds=10,
+            idle_timeout=10,
+            gather=gather,
+        )
+        async with aclosing(groups):
+            found = [[event.object for event in group] async for group in groups]
+    names = [found.metadata.name for group in found for found in group if found is not None]
+    assert names == [f"p{number}" for number in range(200)]
+    assert (len(found) < 30) is (gather > 0)

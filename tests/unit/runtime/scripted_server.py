@@ -32,6 +32,8 @@ class Reply:
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     end: End = "ordinary"
+    pause: float = 0.0
+    """Seconds after each chunk."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,7 @@ class ScriptedServer:
         await response.prepare(request)
         for chunk in reply.chunks:
             await response.write(chunk)
+            await asyncio.sleep(reply.pause)
         if reply.end == "cut":
             assert request.transport is not None
             # Let what was written reach the client before the connection is reset.

@@ -10,8 +10,9 @@ to the virtual node, wherever they run below. So a cordoned node takes away its 
 second time what our pods use there. "Ours" are the copies made for this one virtual node; those of
 other tenants and of other pools count as foreign.
 
-A pod or node event costs as much as the resources of one node; sums are kept. Nothing here can
-fail; quantities that the API server sent are quantities.
+A cluster has many pods of others: what is of them is added and taken away as they come and go, and
+a node's part of the sums follows when somebody asks for the sums. Nothing here can fail; quantities
+that the API server sent are quantities.
 """
 
 from collections.abc import Callable, Iterable
@@ -48,7 +49,7 @@ class _BoundPod:
 
 @dataclass(slots=True)
 class _Account:
-    """One compute node. Invariant: `free` and `share` follow from the other fields."""
+    """One compute node. `free` and `share` follow from the other fields when it is settled."""
 
     labels: dict[str, str] = field(default_factory=dict)
     allocatable: dict[str, str] = field(default_factory=dict)
@@ -99,6 +100,7 @@ class NodesCapacity:
         self._pool = pool
         self._is_own = is_own
         self._accounts: dict[str, _Account] = {}
+        self._unsettled: set[str] = set()
         self._bound: dict[ObjectKey, _BoundPod] = {}
         self._total: Resources = {}
         self._labels: dict[str, str] | None = {}
@@ -117,6 +119,8 @@ class NodesCapacity:
 
     def capacity(self) -> Capacity:
         """The sums as of now, what all nodes of the pool share, the largest slots."""
+        while self._unsettled:
+            self._settle(self._unsettled.pop())
         names = {*_ALWAYS, *self._total}
         largest: Resources = {}
         for account in self._accounts.values():
@@ -140,7 +144,10 @@ class NodesCapacity:
             self._notify()
 
     def _on_pod(self, change: Change[RequestingPod]) -> None:
-        if self._pod_changed(change.key, change.new):
+        old, new = change.old, change.new
+        if old is not None and new is not None and self._counts_alike(old, new):
+            return
+        if self._pod_changed(change.key, new):
             self._notify()
 
     def _notify(self) -> None:
@@ -157,17 +164,21 @@ class NodesCapacity:
         account.features = node.status.declared_features if node else []
         account.in_pool = node is not None and self._pool.contains(node)
         account.takes_pods = node is not None and self._pool.accepts_pods(node)
-        if before == account.facts:  # a heartbeat
-            self._discard_if_empty(name)
+        self._unsettled.add(name)
+        heartbeat = before == account.facts
+        if heartbeat or not (account.in_pool or was_in_pool):
             return False
-        concerns_pool = account.in_pool or was_in_pool
-        if concerns_pool and (account.in_pool != was_in_pool or account.labels != labels):
+        if account.in_pool != was_in_pool or account.labels != labels:
             self._labels = None
-        changed = self._settle(account)
-        self._discard_if_empty(name)
-        return changed or concerns_pool
+        return True
+
+    def _counts_alike(self, old: RequestingPod, new: RequestingPod) -> bool:
+        """Whether both take the same, without a look at how much that is."""
+        same = old.spec == new.spec and old.status == new.status
+        return same and self._is_own(old.metadata) == self._is_own(new.metadata)
 
     def _pod_changed(self, key: ObjectKey, pod: RequestingPod | None) -> bool:
+        """Take note of a pod; returns whether a figure may have changed."""
         before, after = self._bound.get(key), self._bound_pod(pod)
         if before == after:
             return False
@@ -177,11 +188,9 @@ class NodesCapacity:
         if after is not None:
             self._bound[key] = after
             add(self._used(after), after.requests)
-        names = {bound.node for bound in (before, after) if bound is not None}
-        changed = [self._settle(self._accounts[name]) for name in names]
-        for name in names:
-            self._discard_if_empty(name)
-        return any(changed)
+        found = [bound for bound in (before, after) if bound is not None]
+        self._unsettled.update(bound.node for bound in found)
+        return any(bound.own or self._accounts[bound.node].takes_pods for bound in found)
 
     def _bound_pod(self, pod: RequestingPod | None) -> _BoundPod | None:
         if pod is None or not pod.spec.node_name:
@@ -195,16 +204,14 @@ class NodesCapacity:
         account = self._accounts.setdefault(pod.node, _Account())
         return account.own if pod.own else account.foreign
 
-    def _settle(self, account: _Account) -> bool:
-        share, free = account.share, account.free
+    def _settle(self, name: str) -> None:
+        """Let the sums follow one node; one of which nothing is left is forgotten."""
+        account = self._accounts[name]
+        share = account.share
         account.settle()
         if account.share != share:
             subtract(self._total, share)
             add(self._total, account.share)
-        return (account.share, account.free) != (share, free)
-
-    def _discard_if_empty(self, name: str) -> None:
-        account = self._accounts[name]
         if not (account.exists or account.own or account.foreign):
             del self._accounts[name]
 

@@ -17,6 +17,8 @@ from vnode.kube.types import APIObject, ObjectMeta
 Resources: TypeAlias = dict[str, Quantity]
 """Quantities by resource name. Values are not changed in place where others hold them."""
 
+TAKES_FROM_A_NODE = "spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed"
+"""Field selector of the pods that count: bound, and not ended."""
 _ONE = Quantity.of(1)
 _parse = functools.lru_cache(maxsize=4096)(Quantity.parse)
 """Most pods of a cluster ask for one of a few amounts."""
