@@ -50,8 +50,9 @@ from vnode.runtime.reflector import Reflector
 from vnode.runtime.store import Store
 from vnode.runtime.workqueue import WorkQueue, run_workers
 
-_POD_WORKERS, _OBJECT_WORKERS = 48, 12
-"""One tenant namespace may have two thirds of them (`vnode.runtime.workqueue`)."""
+_POD_WORKERS, _OBJECT_WORKERS = 96, 24
+"""One tenant namespace may have two thirds of them, and new pods half of these
+(`vnode.runtime.workqueue`)."""
 _DRAIN_SECONDS = 2.0
 _LINK_EVENTS: Mapping[str, tuple[EventType, str, str]] = {
     "refused": (

@@ -166,7 +166,7 @@ class PodController:
         )
         pods.subscribe(self._pod_changed)
         objects.subscribe(self._wake)
-        backend.subscribe(lambda key: queue.add(key, Priority.HIGH))
+        backend.subscribe(self._copy_changed)
         backend.subscribe_events(self._relay_event)
         backend.subscribe_places(self._place_opened)
         backend.subscribe_link(self._link_changed)
@@ -186,6 +186,11 @@ class PodController:
         for node in self._nodes:
             for fence in self._fences.on(node):
                 self._queue.add(fence.key)
+
+    def _copy_changed(self, key: ObjectKey) -> None:
+        # Until everything below is known, news are what listings find.
+        known = self._backend.sight(key.namespace) is Sight.COMPLETE
+        self._queue.add(key, Priority.HIGH if known else Priority.NORMAL)
 
     def _pod_changed(self, change: Change[Pod]) -> None:
         # First of all: whatever fails below, the pod is not forgotten.
@@ -355,6 +360,7 @@ class PodController:
                     memory.attempts = attempts
                     raise
         first = _WAIT_PASSING if silent else _WAIT_FIRST
+        attempts -= _SILENT_TRIES if waiting.passing and not silent else 0
         most = _WAIT_FOR_ROOM if isinstance(waiting, NoRoom) else _WAIT_MOST
         delay = min(most, first * 2 ** min(attempts, 10))
         if waiting.retry_after is not None:

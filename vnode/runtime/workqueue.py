@@ -10,8 +10,9 @@ semantics are client-go's workqueue with controller-runtime's priorities:
   it has less than twice as many as are free: two thirds at most, so that none can starve the
   others, not even one whose calls hang;
 * what was begun (`Priority.HIGH`) goes before what is new, and live changes before those that were
-  found by looking (`Priority.LOW`: listings, resyncs); but every tenth turn is theirs, so that none
-  can starve;
+  found by looking (`Priority.LOW`: listings, resyncs), but every tenth turn is theirs, so that none
+  can starve; groups take turns within a priority. What is not HIGH has a third of the workers of a
+  group alone at most: where beginning is slow, the rest still moves;
 * `retry` waits longer each time (per key, 5 ms to 60 s, with jitter) until `forget`.
 
 Everything is in memory and owned by one event loop. A reconcile that fails is logged and retried.
@@ -20,7 +21,9 @@ Everything is in memory and owned by one event loop. A reconcile that fails is l
 import asyncio
 import heapq
 import itertools
+import math
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from enum import IntEnum
@@ -46,7 +49,8 @@ K = TypeVar("K", bound=Hashable)
 
 _log = structlog.get_logger(__name__)
 
-_PER_FREE_WORKER = 2
+_PER_FREE_WORKER, _NEW_PER_FREE_WORKER = 2, 0.5
+"""A group's workers, and those of its keys that are not HIGH, for each that is free."""
 FIRST_RETRY = 0.005
 LAST_RETRY = 60.0
 _LEAST_DELAY = 0.001
@@ -118,9 +122,10 @@ class QueueStatistics:
 class WorkQueue(Generic[K]):
     """Keys to reconcile. Not thread-safe: one event loop owns it."""
 
-    # Invariants: a key is in at most one of _lines and _again; a key in _again is in _processing,
-    # and a key in one of _lines is not. _busy counts _processing by group. _due has the one time
-    # that counts for a delayed key; heap entries that differ from it are leftovers.
+    # Invariants: a key is in at most one of _lines, which _waiting tells, and _again; a key in
+    # _again is in _processing, and a key in one of _lines is not. _busy and _new count _processing
+    # by group, _new those that are not HIGH. _due has the one time that counts for a delayed key;
+    # heap entries that differ from it are leftovers.
 
     def __init__(
         self,
@@ -138,10 +143,12 @@ class WorkQueue(Generic[K]):
         self._lines: dict[Priority, FairLine[K, float]] = {  # with the time of adding
             priority: FairLine(group) for priority in Priority
         }
-        self._processing: set[K] = set()
-        self._busy: dict[Hashable, int] = {}
+        self._waiting: dict[K, Priority] = {}
+        self._processing: dict[K, Priority] = {}
+        self._busy: Counter[Hashable] = Counter()
+        self._new: Counter[Hashable] = Counter()
         self._again: dict[K, Priority] = {}
-        self._due: dict[K, float] = {}
+        self._due: dict[K, tuple[float, Priority]] = {}
         self._heap: list[tuple[float, int, K]] = []
         self._sequence = itertools.count()
         self._timer: asyncio.TimerHandle | None = None
@@ -160,28 +167,35 @@ class WorkQueue(Generic[K]):
         if key in self._processing:
             self._again[key] = min(priority, self._again.get(key, priority))
             return
-        since: float | None = None
-        for other, line in self._lines.items():
-            if key not in line:
-                continue
-            if other <= priority:
+        since = None
+        if (before := self._waiting.get(key)) is not None:
+            if before <= priority:
                 return
-            since = line.remove(key)
+            since = self._lines[before].remove(key)
         if since is None:
             self._adds += 1
             since = self._now()
+        self._waiting[key] = priority
         self._lines[priority].put(key, since)
         self._wake_one()
 
     def add_after(self, key: K, seconds: float) -> None:
-        """Add a key later. Of several such calls for one key the earliest counts."""
+        """Add a key later. Of several such calls for one key the earliest counts.
+
+        One that is being processed comes back with the priority that it was taken with.
+        """
+        priority = min(Priority.NORMAL, self._processing.get(key, Priority.NORMAL))
         if seconds <= 0:
-            self.add(key)
+            self.add(key, priority)
             return
         due = self._now() + max(seconds, _LEAST_DELAY)
-        if self._due.get(key, due + 1) <= due:
-            return
-        self._due[key] = due
+        if key in self._due:
+            earlier, other = self._due[key]
+            priority = min(priority, other)
+            if earlier <= due:
+                self._due[key] = (earlier, priority)
+                return
+        self._due[key] = (due, priority)
         heapq.heappush(self._heap, (due, next(self._sequence), key))
         self._arm()
 
@@ -199,46 +213,56 @@ class WorkQueue(Generic[K]):
                 raise
             finally:
                 self._waiters.pop(waiter, None)
-        if self._waits():
+        if self._waiting:
             self._wake_one()
         return key
 
     def _take(self) -> K | None:
         for priority in _ORDERS[(self._turn + 1) % len(_ORDERS)]:
+            if not (line := self._lines[priority]):
+                continue
+            may = self._may_have_a_worker if priority is Priority.HIGH else self._may_begin
             try:
-                key, _ = self._lines[priority].take(self._may_have_a_worker)
+                key, _ = line.take(may)
             except KeyError:
                 continue
             self._turn += 1
-            self._processing.add(key)
+            del self._waiting[key]
+            self._processing[key] = priority
             group = self._group(key)
-            self._busy[group] = self._busy.get(group, 0) + 1
+            self._busy[group] += 1
+            self._new[group] += priority is not Priority.HIGH
             return key
         return None
 
     def _may_have_a_worker(self, group: Hashable) -> bool:
-        if self._workers is None or not self._shared:
-            return True
         # A group that may not has two workers at least, so few are passed over.
-        free = max(1, self._workers - len(self._processing))
-        return self._busy.get(group, 0) < _PER_FREE_WORKER * free
+        return self._busy[group] < _PER_FREE_WORKER * self._free()
+
+    def _may_begin(self, group: Hashable) -> bool:
+        may = self._new[group] < _NEW_PER_FREE_WORKER * self._free()
+        return may and self._may_have_a_worker(group)
+
+    def _free(self) -> float:
+        if self._workers is None or not self._shared:
+            return math.inf
+        return max(1, self._workers - len(self._processing))
 
     def done(self, key: K) -> None:
         """The worker is through with a key; it is queued again if it was added meanwhile."""
-        if key in self._processing:
-            self._processing.remove(key)
-            self._leave(self._group(key))
+        if (priority := self._processing.pop(key, None)) is not None:
+            self._leave(self._group(key), priority)
         again = self._again.pop(key, None)
         if again is not None:
             self.add(key, again)
-        elif self._waits():
+        elif self._waiting:
             self._wake_one()  # Its group may have a worker again.
 
-    def _leave(self, group: Hashable) -> None:
-        if self._busy[group] == 1:
-            del self._busy[group]
-        else:
-            self._busy[group] -= 1
+    def _leave(self, group: Hashable, priority: Priority) -> None:
+        self._busy[group] -= 1
+        self._new[group] -= priority is not Priority.HIGH
+        if not self._busy[group]:
+            del self._busy[group], self._new[group]
 
     def retry(self, key: K, *, at_least: float = 0.0) -> float:
         """Add a failed key after a time that grows with each failure; returns the seconds."""
@@ -259,7 +283,7 @@ class WorkQueue(Generic[K]):
         lines = self._lines.values()
         oldest = min((since for line in lines for since in line.values()), default=None)
         return QueueStatistics(
-            depth=sum(len(line) for line in lines),
+            depth=len(self._waiting),
             depth_low=len(self._lines[Priority.LOW]),
             oldest_age=0.0 if oldest is None else self._now() - oldest,
             processing=len(self._processing),
@@ -268,9 +292,6 @@ class WorkQueue(Generic[K]):
             adds=self._adds,
             retries=self._retries,
         )
-
-    def _waits(self) -> bool:
-        return any(self._lines.values())
 
     @staticmethod
     def _now() -> float:
@@ -296,9 +317,10 @@ class WorkQueue(Generic[K]):
         now = self._now()
         while self._heap and self._heap[0][0] <= now:
             due, _, key = heapq.heappop(self._heap)
-            if self._due.get(key) == due:
+            at, priority = self._due.get(key, (None, Priority.NORMAL))
+            if at == due:
                 del self._due[key]
-                self.add(key)
+                self.add(key, priority)
         self._arm()
 
 

@@ -97,9 +97,9 @@ class NamespaceSight:
         self.require(namespace)
 
     def _not_ready(self, namespace: str, why: str, *, passing: bool = False) -> Waiting:
+        advice = "" if passing else "; ask the platform team to prepare it for this tenant"
         return Waiting(
-            f'namespace "{namespace}" {why} (cluster "{self._cluster}"); '
-            "ask the platform team to prepare it for this tenant",
+            f'namespace "{namespace}" {why} (cluster "{self._cluster}"){advice}',
             reason="NamespaceNotReady",
             not_done=True,
             passing=passing,

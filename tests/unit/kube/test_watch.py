@@ -1,6 +1,7 @@
 """Cutting a stream into lines, and lines into groups."""
 
 import dataclasses
+import time
 from contextlib import aclosing
 
 import pytest
@@ -55,3 +56,23 @@ async def test_changes_are_gathered_where_none_is_urgent_and_all_of_them_come(
     names = [found.metadata.name for group in found for found in group if found is not None]
     assert names == [f"p{number}" for number in range(200)]
     assert (len(found) < 30) is (gather > 0)
+
+
+async def test_a_stream_that_is_full_is_not_slowed_down() -> None:
+    changes = [("ADDED", pod(f"p{number}", number, node=20_000 * "n")) for number in range(250)]
+    full = changing(*changes, end="ordinary")
+    async with ScriptedServer(full) as server, connect(server.url) as client:
+        groups = watch(
+            client,
+            Selection(PODS),
+            PartialObject,
+            resource_version="1",
+            timeout_seconds=10,
+            idle_timeout=10,
+            gather=0.5,
+        )
+        began = time.monotonic()
+        async with aclosing(groups):
+            found = [event for group in [g async for g in groups] for event in group]
+    assert len(found) == 250
+    assert time.monotonic() - began < 3  # 5 MB; at a buffer of 512 KiB in each half second it is 5

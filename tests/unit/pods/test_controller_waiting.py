@@ -90,7 +90,7 @@ class TestWaiting:
         assert world.below.made[UID_1] == (0 if told else 1)
         assert world.events() == (["ComputeConflict"] if told else [])
         assert (world.status(key).get("reason") == "ComputeConflict") is told
-        await world.settle(30)
+        await world.settle(10)
         assert world.below.made[UID_1] == 1
 
     async def test_the_server_s_own_waiting_time_is_kept(self, world: World) -> None:

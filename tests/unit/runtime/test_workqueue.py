@@ -62,6 +62,49 @@ async def test_what_was_begun_goes_before_what_is_new() -> None:
     assert await drain(queue) == ["c", "a", "b"]
 
 
+@pytest.mark.looptime
+@pytest.mark.parametrize("later", ["retry", "add_after", "at once"])
+async def test_what_was_begun_stays_before_what_is_new_when_it_is_tried_again(later: str) -> None:
+    queue = make_queue()
+    queue.add("begun", Priority.HIGH)
+    assert await queue.get() == "begun"
+    for number in range(50):
+        queue.add(f"new {number}")
+    match later:
+        case "retry":
+            queue.retry("begun")
+        case "add_after":
+            queue.add_after("begun", 30)
+            queue.add_after("begun", 5)
+        case _:
+            queue.add_after("begun", 0)
+    queue.done("begun")
+    await asyncio.sleep(6)
+    first = [await queue.get() for _ in range(2)]
+    assert "begun" in first
+
+
+async def test_what_is_new_leaves_workers_for_what_was_begun() -> None:
+    queue: WorkQueue[str] = WorkQueue("test", rng=random.Random(1), group=lambda key: key[0])
+    queue.share(96)
+    for number in range(200):
+        queue.add(f"a new {number}")
+    hanging = [await asyncio.wait_for(queue.get(), 1) for _ in range(32)]
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(queue.get(), 0.01)
+    for number in range(100):
+        queue.add(f"a begun {number}", Priority.HIGH)
+    begun = [await asyncio.wait_for(queue.get(), 1) for _ in range(32)]
+    assert all("begun" in key for key in begun)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(queue.get(), 0.01)
+    queue.add("b new")  # The others' third is there.
+    assert await asyncio.wait_for(queue.get(), 1) == "b new"
+    queue.done(hanging[0])
+    queue.done(begun[0])
+    assert await asyncio.wait_for(queue.get(), 1)
+
+
 async def test_a_live_change_promotes_a_low_key() -> None:
     queue = make_queue()
     for key in "abc":
@@ -229,7 +272,7 @@ class Hanging:
 
     def add(self, group: str, keys: int) -> None:
         for number in range(keys):
-            self.queue.add(f"{group}{number}")
+            self.queue.add(f"{group}{number}", Priority.HIGH)
 
 
 @pytest.mark.looptime

@@ -23,6 +23,8 @@ from vnode.runtime.clock import Clock
 from vnode.runtime.workqueue import Result, soonest
 
 SETTLE_SECONDS = 1.0
+"""What a watch is about to say is waited for so long."""
+_QUIET_SECONDS = 3.0
 """A copy that is merely on its way is not worth a status write of its own for so long."""
 _LEAST_TOKEN_SECONDS = 30.0
 """Between two renewals of a pod's tokens, whatever the clocks say."""
@@ -64,7 +66,7 @@ class Mirror:
         if copy.deleting and not copy.gone and not seen.deleting:
             self.leaving(pod, copy)
         if self._too_early(seen, copy):
-            again = SETTLE_SECONDS
+            again = _QUIET_SECONDS
         else:
             placement, held_back = self.placement(pod, seen), self.memories[seen.key].held_back
             wanted = statuses.mirrored(pod, seen, copy, placement, held_back)
@@ -101,7 +103,7 @@ class Mirror:
             return False
         now = self.clock.monotonic()
         memory.quiet_since = now if memory.quiet_since is None else memory.quiet_since
-        return now - memory.quiet_since < SETTLE_SECONDS
+        return now - memory.quiet_since < _QUIET_SECONDS
 
     async def _renew_tokens(self, pod: Pod, seen: PodView, copy: ObservedPod) -> float | None:
         """Write tokens if they are due; return seconds until they are due again."""

@@ -144,10 +144,7 @@ class NodesCapacity:
             self._notify()
 
     def _on_pod(self, change: Change[RequestingPod]) -> None:
-        old, new = change.old, change.new
-        if old is not None and new is not None and self._counts_alike(old, new):
-            return
-        if self._pod_changed(change.key, new):
+        if self._pod_changed(change.key, change.new):
             self._notify()
 
     def _notify(self) -> None:
@@ -164,18 +161,14 @@ class NodesCapacity:
         account.features = node.status.declared_features if node else []
         account.in_pool = node is not None and self._pool.contains(node)
         account.takes_pods = node is not None and self._pool.accepts_pods(node)
-        self._unsettled.add(name)
         heartbeat = before == account.facts
+        if not (heartbeat and account.exists):
+            self._unsettled.add(name)
         if heartbeat or not (account.in_pool or was_in_pool):
             return False
         if account.in_pool != was_in_pool or account.labels != labels:
             self._labels = None
         return True
-
-    def _counts_alike(self, old: RequestingPod, new: RequestingPod) -> bool:
-        """Whether both take the same, without a look at how much that is."""
-        same = old.spec == new.spec and old.status == new.status
-        return same and self._is_own(old.metadata) == self._is_own(new.metadata)
 
     def _pod_changed(self, key: ObjectKey, pod: RequestingPod | None) -> bool:
         """Take note of a pod; returns whether a figure may have changed."""
