@@ -55,6 +55,7 @@ class _StatusHead(
     msgspec.Struct, frozen=True, rename={"pod_ip": "podIP", "start_time": "startTime"}
 ):
     phase: str = ""
+    reason: str = ""
     pod_ip: str = ""
     start_time: str | None = None
     conditions: list[_Condition] = []
@@ -100,6 +101,8 @@ class PodView:
     """`copy_mark` of the copy for which it was marked as forwarded; empty: not known."""
     let_start: bool = False
     """The tenant status shows what only a copy without gate can have: it may have run."""
+    held: bool = False
+    """The tenant status says why it waits."""
 
     @property
     def terminal(self) -> bool:
@@ -138,6 +141,7 @@ def view(pod: Pod) -> PodView:
         on_partition=on_partition(pod.metadata.annotations),
         copy=said.get(COPY, ""),
         let_start=placed or phase == "Running" or bool(status.start_time),
+        held=bool(status.reason),
     )
 
 

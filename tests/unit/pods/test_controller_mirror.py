@@ -56,7 +56,7 @@ class TestRefusedStatus:
         world.start()
         world.create(make_pod())
         world.tenant.fail(make_error(422, "status.x: bad", fields=["status.x"]), STATUS)
-        await world.settle(5)
+        await world.settle(7)
         assert world.condition(KEY, FORWARDED) is not None
         world.below.evict(KEY)
         await world.restart()

@@ -24,7 +24,7 @@ from vnode.runtime.workqueue import Result, soonest
 
 SETTLE_SECONDS = 1.0
 """What a watch is about to say is waited for so long."""
-_QUIET_SECONDS = 3.0
+_QUIET_SECONDS = 5.0
 """A copy that is merely on its way is not worth a status write of its own for so long."""
 _LEAST_TOKEN_SECONDS = 30.0
 """Between two renewals of a pod's tokens, whatever the clocks say."""
@@ -95,6 +95,7 @@ class Mirror:
         memory = self.memories[seen.key]
         quiet = (
             not seen.forwarded
+            and not seen.held
             and not copy.gone
             and copy.waiting is None
             and lifecycle.phase_below(copy) == "Pending"
