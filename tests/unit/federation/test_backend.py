@@ -220,8 +220,19 @@ class TestRefusals:
         with pytest.raises(Waiting) as caught:
             await compute.backend.apply(make_request())
         assert caught.value.reason == "NamespaceNotReady"
+        assert not caught.value.passing
+        assert "ask the platform team" in str(caught.value)
         assert "red--" not in str(caught.value)
         assert not compute.client.calls
+
+    async def test_a_namespace_that_is_being_looked_at_is_a_matter_of_moments(self) -> None:
+        compute = Compute()
+        await compute.open()
+        compute.backend.pods.drop_scope("red--team-a")
+        with pytest.raises(Waiting, match="is being looked at") as caught:
+            await compute.backend.apply(make_request())
+        assert caught.value.passing
+        assert "ask the platform team" not in str(caught.value)
 
     async def test_a_namespace_of_somebody_else_is_never_used(self) -> None:
         compute = Compute()

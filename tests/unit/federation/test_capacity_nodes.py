@@ -289,6 +289,17 @@ def test_after_every_event_the_sums_are_those_of_a_count_from_scratch(
         assert world.heard > heard or world.source.capacity() == before
 
 
+@given(st.lists(EVENTS, max_size=5))
+def test_however_seldom_the_sums_are_asked_for_they_are_those_of_a_count_from_scratch(
+    looks: list[list[Occurrence]],
+) -> None:
+    world = World(Pool(selector={"pool": "a"}))
+    for events in looks:
+        for event in events:
+            play(world, event)
+        assert world.source.capacity() == world.count().capacity()
+
+
 @given(EVENTS)
 def test_no_figure_is_ever_negative(events: list[Occurrence]) -> None:
     world = World()
