@@ -26,6 +26,8 @@ SETTLE_SECONDS = 1.0
 """What a watch is about to say is waited for so long."""
 _QUIET_SECONDS = 5.0
 """A copy that is merely on its way is not worth a status write of its own for so long."""
+_HELD_SECONDS = 1.0
+"""And for so long where the pod still says why it had to wait."""
 _LEAST_TOKEN_SECONDS = 30.0
 """Between two renewals of a pod's tokens, whatever the clocks say."""
 
@@ -66,7 +68,7 @@ class Mirror:
         if copy.deleting and not copy.gone and not seen.deleting:
             self.leaving(pod, copy)
         if self._too_early(seen, copy):
-            again = _QUIET_SECONDS
+            again = _patience(seen)
         else:
             placement, held_back = self.placement(pod, seen), self.memories[seen.key].held_back
             wanted = statuses.mirrored(pod, seen, copy, placement, held_back)
@@ -95,7 +97,6 @@ class Mirror:
         memory = self.memories[seen.key]
         quiet = (
             not seen.forwarded
-            and not seen.held
             and not copy.gone
             and copy.waiting is None
             and lifecycle.phase_below(copy) == "Pending"
@@ -104,7 +105,7 @@ class Mirror:
             return False
         now = self.clock.monotonic()
         memory.quiet_since = now if memory.quiet_since is None else memory.quiet_since
-        return now - memory.quiet_since < _QUIET_SECONDS
+        return now - memory.quiet_since < _patience(seen)
 
     async def _renew_tokens(self, pod: Pod, seen: PodView, copy: ObservedPod) -> float | None:
         """Write tokens if they are due; return seconds until they are due again."""
@@ -119,3 +120,7 @@ class Mirror:
         issued = await self.tokens.require(seen, wanted)
         await self.backend.put_tokens(copy, issued)
         return max(_LEAST_TOKEN_SECONDS, min(t.refresh_at for t in issued.values()) - now)
+
+
+def _patience(seen: PodView) -> float:
+    return _HELD_SECONDS if seen.held else _QUIET_SECONDS
