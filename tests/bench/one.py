@@ -189,21 +189,24 @@ def _churn(
     pods: int,
 ) -> tuple[tuple[float, float], tuple[float, float]]:
     """Bare pods at a steady rate, each deleted when it is Ready and has lived for some seconds."""
-    cluster, place = places[0]
-    made = [
-        workloads.pod(f"{name}-{number}", place.namespaces[0], place=place)
-        for number in range(min(pods, _CHURN_RATE * _CHURN_SECONDS))
-    ]
+    names = [cluster.name for cluster, _ in places]
+    number = min(pods, _CHURN_RATE * _CHURN_SECONDS)
     began = time.monotonic()
-    with ThreadPoolExecutor(2) as threads:
-        creating = threads.submit(_create, cluster, _paced(made, began))
-        lived = _ready(observer, cluster.name, _paced(made, began + _CHURN_LIFE))
-        deleting = threads.submit(_delete, cluster, lived)
-        creating.result()
-        deleting.result()
+    with ThreadPoolExecutor(2 * len(places)) as threads:
+        tasks = []
+        for cluster, place in places:
+            made = [
+                workloads.pod(f"{name}-{each}", place.namespaces[0], place=place)
+                for each in range(number)
+            ]
+            lived = _ready(observer, cluster.name, _paced(made, began + _CHURN_LIFE))
+            tasks.append(threads.submit(_create, cluster, _paced(made, began)))
+            tasks.append(threads.submit(_delete, cluster, lived))
+        for task in tasks:
+            task.result()
     asked = time.monotonic()
-    _wait(observer, [cluster.name], "ready", f"{name}-", len(made), _LEAST_SECONDS)
-    gone = _wait(observer, [cluster.name], "gone", f"{name}-", len(made), _LEAST_SECONDS)
+    _wait(observer, names, "ready", f"{name}-", number, _LEAST_SECONDS)
+    gone = _wait(observer, names, "gone", f"{name}-", number, _LEAST_SECONDS)
     return (began, asked), (asked, gone)
 
 

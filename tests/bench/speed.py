@@ -35,8 +35,12 @@ _LEAST_SHOWN = 0.01
 
 
 def measure(site: Site, kind: Kind, *, pods: int, rounds: int, automount: bool = True) -> Report:
-    """One workload, so many times each variant; churn and sharing only through the bridge."""
-    variants = (THROUGH,) if kind in ("churn", "shared") else VARIANTS
+    """One workload, so many times each variant; sharing only through the bridge.
+
+    Churn has no direct variant: its rate is given, and the floor tells whether control planes of
+    this machine keep up with it.
+    """
+    variants = {"churn": (FLOOR, THROUGH), "shared": (THROUGH,)}.get(kind, VARIANTS)
     done = [
         run(site, kind, variant, pods=pods, automount=automount)
         for _ in range(rounds)
