@@ -55,7 +55,7 @@ class _StatusHead(
     msgspec.Struct, frozen=True, rename={"pod_ip": "podIP", "start_time": "startTime"}
 ):
     phase: str = ""
-    reason: str = ""
+    reason: str | None = None
     pod_ip: str = ""
     start_time: str | None = None
     conditions: list[_Condition] = []
