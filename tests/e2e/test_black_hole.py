@@ -96,18 +96,3 @@ def test_pods_go_elsewhere_while_one_waits_below_for_a_resource(
     until(lambda: _free_gpus(user) == free, "the GPUs are offered again")
     user.apply(_rather("latest"))
     assert user.wait_phase("latest", "Running")["spec"]["nodeName"] == f"vnode-{KWOK}"
-
-
-def test_a_pod_of_others_takes_nothing_any_more_when_it_has_ended(
-    user: User, fragmented: User
-) -> None:
-    takers = [taker["metadata"]["name"] for taker in fragmented.items("pods", "app=taker")]
-    until(lambda: _free_gpus(user) == len(takers), "what others took is not offered")
-    ended = '{"status": {"phase": "Succeeded"}}'
-    for name in takers:
-        fragmented.kubectl(
-            "patch", "pod", name, "--subresource=status", "--type=merge", "-p", ended
-        )
-    until(lambda: _free_gpus(user) == 8 * len(takers), "what they gave back is offered")
-    for name in takers:
-        assert fragmented.get("pod", name)["status"]["phase"] == "Succeeded"

@@ -39,6 +39,7 @@ from tests.e2e.attempts import (
 )
 from tests.e2e.user import BELOW, User, until
 from tests.e2e.workloads import IMAGE, config_map, deployment, secret
+from vnode.kube.quantity import Quantity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -637,6 +638,25 @@ def test_sessions_above_the_limit_of_a_namespace_are_refused(site: Site, mallory
         for each in followers:
             each.kill()
             each.communicate(timeout=10)
+
+
+def test_room_is_what_pods_of_others_leave_and_what_has_ended_takes_none(site: Site) -> None:
+    user, others = site.user("demo"), User(site.compute, "default")
+
+    def room() -> float:
+        text = user.get("node", SIMULATED)["status"]["allocatable"]["cpu"]
+        return Quantity.parse(text).nanos / 1e9
+
+    before = room()
+    taker = _pod("taker", "-", resources={"requests": {"cpu": "5"}})
+    del taker["spec"]["nodeName"]
+    taker["spec"]["nodeSelector"] = {"example.com/kind": "simulated"}
+    others.apply(taker)
+    until(lambda: before - room() > 4.5, "what another takes is not offered")
+    ended = '{"status": {"phase": "Succeeded"}}'
+    others.kubectl("patch", "pod", "taker", "--subresource=status", "--type=merge", "-p", ended)
+    until(lambda: before - room() < 0.5, "what it gave back is offered")
+    assert others.get("pod", "taker")["status"]["phase"] == "Succeeded"
 
 
 def test_a_flood_of_one_namespace_fills_its_own_share_and_delays_nobody(
