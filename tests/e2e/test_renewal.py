@@ -150,6 +150,10 @@ def site(
     )
     made = Site(federation.tenant, compute, own, AgentProcess(own, identity="renewed-0"), file)
     made.join()
+    # After an outage, which tests before this one bring, its controllers look again only when their
+    # backoff is over; until then pods are refused in a new namespace.
+    below = User(compute, BELOW)
+    until(lambda: below.get("serviceaccount", "default"), "pods can be made below", timeout=180)
     kubelet = Kubelet(federation.tenant, file)
     kubelet.start()
     yield made
